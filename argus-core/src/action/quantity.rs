@@ -1,0 +1,227 @@
+//! Amounts and images: text becomes a value that the API server would accept.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::LazyLock;
+
+use regex::Regex;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::ActionError;
+
+/// An amount of memory or CPU in Kubernetes' notation: `512Mi`, `1.5Gi`, `250m`, `2`.
+///
+/// Source: the grammar in `k8s.io/apimachinery/pkg/api/resource`. Negative amounts are refused.
+///
+/// # Example
+/// ```
+/// use argus_core::Quantity;
+/// assert!(Quantity::new("512Mi")? > Quantity::new("512M")?);
+/// assert!(Quantity::new("512MB").is_err());
+/// # Ok::<(), argus_core::ActionError>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Quantity {
+    text: String,
+    milli: u128,
+}
+
+impl Quantity {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// [`ActionError::Invalid`] for anything that isn't a whole number of thousandths in that grammar.
+    pub fn new(text: impl Into<String>) -> Result<Self, ActionError> {
+        let text = text.into();
+        match milli(&text) {
+            Some(milli) => Ok(Self { text, milli }),
+            None => {
+                let shown: String = text.chars().take(32).filter(|c| !c.is_control()).collect();
+                let problem = format!("`{shown}` is no Kubernetes amount: write memory as `512Mi` or `2Gi`, CPU as `500m` or `2`");
+                Err(ActionError::invalid("the amount", problem))
+            }
+        }
+    }
+
+    /// The amount as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The amount in thousandths of its unit: bytes for memory, cores for CPU.
+    #[must_use]
+    pub fn milli(&self) -> u128 {
+        self.milli
+    }
+}
+
+/// Thousandths, for amounts that a cluster can have: below 2^63 units, no finer than a thousandth.
+fn milli(text: &str) -> Option<u128> {
+    let number_end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, suffix) = text.split_at_checked(number_end)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || whole.len() > 19 || fraction.len() > 9 || fraction.contains('.') {
+        return None;
+    }
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let factor: u128 = match suffix {
+        "m" => 1,
+        "" => 1_000,
+        "k" => 1_000_000,
+        "M" => 1_000_000_000,
+        "G" => 1_000_000_000_000,
+        "T" => 1_000_000_000_000_000,
+        "Ki" => 1_000 << 10,
+        "Mi" => 1_000 << 20,
+        "Gi" => 1_000 << 30,
+        "Ti" => 1_000 << 40,
+        _ => return None,
+    };
+    let scaled = digits.checked_mul(factor)?;
+    (scaled % scale == 0 && scaled / scale < (1u128 << 63) * 1_000).then_some(scaled / scale)
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.milli == other.milli
+    }
+}
+impl Eq for Quantity {}
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.milli.cmp(&other.milli)
+    }
+}
+impl Hash for Quantity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.milli.hash(state);
+    }
+}
+impl TryFrom<String> for Quantity {
+    type Error = ActionError;
+    fn try_from(text: String) -> Result<Self, ActionError> {
+        Self::new(text)
+    }
+}
+impl From<Quantity> for String {
+    fn from(quantity: Quantity) -> Self {
+        quantity.text
+    }
+}
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+impl JsonSchema for Quantity {
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": 32, "pattern": "^([0-9]+|[0-9]*\\.[0-9]+)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$" })
+    }
+}
+
+/// An image by the reference grammar of the distribution project: `registry.example:5000/team/web:1.2@sha256:...`.
+///
+/// # Example
+/// ```
+/// use argus_core::Image;
+/// assert_eq!(Image::new("registry.example/web:1.2")?.as_str(), "registry.example/web:1.2");
+/// assert!(Image::new("web:1.2 --privileged").is_err());
+/// # Ok::<(), argus_core::ActionError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Image(String);
+
+/// Source: `reference/regexp.go` of distribution, with the domain's ports and the digest of SHA-256.
+const IMAGE: &str = concat!(
+    r"^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?",
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*",
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$"
+);
+static IMAGE_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(IMAGE).ok());
+
+impl Image {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// [`ActionError::Invalid`] for anything outside the grammar, or beyond 512 characters.
+    pub fn new(text: impl Into<String>) -> Result<Self, ActionError> {
+        let text = text.into();
+        if text.len() <= 512 && IMAGE_PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(&text)) {
+            return Ok(Self(text));
+        }
+        let shown: String = text.chars().take(64).filter(|c| !c.is_control()).collect();
+        Err(ActionError::invalid("the image", format!("`{shown}` is no image reference: write `registry/name:tag`")))
+    }
+
+    /// The reference as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Image {
+    type Error = ActionError;
+    fn try_from(text: String) -> Result<Self, ActionError> {
+        Self::new(text)
+    }
+}
+impl From<Image> for String {
+    fn from(image: Image) -> Self {
+        image.0
+    }
+}
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl JsonSchema for Image {
+    fn schema_name() -> Cow<'static, str> {
+        "Image".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": 512, "description": "registry/name:tag" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_follow_the_grammar() {
+        for good in ["1", "0.5", "512Mi", "1.5Gi", "250m", "100k", "2T", ".5"] {
+            assert!(Quantity::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "512MB", "512mb", "-1", "+1", "1e3x", "Mi", "1 Mi", "1..5", "0.0001", "99999999999999999999Ti", "1Mi\n"] {
+            assert!(Quantity::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Quantity::new("1Gi").unwrap(), Quantity::new("1024Mi").unwrap());
+    }
+
+    #[test]
+    fn images_follow_the_grammar() {
+        for good in ["web", "web:1", "library/web", "localhost:5000/a/b:v1.2-3", "r.example/web:does-not-exist", "a__b/c-d.e"] {
+            assert!(Image::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Web", "web:", "web@sha256:12", "a b", "web;rm", "https://r.example/web", "web:1=2"] {
+            assert!(Image::new(bad).is_err(), "{bad}");
+        }
+    }
+}

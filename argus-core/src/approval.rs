@@ -1,0 +1,265 @@
+//! Room 6: a [`DryRun`] and an answer become [`Approved`]: bound to one digest, for a short time, used once.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, Risk};
+use crate::digest::Digest;
+use crate::dry_run::{DryRun, Preview};
+use crate::plan::{Plan, PlanId};
+use crate::redact::redact;
+use crate::verdict::Verdict;
+
+/// How long an approval holds: ten minutes.
+pub const APPROVAL_LASTS: SignedDuration = SignedDuration::from_mins(10);
+
+/// Who does something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
+pub enum Actor {
+    /// A person, by the name that the host knows.
+    User(String),
+    /// The host by itself, by the name of its component.
+    Automatic(String),
+}
+
+impl Actor {
+    /// The name, without saying which kind of actor.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(name) | Self::Automatic(name) => name,
+        }
+    }
+}
+
+/// What an approver answers.
+///
+/// # Example
+/// ```
+/// use argus_core::Answer;
+/// let confirmed = Answer::confirm("amira");
+/// let high_risk = Answer::confirm_by_name("amira", "web");
+/// let refused = Answer::refuse("amira", "not on a Friday");
+/// # let _ = (confirmed, high_risk, refused);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    actor: Actor,
+    reply: Reply,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reply {
+    Confirm,
+    ConfirmByName(String),
+    Refuse(String),
+}
+
+impl Answer {
+    /// A person: "I understand this will change my cluster".
+    #[must_use]
+    pub fn confirm(user: impl Into<String>) -> Self {
+        Self { actor: Actor::User(redact(&user.into())), reply: Reply::Confirm }
+    }
+
+    /// A person who typed the resource name, as high risk needs it.
+    #[must_use]
+    pub fn confirm_by_name(user: impl Into<String>, typed: impl Into<String>) -> Self {
+        Self { actor: Actor::User(redact(&user.into())), reply: Reply::ConfirmByName(typed.into()) }
+    }
+
+    /// The host by itself: taken only where policy says `Allow`.
+    #[must_use]
+    pub fn automatic(component: impl Into<String>) -> Self {
+        Self { actor: Actor::Automatic(redact(&component.into())), reply: Reply::Confirm }
+    }
+
+    /// No.
+    #[must_use]
+    pub fn refuse(user: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { actor: Actor::User(redact(&user.into())), reply: Reply::Refuse(redact(&why.into())) }
+    }
+
+    /// Who answers.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+}
+
+/// Why a dry run isn't approved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApprovalError {
+    /// Somebody said no.
+    #[error("{who} refused the plan: {why}")]
+    Refused {
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// The host answered where a person has to.
+    #[error("a person has to approve this plan")]
+    PersonNeeded,
+    /// High risk, and the resource name wasn't typed.
+    #[error("this plan is high-risk: type the name of the resource, `{0}`, to approve it")]
+    NameNeeded(String),
+    /// Nobody could be asked.
+    #[error("nobody could be asked: {0}")]
+    Unreachable(String),
+}
+
+/// The door to whoever approves.
+///
+/// # Obligations
+/// An approver that can't ask anybody returns an error, never a confirmation.
+#[async_trait]
+pub trait Approver: Send + Sync {
+    /// Asks about one dry run.
+    ///
+    /// # Errors
+    /// [`ApprovalError`] when nobody answered.
+    async fn decide(&self, dry_run: &DryRun) -> Result<Answer, ApprovalError>;
+}
+
+/// An approved plan: the only thing that can be executed.
+///
+/// # Guarantees
+/// For the digest of exactly one [`DryRun`], used up by executing it, useless after [`APPROVAL_LASTS`]. It can't be
+/// cloned or made from data:
+///
+/// ```compile_fail
+/// fn twice(approved: argus_core::Approved) -> (argus_core::Approved, argus_core::Approved) {
+///     (approved.clone(), approved)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Approved {
+    dry_run: DryRun,
+    approver: Actor,
+    approved_at: Timestamp,
+}
+
+impl DryRun {
+    /// The name that a person has to type; only for high risk.
+    #[must_use]
+    pub fn name_to_type(&self) -> Option<&str> {
+        let high = self.plan().risk_level() == Risk::High;
+        let target = self.plan().steps().iter().find_map(|step| step.action().target());
+        target.filter(|_| high).map(|target| target.name())
+    }
+
+    /// Takes the answer for exactly this dry run.
+    ///
+    /// # Errors
+    /// [`ApprovalError`] for a no, or for a yes that isn't enough for this plan.
+    pub fn approve(self, answer: Answer) -> Result<Approved, ApprovalError> {
+        if let Reply::Refuse(why) = answer.reply {
+            return Err(ApprovalError::Refused { who: answer.actor.name().to_owned(), why });
+        }
+        if matches!(answer.actor, Actor::Automatic(_)) && self.verdict() != Verdict::Allow {
+            return Err(ApprovalError::PersonNeeded);
+        }
+        if let Some(name) = self.name_to_type() {
+            if answer.reply != Reply::ConfirmByName(name.to_owned()) {
+                return Err(ApprovalError::NameNeeded(name.to_owned()));
+            }
+        }
+        Ok(Approved { dry_run: self, approver: answer.actor, approved_at: Timestamp::now() })
+    }
+}
+
+impl Approved {
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        self.dry_run.plan()
+    }
+
+    /// What was approved.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.dry_run.digest()
+    }
+
+    /// The policy under which it was approved.
+    #[must_use]
+    pub fn revision(&self) -> Digest {
+        self.dry_run.revision()
+    }
+
+    /// Who said yes.
+    #[must_use]
+    pub fn approver(&self) -> &Actor {
+        &self.approver
+    }
+
+    /// Until when it holds.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.approved_at.saturating_add(APPROVAL_LASTS).unwrap_or(self.approved_at)
+    }
+
+    /// The steps as they may be applied.
+    pub(crate) fn steps(&self) -> Vec<ApprovedStep<'_>> {
+        let plan = self.plan();
+        let paired = plan.steps().iter().zip(self.dry_run.previews()).enumerate();
+        paired
+            .map(|(index, (step, preview))| ApprovedStep { plan_id: plan.plan_id(), index, action: step.action(), command: step.command(), preview })
+            .collect()
+    }
+}
+
+/// A step of an [`Approved`] plan: what an executor takes.
+///
+/// Hosts can't make one, nor an [`Approved`], nor a plan that skipped a door:
+///
+/// ```compile_fail
+/// fn forge(plan: argus_core::Plan) -> argus_core::Approved {
+///     argus_core::Approved { plan }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovedStep<'a> {
+    plan_id: &'a PlanId,
+    index: usize,
+    action: &'a Action,
+    command: &'a str,
+    preview: &'a Preview,
+}
+
+impl<'a> ApprovedStep<'a> {
+    /// The plan's id.
+    #[must_use]
+    pub fn plan_id(&self) -> &'a PlanId {
+        self.plan_id
+    }
+
+    /// From 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The action.
+    #[must_use]
+    pub fn action(&self) -> &'a Action {
+        self.action
+    }
+
+    /// The command that people saw.
+    #[must_use]
+    pub fn command(&self) -> &'a str {
+        self.command
+    }
+
+    /// What was approved: the object, the request and its result.
+    #[must_use]
+    pub fn preview(&self) -> &'a Preview {
+        self.preview
+    }
+}

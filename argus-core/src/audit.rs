@@ -1,0 +1,244 @@
+//! Room 8: every event of the walk becomes a chained, durable [`AuditRecord`].
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::approval::Actor;
+use crate::digest::Digest;
+use crate::incident::IncidentId;
+use crate::plan::PlanId;
+
+mod file;
+pub use file::{FileAudit, Tail};
+
+/// The version of [`AuditRecord`].
+pub const AUDIT_SCHEMA: &str = "argus.audit/v1";
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AuditEvent {
+    /// A plan was written.
+    Suggested,
+    /// Policy permitted it.
+    Permitted,
+    /// Policy refused it.
+    Denied,
+    /// It was tried without doing it.
+    DryRun,
+    /// Somebody approved it.
+    Approved,
+    /// A step is about to be written.
+    StepIntended,
+    /// A step was written.
+    StepApplied,
+    /// A step wasn't written.
+    StepFailed,
+    /// It isn't known whether a step was written.
+    StepUnknown,
+    /// A step was written and did not come to rest, or not as approved.
+    StepUnsettled,
+    /// A step came to rest.
+    StepSettled,
+    /// A step is about to be undone.
+    UndoIntended,
+    /// A step was undone.
+    StepUndone,
+    /// A step could not be undone.
+    UndoFailed,
+    /// The plan came to its end.
+    Finished,
+    /// The cluster was scanned again.
+    Rescanned,
+}
+
+/// What is to be recorded, before it has its place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditEntry {
+    /// What happened.
+    pub event: AuditEvent,
+    /// Whose incident.
+    pub incident_id: IncidentId,
+    /// Whose plan.
+    pub plan_id: PlanId,
+    /// Which step, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// Who: a user, or the host by itself.
+    pub requested_by: Actor,
+    /// The exact command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The digest that was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The policy in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Digest>,
+    /// How it went, in words; redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// How many findings there were before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings_before: Option<usize>,
+    /// How many there are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings_after: Option<usize>,
+}
+
+/// One record of the trail.
+///
+/// # Guarantees
+/// `previous` is the SHA-256 of the stored bytes of the record before, so that none can be changed, taken out or
+/// put elsewhere without the next one telling.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditRecord {
+    /// [`AUDIT_SCHEMA`].
+    pub schema: String,
+    /// From 1, without gaps; as text, because JSON rounds large numbers.
+    #[serde(with = "number_as_text")]
+    #[schemars(with = "String")]
+    pub sequence: u64,
+    /// When.
+    pub timestamp: Timestamp,
+    /// The digest of the record before; zeros for the first.
+    pub previous: Digest,
+    /// What.
+    #[serde(flatten)]
+    pub entry: AuditEntry,
+}
+
+mod number_as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Why a record isn't durable, or the trail can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The folder or file can't be used.
+    #[error("the audit trail `{path}` can't be {verb}: check that the folder exists, is writable and has space")]
+    Io {
+        /// Which file.
+        path: String,
+        /// What was tried.
+        verb: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process writes to it.
+    #[error("the audit trail `{0}` is in use by another process")]
+    Locked(String),
+    /// The chain is broken.
+    #[error("the audit trail `{path}` is damaged at record {record}: {problem}")]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// The first bad record, from 1.
+        record: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An earlier record failed, so the sink takes no more.
+    #[error("the audit trail takes no more records after a failed write: open it again")]
+    Poisoned,
+    /// The sink of a host failed.
+    #[error("the audit sink failed: {0}")]
+    Sink(String),
+}
+
+/// Which records to read: all conditions hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only of this incident.
+    pub incident_id: Option<IncidentId>,
+    /// Only of this plan.
+    pub plan_id: Option<PlanId>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+impl AuditQuery {
+    /// Whether a record is meant.
+    #[must_use]
+    pub fn matches(&self, record: &AuditRecord) -> bool {
+        self.incident_id.as_ref().is_none_or(|id| *id == record.entry.incident_id) && self.plan_id.as_ref().is_none_or(|id| *id == record.entry.plan_id)
+    }
+}
+
+/// The door to where records become durable.
+///
+/// # Guarantees
+/// None of its own: what the implementor keeps is what the trail is worth.
+///
+/// # Obligations
+/// [`append`](Self::append) returns only when the record is durable. After an error, every later append fails too.
+///
+/// # Cancellation
+/// A dropped append has either stored its record whole, or not at all.
+#[async_trait]
+pub trait AuditSink: Send + Sync {
+    /// Stores one entry at the end of the chain.
+    ///
+    /// # Errors
+    /// [`AuditError`]: the entry may not be durable, nothing may be done that relies on it.
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError>;
+
+    /// Reads records, newest first.
+    ///
+    /// # Errors
+    /// [`AuditError`] when the trail can't be read.
+    async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError>;
+}
+
+/// What the log says about one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Nothing was written.
+    Untouched,
+    /// It may or may not have been written.
+    Unknown,
+    /// It was written.
+    Applied,
+    /// It was written and came to rest.
+    Settled,
+    /// It was undone.
+    Undone,
+    /// It could not be undone.
+    Stuck,
+}
+
+/// What the log says about the steps of one plan, in order: a pure function of its records, oldest first.
+#[must_use]
+pub fn step_statuses(records: &[AuditRecord]) -> Vec<StepStatus> {
+    let mut statuses: Vec<StepStatus> = Vec::new();
+    for entry in records.iter().map(|record| &record.entry) {
+        let Some(step) = entry.step.filter(|step| *step < crate::prompt::MAX_STEPS) else { continue };
+        if statuses.len() <= step {
+            statuses.resize(step + 1, StepStatus::Untouched);
+        }
+        let Some(status) = statuses.get_mut(step) else { continue };
+        *status = match entry.event {
+            AuditEvent::StepIntended | AuditEvent::StepUnknown | AuditEvent::UndoIntended => StepStatus::Unknown,
+            AuditEvent::StepApplied | AuditEvent::StepUnsettled => StepStatus::Applied,
+            AuditEvent::StepFailed => StepStatus::Untouched,
+            AuditEvent::StepSettled => StepStatus::Settled,
+            AuditEvent::StepUndone => StepStatus::Undone,
+            AuditEvent::UndoFailed => StepStatus::Stuck,
+            _ => *status,
+        };
+    }
+    statuses
+}

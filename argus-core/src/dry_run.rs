@@ -1,0 +1,325 @@
+//! Room 5: [`Permitted`] becomes a [`DryRun`]: per step the object before, the object after, and what would change.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::action::PatchKind;
+use crate::digest::{Digest, DigestError};
+use crate::plan::Plan;
+use crate::redact::redact;
+use crate::verdict::{Evaluation, ObjectInput, Permitted, PermittedStep, Verdict};
+
+/// The one request that a step is: what the dry run tried, and what apply sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Write {
+    /// `PATCH`.
+    Patch {
+        /// `scale`, or none for the object itself.
+        subresource: Option<String>,
+        /// How the body is applied.
+        patch_type: PatchKind,
+        /// The body.
+        body: Value,
+    },
+    /// `DELETE`.
+    Delete,
+}
+
+/// What one step would do, as the API server answered its dry run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Preview {
+    /// The object's uid.
+    pub uid: String,
+    /// The object as it is.
+    pub before: Value,
+    /// The object as it would be; null if it would be gone.
+    pub after: Value,
+    /// The request.
+    pub write: Write,
+}
+
+/// One field that would change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// Where, such as `spec.template.spec.containers[app].resources.limits.memory`.
+    pub field: String,
+    /// The value now; none if the field is new.
+    pub before: Option<Value>,
+    /// The value then; none if the field goes.
+    pub after: Option<Value>,
+}
+
+impl Change {
+    /// The two values for people: short, redacted, `none` where there is none.
+    #[must_use]
+    pub fn values(&self) -> (String, String) {
+        let secret = redact(&format!("{}=value", self.field)).ends_with("[redacted]");
+        let shown = |value: &Option<Value>| match value {
+            None => "none".to_owned(),
+            Some(_) if secret => "[redacted]".to_owned(),
+            Some(Value::String(text)) => redact(text),
+            Some(value) => redact(&value.to_string()),
+        };
+        (shown(&self.before), shown(&self.after))
+    }
+}
+
+impl Preview {
+    /// The fields that would change, without what the cluster keeps for itself.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.after.is_null() {
+            changes.push(Change { field: "the object".into(), before: Some("exists".into()), after: Some("is deleted; its owner makes a new one".into()) });
+        } else {
+            compare(&desired_state(&self.before), &desired_state(&self.after), String::new(), &mut changes);
+        }
+        changes
+    }
+}
+
+/// The part of an object that people and hosts decide: spec, data, labels, annotations, owners; not status, versions,
+/// timestamps or what controllers note down. Two objects with one desired state are the same for an approval.
+#[must_use]
+pub fn desired_state(object: &Value) -> Value {
+    let Value::Object(fields) = object else { return Value::Null };
+    let mut kept: Map<String, Value> = fields.iter().filter(|(key, _)| *key != "status" && *key != "metadata").map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut metadata = Map::new();
+    for key in ["name", "namespace", "labels", "ownerReferences", "finalizers"] {
+        if let Some(value) = object.pointer(&format!("/metadata/{key}")) {
+            metadata.insert(key.into(), value.clone());
+        }
+    }
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    let annotations: Map<String, Value> = annotations
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/") && *key != "kubectl.kubernetes.io/last-applied-configuration")
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    metadata.insert("annotations".into(), annotations.into());
+    kept.insert("metadata".into(), metadata.into());
+    kept.into()
+}
+
+fn compare(before: &Value, after: &Value, field: String, changes: &mut Vec<Change>) {
+    let below = |key: &str| if field.is_empty() { key.to_owned() } else { format!("{field}.{key}") };
+    match (before, after) {
+        (before, after) if before == after => {}
+        (Value::Object(old), Value::Object(new)) => {
+            let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+            for (key, old) in gone {
+                changes.push(Change { field: below(key), before: Some(old.clone()), after: None });
+            }
+            for (key, new) in new {
+                match old.get(key) {
+                    Some(old) => compare(old, new, below(key), changes),
+                    None => added(new, below(key), changes),
+                }
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if named(old) && named(new) => {
+            let find = |items: &[Value], name: &Value| items.iter().find(|item| item.get("name") == Some(name)).cloned();
+            let name = |item: &Value| item.get("name").cloned().unwrap_or_default();
+            let label = |name: &Value| format!("{field}[{}]", name.as_str().unwrap_or_default());
+            for item in old.iter().filter(|item| find(new, &name(item)).is_none()) {
+                changes.push(Change { field: label(&name(item)), before: Some(item.clone()), after: None });
+            }
+            for item in new {
+                match find(old, &name(item)) {
+                    Some(old) => compare(&old, item, label(&name(item)), changes),
+                    None => changes.push(Change { field: label(&name(item)), before: None, after: Some(item.clone()) }),
+                }
+            }
+            // The same elements in another order is a change too.
+            if changes.is_empty() && old.len() == new.len() {
+                changes.push(Change { field, before: Some(before.clone()), after: Some(after.clone()) });
+            }
+        }
+        (before, after) => changes.push(Change { field, before: Some(before.clone()), after: Some(after.clone()) }),
+    }
+}
+
+fn added(value: &Value, field: String, changes: &mut Vec<Change>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => fields.iter().for_each(|(key, value)| added(value, format!("{field}.{key}"), changes)),
+        value => changes.push(Change { field, before: None, after: Some(value.clone()) }),
+    }
+}
+
+fn named(items: &[Value]) -> bool {
+    items.iter().all(|item| item.get("name").is_some_and(Value::is_string))
+}
+
+/// Why there is no dry run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DryRunError {
+    /// The object isn't there.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The API server refuses the change.
+    #[error("the cluster refuses the change: {0}")]
+    Refused(String),
+    /// The host may not do it.
+    #[error("the cluster does not permit it: {0}")]
+    Forbidden(String),
+    /// The step can't be made of what is there.
+    #[error("{0}")]
+    Impossible(String),
+    /// No answer from the cluster.
+    #[error("the cluster did not answer: {problem}")]
+    Unreachable {
+        /// What went wrong.
+        problem: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// The door to whoever can try a step without doing it.
+///
+/// # Obligations
+/// Nothing is changed. The [`Write`] of the preview is exactly what [`apply`](crate::Executor::apply) will send.
+#[async_trait]
+pub trait DryRunner: Send + Sync {
+    /// The permissions that the plan and its undo need and the host lacks, each in words; empty when all are there.
+    ///
+    /// # Errors
+    /// [`DryRunError`] when the cluster can't be asked.
+    async fn missing_permissions(&self, plan: &Permitted) -> Result<Vec<String>, DryRunError>;
+
+    /// Tries one step.
+    ///
+    /// # Errors
+    /// [`DryRunError`] when the step wouldn't work.
+    async fn dry_run(&self, step: PermittedStep<'_>) -> Result<Preview, DryRunError>;
+}
+
+/// A permitted plan with what it would change, as policy saw it: what a person approves.
+///
+/// # Guarantees
+/// Made only by the corridor; policy permitted the resulting objects too.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryRun {
+    plan: Plan,
+    previews: Vec<Preview>,
+    /// Of the actions, then of the objects.
+    evaluations: [Evaluation; 2],
+    revision: Digest,
+    digest: Digest,
+    taken_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Bound<'a> {
+    plan: &'a Plan,
+    policy_revision: Digest,
+    verdict: Verdict,
+    dry_run: Vec<BoundStep<'a>>,
+}
+
+#[derive(Serialize)]
+struct BoundStep<'a> {
+    uid: &'a str,
+    before: Value,
+    after: Value,
+    write: &'a Write,
+}
+
+impl DryRun {
+    pub(crate) fn new(permitted: Permitted, previews: Vec<Preview>, objects: Evaluation) -> Result<Self, DigestError> {
+        let (plan, revision, actions) = (permitted.plan().clone(), permitted.revision(), permitted.evaluation().clone());
+        let verdict = stricter(actions.verdict, objects.verdict);
+        let dry_run = previews.iter().map(|preview| BoundStep {
+            uid: &preview.uid,
+            before: desired_state(&preview.before),
+            after: desired_state(&preview.after),
+            write: &preview.write,
+        });
+        let digest = Digest::of_json(&Bound { plan: &plan, policy_revision: revision, verdict, dry_run: dry_run.collect() })?;
+        Ok(Self { plan, previews, evaluations: [actions, objects], revision, digest, taken_at: Timestamp::now() })
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Per step, what it would do.
+    #[must_use]
+    pub fn previews(&self) -> &[Preview] {
+        &self.previews
+    }
+
+    /// What policy said about the actions, and about the resulting objects.
+    #[must_use]
+    pub fn evaluations(&self) -> &[Evaluation; 2] {
+        &self.evaluations
+    }
+
+    /// The stricter of the two verdicts.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let [actions, objects] = &self.evaluations;
+        stricter(actions.verdict, objects.verdict)
+    }
+
+    /// The policy that was asked.
+    #[must_use]
+    pub fn revision(&self) -> Digest {
+        self.revision
+    }
+
+    /// What an approval is for: plan, policy, verdict, and each object's uid, desired state before and after, and request.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn stricter(a: Verdict, b: Verdict) -> Verdict {
+    match (a, b) {
+        (Verdict::Deny, _) | (_, Verdict::Deny) => Verdict::Deny,
+        (Verdict::RequireApproval, _) | (_, Verdict::RequireApproval) => Verdict::RequireApproval,
+        (Verdict::Allow, Verdict::Allow) => Verdict::Allow,
+    }
+}
+
+/// The objects of a dry run, as policy sees them.
+pub(crate) fn objects(previews: &[Preview]) -> Vec<ObjectInput> {
+    previews.iter().enumerate().map(|(step, preview)| ObjectInput { step, before: preview.before.clone(), after: preview.after.clone() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_diff_names_the_field_by_the_container() {
+        let object = |memory: &str, rv: &str| {
+            json!({"metadata": {"name": "web", "resourceVersion": rv, "annotations": {"deployment.kubernetes.io/revision": rv}},
+                   "spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": memory}}}]}, "status": {"x": rv}})
+        };
+        let write = Write::Delete;
+        let preview = Preview { uid: "u".into(), before: object("1Mi", "1"), after: object("2Mi", "2"), write };
+        let changes = preview.changes();
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].field, "spec.containers[app].resources.limits.memory");
+        assert_eq!(changes[0].values(), ("1Mi".into(), "2Mi".into()));
+    }
+
+    #[test]
+    fn values_that_look_secret_are_not_shown() {
+        let change = Change { field: "spec.env.DB_PASSWORD".into(), before: None, after: Some(json!("hunter2")) };
+        assert_eq!(change.values().1, "[redacted]");
+    }
+}

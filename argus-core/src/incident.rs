@@ -1,0 +1,501 @@
+//! Room 1: a host's JSON, or the scanner's findings, become an [`Incident`], redacted and bounded.
+//!
+//! The shapes are those that the Python host `argus-ops` 0.4 serialises; fields may be added, none renamed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+use crate::redact::redact;
+use crate::scope::Scope;
+
+/// The largest incident that is read, in bytes of JSON.
+pub const MAX_INCIDENT_BYTES: usize = 1 << 20;
+/// The most findings in one incident.
+const MAX_FINDINGS: usize = 500;
+/// The most entries of a list or a map inside a finding.
+const MAX_ENTRIES: usize = 200;
+
+/// Why a text is no incident.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IncidentError {
+    /// More bytes than [`MAX_INCIDENT_BYTES`].
+    #[error("the incident has {0} bytes, at most {MAX_INCIDENT_BYTES} are read: send fewer findings or less `raw_data`")]
+    TooLarge(usize),
+    /// A field is missing, misspelt or of another shape.
+    #[error("the incident is malformed at `{field}`")]
+    Malformed {
+        /// The path of the field, such as `findings[0].severity`.
+        field: String,
+        /// What was expected.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value is out of its bounds.
+    #[error("the incident's `{field}` {problem}")]
+    OutOfBounds {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong, with the bound.
+        problem: String,
+    },
+}
+
+/// The id that the host gave an incident: 1 to 128 letters, digits, `-`, `_`, `.` or `:`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IncidentId(String);
+
+impl IncidentId {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`IncidentError::OutOfBounds`] for anything but 1 to 128 of the characters above.
+    pub fn new(text: impl Into<String>) -> Result<Self, IncidentError> {
+        let text = text.into();
+        let clean = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+        if clean && (1..=128).contains(&text.len()) {
+            return Ok(Self(text));
+        }
+        Err(IncidentError::OutOfBounds {
+            field: "incident_id",
+            problem: "must be 1 to 128 letters, digits, `-`, `_`, `.` or `:`".into(),
+        })
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for IncidentId {
+    type Error = IncidentError;
+    fn try_from(text: String) -> Result<Self, IncidentError> {
+        Self::new(text)
+    }
+}
+
+impl From<IncidentId> for String {
+    fn from(id: IncidentId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for IncidentId {
+    fn schema_name() -> Cow<'static, str> {
+        "IncidentId".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$" })
+    }
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Severity {
+    /// Nothing to do.
+    Info,
+    /// Worth a look.
+    Low,
+    /// Something is degraded.
+    Medium,
+    /// Something doesn't work.
+    High,
+    /// Everything depends on it.
+    Critical,
+}
+
+/// What a finding is about; argus-ops' categories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each name is its own description")]
+pub enum Category {
+    Resource,
+    PodHealth,
+    NodeHealth,
+    Certificate,
+    Security,
+    Connectivity,
+    Storage,
+    Cronjob,
+    NetworkPolicy,
+    Configuration,
+    Custom,
+}
+
+/// The kind of fault that the scanner recognised; the offline playbook decides by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// A container was stopped because it used more memory than its limit.
+    OomKilled,
+    /// A container starts and ends again and again.
+    CrashLoop,
+    /// A container's image can't be pulled.
+    ImagePull,
+    /// A container can't be made from its configuration.
+    ContainerConfig,
+    /// No node takes the pod.
+    Pending,
+    /// A pod runs without becoming ready, or was evicted, or its node doesn't answer.
+    PodWedged,
+    /// A Deployment has fewer pods available than it wants.
+    Unavailable,
+    /// A rollout exceeded its progress deadline.
+    StuckRollout,
+    /// A Deployment wants no pods at all.
+    ScaledToZero,
+    /// Pods are older than the ConfigMap that they read at their start.
+    StaleConfig,
+    /// A readiness probe asks a port that the container doesn't have.
+    ProbePort,
+}
+
+/// An object of the cluster, as a finding names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectRef {
+    /// The kind, such as `Deployment`.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} in namespace {}", self.kind, self.name, self.namespace)
+    }
+}
+
+/// One detected anomaly. Units and meaning of `metrics` are the analyzer's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// The finding's id; the scanner's ids are the same in every scan of the same fault.
+    pub finding_id: String,
+    /// What it is about.
+    pub category: Category,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One line.
+    pub title: String,
+    /// A sentence or two in plain English.
+    pub description: String,
+    /// Where: `k8s://<namespace>/<pod>/<container>`, as argus-ops writes it.
+    pub target: String,
+    /// `kubernetes` for all that Argus acts on.
+    pub infra_type: String,
+    /// What was seen.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+    /// Numbers that were measured.
+    #[serde(default)]
+    pub metrics: Map<String, Value>,
+    /// When it was seen.
+    #[serde(default = "Timestamp::now")]
+    pub timestamp: Timestamp,
+    /// Whatever else the analyzer knows.
+    #[serde(default)]
+    pub raw_data: Map<String, Value>,
+    /// The workload that owns the target; filled by Argus' scanner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<ObjectRef>,
+    /// The recognised fault; filled by Argus' scanner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// What an AI, or a person, thinks is the cause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Diagnosis {
+    /// The diagnosis' id.
+    pub diagnosis_id: String,
+    /// The findings that it explains.
+    #[serde(default)]
+    pub finding_ids: Vec<String>,
+    /// The cause in one line.
+    pub root_cause: String,
+    /// The cause in plain English.
+    pub explanation: String,
+    /// From 0 to 1.
+    #[serde(default)]
+    pub confidence: f64,
+    /// What to do, in words.
+    #[serde(default)]
+    pub recommendations: Vec<String>,
+    /// Objects that are involved.
+    #[serde(default)]
+    pub related_resources: Vec<String>,
+    /// The model that said so.
+    #[serde(default)]
+    pub model_used: String,
+    /// Tokens that it took.
+    #[serde(default)]
+    pub tokens_used: u64,
+    /// What it cost, in US dollars.
+    #[serde(default)]
+    pub cost_usd: f64,
+    /// When.
+    #[serde(default = "Timestamp::now")]
+    pub timestamp: Timestamp,
+}
+
+/// What is wrong, with its evidence: the walk starts here.
+///
+/// # Guarantees
+/// Every text in it went through [`redact`](crate::redact()), and every list is bounded.
+///
+/// # Example
+/// ```
+/// use argus_core::Incident;
+/// let error = Incident::from_json(r#"{"incident_id": "INC-1", "findings": [{"finding_id": "F"}]}"#).unwrap_err();
+/// assert_eq!(error.to_string(), "the incident is malformed at `findings[0]`");
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Incident {
+    incident_id: IncidentId,
+    findings: Vec<Finding>,
+    diagnosis: Option<Diagnosis>,
+    status: String,
+    created_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct RawIncident {
+    incident_id: IncidentId,
+    #[serde(default)]
+    findings: Vec<Finding>,
+    #[serde(default)]
+    diagnosis: Option<Diagnosis>,
+    #[serde(default = "open")]
+    status: String,
+    #[serde(default = "Timestamp::now")]
+    created_at: Timestamp,
+    #[serde(default)]
+    resolved_at: Option<Timestamp>,
+}
+
+fn open() -> String {
+    "open".into()
+}
+
+impl Incident {
+    /// Reads the JSON that argus-ops serialises.
+    ///
+    /// # Errors
+    /// [`IncidentError`] names the field.
+    pub fn from_json(text: &str) -> Result<Self, IncidentError> {
+        if text.len() > MAX_INCIDENT_BYTES {
+            return Err(IncidentError::TooLarge(text.len()));
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let raw: RawIncident = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| IncidentError::Malformed { field: error.path().to_string(), source: error.into_inner() })?;
+        json.end().map_err(|source| IncidentError::Malformed { field: "end of the document".into(), source })?;
+        Self::check(raw)
+    }
+
+    /// An open incident of findings that belong together.
+    ///
+    /// # Errors
+    /// [`IncidentError::OutOfBounds`] for more findings than an incident may hold.
+    pub fn new(incident_id: IncidentId, findings: Vec<Finding>, diagnosis: Option<Diagnosis>) -> Result<Self, IncidentError> {
+        Self::check(RawIncident {
+            incident_id,
+            findings,
+            diagnosis,
+            status: open(),
+            created_at: Timestamp::now(),
+            resolved_at: None,
+        })
+    }
+
+    /// Findings as incidents: one per workload that they are about, in the order of the findings.
+    ///
+    /// # Errors
+    /// [`IncidentError::OutOfBounds`] for more findings about one workload than an incident may hold.
+    pub fn by_owner(findings: Vec<Finding>) -> Result<Vec<Self>, IncidentError> {
+        let mut groups: Vec<(String, Vec<Finding>)> = Vec::new();
+        for finding in findings {
+            let about = finding.owner.as_ref().map_or_else(|| finding.target.clone(), ToString::to_string);
+            match groups.iter_mut().find(|(key, _)| *key == about) {
+                Some((_, group)) => group.push(finding),
+                None => groups.push((about, vec![finding])),
+            }
+        }
+        let incident = |(about, findings): (String, Vec<Finding>)| {
+            let digest = Digest::of_bytes(about.as_bytes()).to_string();
+            Self::new(IncidentId::new(format!("INC-{}", digest.get(7..19).unwrap_or(&digest)))?, findings, None)
+        };
+        groups.into_iter().map(incident).collect()
+    }
+
+    fn check(raw: RawIncident) -> Result<Self, IncidentError> {
+        if raw.findings.len() > MAX_FINDINGS {
+            let problem = format!("holds {} findings, at most {MAX_FINDINGS} are taken", raw.findings.len());
+            return Err(IncidentError::OutOfBounds { field: "findings", problem });
+        }
+        if raw.diagnosis.as_ref().is_some_and(|d| !(0.0..=1.0).contains(&d.confidence)) {
+            return Err(IncidentError::OutOfBounds { field: "diagnosis.confidence", problem: "must be between 0 and 1".into() });
+        }
+        Ok(Self {
+            incident_id: raw.incident_id,
+            findings: raw.findings.into_iter().map(clean_finding).collect(),
+            diagnosis: raw.diagnosis.map(clean_diagnosis),
+            status: redact(&raw.status),
+            created_at: raw.created_at,
+            resolved_at: raw.resolved_at,
+        })
+    }
+
+    /// The host's id.
+    #[must_use]
+    pub fn incident_id(&self) -> &IncidentId {
+        &self.incident_id
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What it was diagnosed as.
+    #[must_use]
+    pub fn diagnosis(&self) -> Option<&Diagnosis> {
+        self.diagnosis.as_ref()
+    }
+
+    /// `open` until the host says otherwise.
+    #[must_use]
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+}
+
+impl Finding {
+    /// The id that one fault of one object has in every scan.
+    #[must_use]
+    pub fn stable_id(cause: Cause, object: &ObjectRef, container: &str) -> String {
+        let digest = Digest::of_bytes(format!("{cause:?}\0{}\0{}\0{}\0{container}", object.kind, object.namespace, object.name).as_bytes());
+        let hex = digest.to_string();
+        format!("ARGUS-{}", hex.get(7..19).unwrap_or(&hex))
+    }
+}
+
+fn clean_finding(finding: Finding) -> Finding {
+    Finding {
+        finding_id: redact(&finding.finding_id),
+        title: redact(&finding.title),
+        description: redact(&finding.description),
+        target: redact(&finding.target),
+        infra_type: redact(&finding.infra_type),
+        evidence: clean_list(finding.evidence),
+        metrics: clean_map(finding.metrics, 0),
+        raw_data: clean_map(finding.raw_data, 0),
+        ..finding
+    }
+}
+
+fn clean_diagnosis(diagnosis: Diagnosis) -> Diagnosis {
+    Diagnosis {
+        diagnosis_id: redact(&diagnosis.diagnosis_id),
+        finding_ids: clean_list(diagnosis.finding_ids),
+        root_cause: redact(&diagnosis.root_cause),
+        explanation: redact(&diagnosis.explanation),
+        recommendations: clean_list(diagnosis.recommendations),
+        related_resources: clean_list(diagnosis.related_resources),
+        model_used: redact(&diagnosis.model_used),
+        ..diagnosis
+    }
+}
+
+fn clean_list(texts: Vec<String>) -> Vec<String> {
+    texts.iter().take(MAX_ENTRIES).map(|text| redact(text)).collect()
+}
+
+fn clean_map(map: Map<String, Value>, depth: usize) -> Map<String, Value> {
+    let clean = |(key, value): (String, Value)| {
+        // A value is judged together with its key: `password: hunter2` is a secret, `hunter2` alone is a word.
+        let secret = value.as_str().is_some_and(|text| redact(&format!("{key}={text}")).ends_with("=[redacted]"));
+        (redact(&key), if secret { "[redacted]".into() } else { clean_value(value, depth) })
+    };
+    map.into_iter().take(MAX_ENTRIES).map(clean).collect()
+}
+
+fn clean_value(value: Value, depth: usize) -> Value {
+    const DEEPEST: usize = 8;
+    match value {
+        Value::String(text) => Value::String(redact(&text)),
+        Value::Array(_) | Value::Object(_) if depth >= DEEPEST => Value::Null,
+        Value::Array(items) => items.into_iter().take(MAX_ENTRIES).map(|item| clean_value(item, depth + 1)).collect(),
+        Value::Object(map) => Value::Object(clean_map(map, depth + 1)),
+        other => other,
+    }
+}
+
+/// What one look at the cluster saw.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scan {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// The workloads that were seen, with how many pods each wants.
+    pub workloads: Vec<Workload>,
+    /// What couldn't be looked at, each in a sentence; a scan that isn't whole proves nothing fixed.
+    pub incomplete: Vec<String>,
+}
+
+/// A workload as a scan saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Workload {
+    /// Which.
+    pub object: ObjectRef,
+    /// How many pods it wants.
+    pub desired: u32,
+    /// How many pods are ready.
+    pub ready: u32,
+}
+
+/// Why there is no scan at all.
+#[derive(Debug, thiserror::Error)]
+#[error("the cluster could not be scanned: {problem}")]
+pub struct ScanError {
+    /// What went wrong, in plain English.
+    pub problem: String,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The door to whoever looks at the cluster.
+///
+/// # Obligations
+/// Reads only the namespaces of the scope. A list that failed is named in [`Scan::incomplete`], never left out.
+#[async_trait]
+pub trait Scanner: Send + Sync {
+    /// Looks once.
+    ///
+    /// # Errors
+    /// [`ScanError`] when nothing at all could be read.
+    async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError>;
+}

@@ -1,0 +1,99 @@
+//! The doors to a Kubernetes API: dry runner, executor and scanner in one, on a [`kube::Client`].
+
+use std::time::Duration;
+
+use ::kube::api::{Api, ApiResource, DynamicObject};
+use ::kube::{Client, Error};
+use serde_json::Value;
+
+use crate::action::{Kind, Target};
+
+mod analyzers;
+mod dry_run;
+mod executor;
+mod preflight;
+mod scanner;
+
+/// The name under which Argus' writes stand in `managedFields`.
+pub const FIELD_MANAGER: &str = "argus";
+
+/// A Kubernetes cluster, as the identity of the client sees it.
+///
+/// # Example
+/// ```no_run
+/// # async fn connect() -> Result<argus_core::Kube, Box<dyn std::error::Error>> {
+/// let client = kube::Client::try_default().await?;
+/// Ok(argus_core::Kube::new(client))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Kube {
+    client: Client,
+    settle_within: Duration,
+    unready_after: Duration,
+}
+
+impl Kube {
+    /// The cluster that `client` speaks to.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, settle_within: Duration::from_secs(300), unready_after: Duration::from_secs(30) }
+    }
+
+    /// How long a step may take to come to rest before it counts as failed; five minutes by default.
+    #[must_use]
+    pub fn settle_within(mut self, limit: Duration) -> Self {
+        self.settle_within = limit;
+        self
+    }
+
+    /// How long a pod or a Deployment may be unready before the scanner reports it; 30 seconds by default.
+    #[must_use]
+    pub fn unready_after(mut self, limit: Duration) -> Self {
+        self.unready_after = limit;
+        self
+    }
+
+    fn api(&self, target: &Target) -> Api<DynamicObject> {
+        self.api_of(target.kind().group(), target.kind().version(), &target.kind().to_string(), target.kind().plural(), target.namespace())
+    }
+
+    fn api_of(&self, group: &str, version: &str, kind: &str, plural: &str, namespace: &str) -> Api<DynamicObject> {
+        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        let resource = ApiResource { group: group.into(), version: version.into(), api_version, kind: kind.into(), plural: plural.into() };
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    }
+
+    fn replica_sets(&self, namespace: &str) -> Api<DynamicObject> {
+        self.api_of("apps", "v1", "ReplicaSet", "replicasets", namespace)
+    }
+
+    async fn read(&self, target: &Target) -> Result<Option<Value>, Error> {
+        Ok(self.api(target).get_opt(target.name()).await?.map(|object| json(&object)))
+    }
+}
+
+/// An object as JSON, with the kind that lists leave out.
+fn json(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn uid(object: &Value) -> &str {
+    object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn resource_version(object: &Value) -> &str {
+    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The API server's own words for a refusal, without the object that it repeats; none when it didn't answer.
+fn refusal(error: &Error) -> Option<(u16, String)> {
+    match error {
+        Error::Api(status) => Some((status.code, crate::redact::redact(&status.message))),
+        _ => None,
+    }
+}
+
+fn rolls_out(kind: Kind) -> bool {
+    matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
+}

@@ -1,0 +1,93 @@
+//! Pure functions from objects to findings, one file per kind.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ::kube::api::ObjectMeta;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use serde_json::{Map, Value, json};
+
+use crate::incident::ObjectRef;
+
+pub(super) mod deployments;
+pub(super) mod pods;
+
+/// What one scan of one namespace saw.
+pub(super) struct Seen {
+    pub(super) now: Timestamp,
+    pub(super) unready_after: Duration,
+    pub(super) pods: Vec<Pod>,
+    pub(super) deployments: Vec<Deployment>,
+    pub(super) replica_sets: Vec<ReplicaSet>,
+    pub(super) config_maps: Vec<ObjectMeta>,
+}
+
+impl Seen {
+    /// The workload that a person would change: a pod's Deployment, not its ReplicaSet.
+    fn owner(&self, pod: &Pod) -> ObjectRef {
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let named = |kind: &str, name: &str| ObjectRef { kind: kind.into(), namespace: namespace.clone(), name: name.into() };
+        let Some(owner) = controller(&pod.metadata) else { return named("Pod", pod.metadata.name.as_deref().unwrap_or_default()) };
+        let set = self.replica_sets.iter().find(|set| owner.kind == "ReplicaSet" && set.metadata.uid.as_ref() == Some(&owner.uid));
+        match set.and_then(|set| controller(&set.metadata)) {
+            Some(owner) => named(&owner.kind, &owner.name),
+            None => named(&owner.kind, &owner.name),
+        }
+    }
+
+    /// The latest revision of a Deployment, before the current one, that has pods which are ready.
+    fn working_revision(&self, owner: &ObjectRef) -> Option<Value> {
+        let deployment = self.deployments.iter().find(|d| owner.kind == "Deployment" && d.metadata.name.as_ref() == Some(&owner.name))?;
+        let mut sets: Vec<(u64, &ReplicaSet)> = self
+            .replica_sets
+            .iter()
+            .filter(|set| controller(&set.metadata).is_some_and(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref()))
+            .filter_map(|set| Some((revision(&set.metadata)?, set)))
+            .collect();
+        sets.sort_by_key(|(revision, _)| *revision);
+        let (_, current) = sets.pop()?;
+        let ready = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) > 0;
+        let (revision, set) = sets.into_iter().rev().find(|(_, set)| ready(set))?;
+        let images = images(set.spec.as_ref()?.template.as_ref()?);
+        let only_images = without_images(set) == without_images(current);
+        Some(json!({ "revision": revision, "images": images, "only_images_changed": only_images }))
+    }
+
+    fn older_than(&self, since: Option<&Time>, limit: Duration) -> bool {
+        let age = since.map(|time| self.now.duration_since(time.0));
+        age.is_some_and(|age| age.unsigned_abs() >= limit && age.is_positive() || limit.is_zero())
+    }
+}
+
+fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+fn revision(metadata: &ObjectMeta) -> Option<u64> {
+    metadata.annotations.as_ref()?.get("deployment.kubernetes.io/revision")?.parse().ok()
+}
+
+fn images(template: &PodTemplateSpec) -> BTreeMap<String, String> {
+    let containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    containers.map(|container| (container.name.clone(), container.image.clone().unwrap_or_default())).collect()
+}
+
+/// A ReplicaSet's template without images and hash: equal for two revisions that differ only in images.
+fn without_images(set: &ReplicaSet) -> Option<PodTemplateSpec> {
+    let mut template = set.spec.as_ref()?.template.clone()?;
+    template.spec.iter_mut().flat_map(|spec| &mut spec.containers).for_each(|container| container.image = None);
+    template.metadata.iter_mut().filter_map(|metadata| metadata.labels.as_mut()).for_each(|labels| {
+        labels.remove("pod-template-hash");
+    });
+    Some(template)
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,114 @@
+//! The objects of the scope's namespaces become findings: paged lists, then pure functions.
+
+use std::fmt::Debug;
+
+use ::kube::api::{Api, ListParams, ObjectMeta};
+use ::kube::{Error, Resource};
+use async_trait::async_trait;
+use futures::future::join_all;
+use futures::join;
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use serde::de::DeserializeOwned;
+
+use super::analyzers::{Seen, deployments, pods};
+use super::{Kube, refusal};
+use crate::incident::{Scan, ScanError, Scanner};
+use crate::scope::Scope;
+
+/// How many objects one page has.
+const PAGE: u32 = 500;
+
+#[async_trait]
+impl Scanner for Kube {
+    async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError> {
+        let namespaces = scope.iter().map(|namespace| self.scan_namespace(namespace));
+        let mut scan = Scan::default();
+        let mut unreachable = None;
+        for (part, error) in join_all(namespaces).await {
+            scan.findings.extend(part.findings);
+            scan.workloads.extend(part.workloads);
+            scan.incomplete.extend(part.incomplete);
+            unreachable = unreachable.or(error);
+        }
+        match unreachable {
+            Some(error) => Err(ScanError { problem: "no connection, or an answer that is not Kubernetes'".into(), source: Some(error.into()) }),
+            None => Ok(scan),
+        }
+    }
+}
+
+impl Kube {
+    /// One namespace; the error is that of a cluster that doesn't answer at all.
+    async fn scan_namespace(&self, namespace: &str) -> (Scan, Option<Error>) {
+        let (pods, deployments, sets, configs) = join!(
+            all_pages(Api::<Pod>::namespaced(self.client.clone(), namespace)),
+            all_pages(Api::<Deployment>::namespaced(self.client.clone(), namespace)),
+            all_pages(Api::<ReplicaSet>::namespaced(self.client.clone(), namespace)),
+            all_metadata(Api::<ConfigMap>::namespaced(self.client.clone(), namespace)),
+        );
+        let mut missing = Missing { namespace, incomplete: Vec::new(), unreachable: None };
+        let seen = Seen {
+            now: Timestamp::now(),
+            unready_after: self.unready_after,
+            pods: missing.take("pods", pods),
+            deployments: missing.take("deployments", deployments),
+            replica_sets: missing.take("replicasets", sets),
+            config_maps: missing.take("configmaps", configs),
+        };
+        let mut findings = pods::analyze(&seen);
+        findings.extend(deployments::analyze(&seen));
+        (Scan { findings, workloads: deployments::workloads(&seen), incomplete: missing.incomplete }, missing.unreachable)
+    }
+}
+
+struct Missing<'a> {
+    namespace: &'a str,
+    incomplete: Vec<String>,
+    unreachable: Option<Error>,
+}
+
+impl Missing<'_> {
+    fn take<T>(&mut self, what: &str, list: Result<Vec<T>, Error>) -> Vec<T> {
+        match list {
+            Ok(items) => items,
+            Err(error) => {
+                match refusal(&error) {
+                    Some((_, message)) => self.incomplete.push(format!("the {what} of namespace {} could not be read: {message}", self.namespace)),
+                    None => self.unreachable = Some(error),
+                }
+                Vec::new()
+            }
+        }
+    }
+}
+
+async fn all_pages<K>(api: Api<K>) -> Result<Vec<K>, Error>
+where
+    K: Clone + Debug + DeserializeOwned + Resource<Scope = NamespaceResourceScope>,
+{
+    let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let page = api.list(&params).await?;
+        items.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// Names and times only: what ConfigMaps hold is never read.
+async fn all_metadata(api: Api<ConfigMap>) -> Result<Vec<ObjectMeta>, Error> {
+    let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let page = api.list_metadata(&params).await?;
+        items.extend(page.items.into_iter().map(|item| item.metadata));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(items),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Providers of plans.
+
+mod playbook;
+pub use playbook::Playbook;

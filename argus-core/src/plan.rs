@@ -1,0 +1,382 @@
+//! Room 3, second half: an untrusted [`Completion`] becomes a [`Plan`] of typed steps, or an error that names the place.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use jsonschema::Validator;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::action::{Action, Risk};
+use crate::incident::IncidentId;
+use crate::kubectl::{CommandError, parse_command};
+use crate::prompt::{Completion, Draft, DraftStep};
+use crate::redact::redact;
+
+/// The largest answer of a model that is read, in bytes.
+pub const MAX_COMPLETION_BYTES: usize = 256 * 1024;
+
+/// Why a completion is no plan. The text tells a model, or a person, what to mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// More than [`MAX_COMPLETION_BYTES`].
+    #[error("the answer has {0} bytes, at most {MAX_COMPLETION_BYTES} are read")]
+    TooLarge(usize),
+    /// Not one JSON object.
+    #[error("the answer is not one JSON object")]
+    NotJson(#[source] serde_json::Error),
+    /// JSON of another shape.
+    #[error("the answer does not follow the schema at `{place}`: {problem}")]
+    Schema {
+        /// A JSON pointer, empty for the whole.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A command that can't be taken.
+    #[error("the command of {place} can't be taken ({hint})", hint = source.hint())]
+    Command {
+        /// Such as `step 2`.
+        place: String,
+        /// Why, and where in the command.
+        #[source]
+        source: CommandError,
+    },
+    /// A step with neither command nor action.
+    #[error("{0} has neither a command nor an action")]
+    Empty(String),
+    /// A step whose command and action differ.
+    #[error("the command and the action of {0} mean different things")]
+    Disagree(String),
+    /// Two steps that change one object.
+    #[error("two steps change {0}: change it in one step, such as one patch")]
+    SameObject(String),
+}
+
+/// The id of one plan; worth nothing by itself: every door is passed again from the plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlanId(String);
+
+impl PlanId {
+    fn random() -> Self {
+        Self(format!("PLAN-{}", uuid::Uuid::new_v4().simple()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PlanId {
+    type Error = PlanIdError;
+    fn try_from(text: String) -> Result<Self, PlanIdError> {
+        let hex = text.strip_prefix("PLAN-").unwrap_or_default();
+        let clean = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if clean { Ok(Self(text)) } else { Err(PlanIdError) }
+    }
+}
+
+/// The text is no plan id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a plan id is `PLAN-` and 32 hexadecimal digits")]
+pub struct PlanIdError;
+
+impl From<PlanId> for String {
+    fn from(id: PlanId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for PlanId {
+    fn schema_name() -> Cow<'static, str> {
+        "PlanId".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^PLAN-[0-9a-f]{32}$" })
+    }
+}
+
+/// One step: what it does in plain English, and the one action that it is. `RemediationStep` for HTTP clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Step {
+    description: String,
+    command: String,
+    is_destructive: bool,
+    action: Action,
+}
+
+impl Step {
+    fn new(description: &str, action: Action) -> Self {
+        Self { description: redact(description), command: action.command(), is_destructive: action.is_destructive(), action }
+    }
+
+    /// What the step does and why it helps.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The command, rendered from the action: what is read is what runs.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// Whether something is removed.
+    #[must_use]
+    pub fn is_destructive(&self) -> bool {
+        self.is_destructive
+    }
+
+    /// The action.
+    #[must_use]
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+}
+
+/// Ordered steps for one incident: parsed, nothing more. `RemediationPlan` for HTTP clients.
+///
+/// # Guarantees
+/// At most [`MAX_STEPS`](crate::MAX_STEPS) steps, no two on one object; the risk is at least that of its actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Plan {
+    plan_id: PlanId,
+    incident_id: IncidentId,
+    summary: String,
+    steps: Vec<Step>,
+    risk_level: Risk,
+    risk_reason: String,
+    rollback_steps: Vec<Step>,
+    generated_at: Timestamp,
+    model_used: String,
+}
+
+static SCHEMA: LazyLock<Option<Validator>> = LazyLock::new(|| jsonschema::validator_for(schemars::schema_for!(Draft).as_value()).ok());
+
+impl Plan {
+    /// Reads what a model answered about an incident.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the step and what to mend; nothing is repaired silently.
+    ///
+    /// # Example
+    /// ```
+    /// use argus_core::{Completion, IncidentId, Plan, Risk};
+    /// let completion = Completion::new(
+    ///     r#"{"summary": "Run two copies.", "risk_level": "low", "risk_reason": "Only the number changes.",
+    ///         "steps": [{"description": "Create one more copy.", "command": "kubectl scale deploy/web -n shop --replicas=2"}],
+    ///         "rollback_steps": []}"#,
+    ///     "some-model",
+    /// );
+    /// let plan = Plan::parse(&completion, &IncidentId::new("INC-1")?)?;
+    /// assert_eq!(plan.steps()[0].command(), "kubectl scale deployment/web -n shop --replicas=2");
+    /// assert_eq!(plan.risk_level(), Risk::Low);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parse(completion: &Completion, incident_id: &IncidentId) -> Result<Self, PlanError> {
+        let text = unfenced(completion.text());
+        if text.len() > MAX_COMPLETION_BYTES {
+            return Err(PlanError::TooLarge(text.len()));
+        }
+        let json: Value = serde_json::from_str(text).map_err(PlanError::NotJson)?;
+        follow_schema(&json)?;
+        // From the text again: a repeated key is an error here, and would be swallowed by `Value`.
+        let draft: Draft = serde_json::from_str(text).map_err(|error| PlanError::Schema { place: String::new(), problem: error.to_string() })?;
+        let rollback_steps = steps(&draft.rollback_steps, "rollback step")?;
+        let steps = steps(&draft.steps, "step")?;
+        let mut changed = BTreeSet::new();
+        for target in steps.iter().filter_map(|step| step.action.target()) {
+            if !changed.insert(target) {
+                return Err(PlanError::SameObject(target.to_string()));
+            }
+        }
+        let (risk_level, risk_reason) = risk(&draft, &steps);
+        Ok(Self {
+            plan_id: PlanId::random(),
+            incident_id: incident_id.clone(),
+            summary: redact(&draft.summary),
+            steps,
+            risk_level,
+            risk_reason,
+            rollback_steps,
+            generated_at: Timestamp::now(),
+            model_used: completion.model().to_owned(),
+        })
+    }
+
+    /// The plan's id.
+    #[must_use]
+    pub fn plan_id(&self) -> &PlanId {
+        &self.plan_id
+    }
+
+    /// The incident that it is for.
+    #[must_use]
+    pub fn incident_id(&self) -> &IncidentId {
+        &self.incident_id
+    }
+
+    /// What it does, in one sentence.
+    #[must_use]
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    /// The steps in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// How much it can hurt.
+    #[must_use]
+    pub fn risk_level(&self) -> Risk {
+        self.risk_level
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn risk_reason(&self) -> &str {
+        &self.risk_reason
+    }
+
+    /// How a person would undo it; Argus undoes from what it saw.
+    #[must_use]
+    pub fn rollback_steps(&self) -> &[Step] {
+        &self.rollback_steps
+    }
+
+    /// When it was written.
+    #[must_use]
+    pub fn generated_at(&self) -> Timestamp {
+        self.generated_at
+    }
+
+    /// Who wrote it.
+    #[must_use]
+    pub fn model_used(&self) -> &str {
+        &self.model_used
+    }
+}
+
+/// Models like to wrap JSON into a Markdown fence; exactly that one wrapping is taken off.
+fn unfenced(text: &str) -> &str {
+    let text = text.trim();
+    let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
+    inner.and_then(|inner| inner.strip_suffix("```")).map_or(text, str::trim)
+}
+
+fn follow_schema(json: &Value) -> Result<(), PlanError> {
+    let Some(schema) = SCHEMA.as_ref() else {
+        return Err(PlanError::Schema { place: String::new(), problem: "the schema itself does not compile".into() });
+    };
+    match schema.iter_errors(json).next() {
+        None => Ok(()),
+        Some(error) => Err(PlanError::Schema { place: error.instance_path().to_string(), problem: redact(&error.to_string()) }),
+    }
+}
+
+fn steps(drafts: &[DraftStep], what: &str) -> Result<Vec<Step>, PlanError> {
+    drafts.iter().enumerate().map(|(index, draft)| step(draft, format!("{what} {}", index + 1))).collect()
+}
+
+fn step(draft: &DraftStep, place: String) -> Result<Step, PlanError> {
+    let parsed = draft.command.as_deref().map(parse_command).transpose();
+    let parsed = parsed.map_err(|source| PlanError::Command { place: place.clone(), source })?;
+    let action = match (parsed, draft.action.clone()) {
+        (Some(parsed), Some(action)) if parsed != action => return Err(PlanError::Disagree(place)),
+        (Some(action), _) | (None, Some(action)) => action,
+        (None, None) => return Err(PlanError::Empty(place)),
+    };
+    Ok(Step::new(&draft.description, action))
+}
+
+/// The model may raise the risk that follows from the actions, never lower it.
+fn risk(draft: &Draft, steps: &[Step]) -> (Risk, String) {
+    let floor = steps.iter().map(|step| step.action.risk()).max_by_key(|(risk, _)| *risk);
+    match floor {
+        Some((floor, why)) if floor > draft.risk_level => (floor, format!("{} (Argus: {why})", redact(&draft.risk_reason))),
+        _ => (draft.risk_level, redact(&draft.risk_reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(draft: &Value) -> Result<Plan, PlanError> {
+        parse_text(&draft.to_string())
+    }
+
+    fn parse_text(text: &str) -> Result<Plan, PlanError> {
+        Plan::parse(&Completion::new(text, "test"), &IncidentId::new("INC-1").unwrap())
+    }
+
+    fn draft(steps: Value) -> Value {
+        json!({"summary": "s", "steps": steps, "risk_level": "low", "risk_reason": "r", "rollback_steps": []})
+    }
+
+    #[test]
+    fn a_model_can_raise_the_risk_but_not_lower_it() {
+        let stop = json!([{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=0"}]);
+        assert_eq!(parse(&draft(stop)).unwrap().risk_level(), Risk::High);
+        let mut worried = draft(json!([{"description": "d", "command": "kubectl rollout restart deploy/web -n shop"}]));
+        worried["risk_level"] = json!("high");
+        assert_eq!(parse(&worried).unwrap().risk_level(), Risk::High);
+    }
+
+    #[test]
+    fn a_step_whose_command_and_action_differ_is_refused() {
+        let target = json!({"kind": "Deployment", "namespace": "shop", "name": "web"});
+        let step = |replicas: u32| {
+            draft(json!([{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=2",
+                          "action": {"kind": "scale", "target": target, "replicas": replicas}}]))
+        };
+        assert!(parse(&step(2)).is_ok());
+        assert!(matches!(parse(&step(3)), Err(PlanError::Disagree(_))));
+    }
+
+    #[test]
+    fn what_is_no_plan_is_refused_with_the_place() {
+        let ok = json!({"description": "d", "command": "kubectl rollout restart deploy/web -n shop"});
+        for (bad, place) in [
+            (json!([]).to_string(), "schema"),
+            ("Sure! Here is the plan".into(), "not one JSON"),
+            (draft(json!([{"description": "d"}])).to_string(), "neither"),
+            (draft(json!([{"description": "d", "command": "rm -rf /"}])).to_string(), "step 1"),
+            (draft(json!([ok, ok])).to_string(), "two steps change"),
+            (draft(json!(vec![ok.clone(); 11])).to_string(), "/steps"),
+            (draft(json!([{"description": "d", "command": "kubectl get pods", "shell": "sh"}])).to_string(), "/steps/0"),
+            (draft(json!([])).to_string().replacen('{', r#"{"summary": "first","#, 1), "duplicate field"),
+            (draft(json!([])).to_string() + "{}", "not one JSON"),
+            ("[".repeat(100_000), "not one JSON"),
+            ("x".repeat(MAX_COMPLETION_BYTES + 1), "bytes"),
+        ] {
+            let error = parse_text(&bad).unwrap_err();
+            assert!(error.to_string().contains(place), "{place}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_markdown_fence_is_taken_off() {
+        let plan = draft(json!([])).to_string();
+        assert!(parse_text(&format!("```json\n{plan}\n```")).is_ok());
+        assert!(parse_text(&format!("Sure!\n```json\n{plan}\n```")).is_err());
+    }
+}

@@ -1,0 +1,413 @@
+//! The corridor: it holds the doors and calls the rooms one after another. It has no rule of its own.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::action::Target;
+use crate::approval::{Actor, Approved};
+use crate::audit::{AuditEntry, AuditEvent, AuditRecord, AuditSink, StepStatus};
+use crate::dry_run::{DryRun, Preview, objects};
+use crate::executor::Executor;
+use crate::incident::{Incident, ObjectRef, Scan, ScanError, Scanner};
+use crate::plan::{Plan, PlanId};
+use crate::prompt::{LlmProvider, Prompt};
+use crate::redact::redact;
+use crate::rescan::Rescan;
+use crate::scope::{Scope, Settings};
+use crate::verdict::{Evaluation, Permitted, Phase, PolicyEngine, PolicyInput, floor};
+
+mod error;
+mod execution;
+
+pub use error::{BuildError, RemediatorError};
+use execution::Execution;
+
+/// What to do when a step fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// Undo what was applied, newest first.
+    #[default]
+    Undo,
+    /// Leave what was applied and stop.
+    Stop,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Every step was applied and came to rest.
+    Succeeded,
+    /// Something failed, and everything that was applied was undone.
+    Undone,
+    /// Something failed, and the host wanted to stop there.
+    Stopped,
+    /// Something could not be undone: a person has to look.
+    Stuck,
+}
+
+/// What became of an approved plan. `RemediationResult` for HTTP clients.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Outcome {
+    /// The plan.
+    pub plan_id: PlanId,
+    /// When it started.
+    pub executed_at: Timestamp,
+    /// Whether every step was applied and stayed.
+    pub success: bool,
+    /// What happened, in plain English, one line per step.
+    pub output: String,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Each step, as the log says.
+    pub steps: Vec<StepStatus>,
+    /// What the re-scan says; none when the cluster couldn't be scanned.
+    pub rescan: Option<Rescan>,
+}
+
+type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
+
+/// The walk from an incident to proof, with the host's doors.
+///
+/// # Guarantees
+/// Nothing is written to the cluster but the steps of an [`Approved`] plan, each after its intent is durable in the
+/// audit trail, and the undo of such steps.
+///
+/// # Cancellation
+/// Every call may be dropped at any await. A dropped [`execute`](Self::execute) leaves the plan as far as it came; the
+/// trail says how far.
+///
+/// # Example
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use argus_core::testing::{MemoryAudit, PermitAll, cluster::Cluster};
+/// use argus_core::{Answer, Incident, IncidentId, Kube, Playbook, Remediator, Scanner, Scope, Settings};
+///
+/// let cluster = Cluster::start();
+/// cluster.deployment("shop", "web", "registry.example/web:1").needs_memory("256Mi").memory_limit("128Mi").create().await?;
+///
+/// let scope = Scope::namespaces(["shop"])?;
+/// let kube = Kube::new(cluster.client());
+/// let remediator = Remediator::builder()
+///     .scope(scope.clone())
+///     .settings(Settings { enabled: true, allow_high_risk: false })
+///     .llm(Playbook::new())
+///     .policy(PermitAll::dangerous())
+///     .cluster(kube.clone())
+///     .audit(MemoryAudit::new())
+///     .build()?;
+///
+/// let findings = cluster.wait_for_findings(&kube, &scope).await?;
+/// let incident = Incident::new(IncidentId::new("INC-1")?, findings, None)?;
+/// let plan = remediator.suggest(&incident).await?;
+/// let permitted = remediator.review(plan).await?;
+/// let dry_run = remediator.dry_run(permitted).await?;
+/// let approved = dry_run.approve(Answer::confirm("amira"))?;
+/// let outcome = remediator.execute(approved).await?;
+/// assert!(outcome.success, "{outcome:?}");
+/// # Ok(())
+/// # })
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct Remediator {
+    doors: Arc<Doors>,
+}
+
+struct Doors {
+    scope: Scope,
+    settings: Settings,
+    actor: Actor,
+    on_failure: OnFailure,
+    llm: Arc<dyn LlmProvider>,
+    policy: Arc<dyn PolicyEngine>,
+    executor: Arc<dyn Executor>,
+    scanner: Arc<dyn Scanner>,
+    audit: Arc<dyn AuditSink>,
+    observer: Option<Observer>,
+    /// The objects that a plan of this remediator changes right now.
+    busy: Mutex<BTreeSet<Target>>,
+}
+
+impl Remediator {
+    /// Starts with no door set.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Asks for a plan. Nothing is executed, and no flag is needed.
+    ///
+    /// # Errors
+    /// [`RemediatorError::Llm`] without an answer, [`RemediatorError::Plan`] for an answer that is no plan.
+    #[tracing::instrument(skip_all, fields(incident = %incident.incident_id()))]
+    pub async fn suggest(&self, incident: &Incident) -> Result<Plan, RemediatorError> {
+        let prompt = Prompt::new(incident, &self.doors.scope);
+        let completion = self.doors.llm.complete(&prompt).await?;
+        let plan = Plan::parse(&completion, incident.incident_id())?;
+        let entry = self.entry(&plan, AuditEvent::Suggested, &self.doors.actor);
+        let outcome = format!("{} step(s), {} risk, by {}", plan.steps().len(), plan.risk_level(), plan.model_used());
+        self.record(AuditEntry { outcome: Some(outcome), ..entry }).await?;
+        Ok(plan)
+    }
+
+    /// Asks policy about a plan.
+    ///
+    /// # Errors
+    /// [`RemediatorError::Denied`] with every violation, [`RemediatorError::Policy`] when there is no verdict.
+    #[tracing::instrument(skip_all, fields(plan = %plan.plan_id()))]
+    pub async fn review(&self, plan: Plan) -> Result<Permitted, RemediatorError> {
+        let input = PolicyInput::of_plan(&plan, &self.doors.scope, self.doors.settings);
+        let revision = self.doors.policy.revision();
+        let violations = floor(&plan, &self.doors.scope, self.doors.settings);
+        let evaluation = Evaluation::new(violations, self.doors.policy.evaluate(&input).await?)?;
+        match Permitted::new(plan, evaluation, revision) {
+            Ok(permitted) => {
+                let entry = self.entry(permitted.plan(), AuditEvent::Permitted, &self.doors.actor);
+                self.record(AuditEntry { revision: Some(revision), ..entry }).await?;
+                Ok(permitted)
+            }
+            Err((plan, evaluation)) => Err(self.denied(plan, evaluation).await?),
+        }
+    }
+
+    /// Tries every step without doing it, and asks policy about the resulting objects.
+    ///
+    /// # Errors
+    /// [`RemediatorError::Manual`] for a plan with steps that only a person may do, [`RemediatorError::Permissions`]
+    /// with what the host lacks, [`RemediatorError::DryRun`] for a step that wouldn't work.
+    #[tracing::instrument(skip_all, fields(plan = %permitted.plan().plan_id()))]
+    pub async fn dry_run(&self, permitted: Permitted) -> Result<DryRun, RemediatorError> {
+        let manual = permitted.manual_steps();
+        if !manual.is_empty() {
+            return Err(RemediatorError::Manual { steps: manual });
+        }
+        let missing = self.doors.executor.missing_permissions(&permitted).await;
+        let missing = missing.map_err(|source| RemediatorError::DryRun { step: 0, source })?;
+        if !missing.is_empty() {
+            return Err(RemediatorError::Permissions { missing });
+        }
+        let mut previews: Vec<Preview> = Vec::new();
+        for (step, permitted) in permitted.steps().enumerate() {
+            let preview = self.doors.executor.dry_run(permitted).await;
+            previews.push(preview.map_err(|source| RemediatorError::DryRun { step, source })?);
+        }
+        let evaluation = self.evaluate_objects(permitted.plan(), Phase::Objects, &previews).await?;
+        if evaluation.verdict == crate::verdict::Verdict::Deny {
+            return Err(self.denied(permitted.plan().clone(), evaluation).await?);
+        }
+        let dry_run = DryRun::new(permitted, previews, evaluation)?;
+        let entry = self.entry(dry_run.plan(), AuditEvent::DryRun, &self.doors.actor);
+        self.record(AuditEntry { digest: Some(dry_run.digest()), revision: Some(dry_run.revision()), ..entry }).await?;
+        Ok(dry_run)
+    }
+
+    /// Executes an approved plan, waits until it came to rest, and scans again.
+    ///
+    /// A plan whose steps can't all be applied is undone, newest first; so is one that made things worse. How it ended is
+    /// in the [`Outcome`], not an error.
+    ///
+    /// # Errors
+    /// [`RemediatorError::Disabled`], [`RemediatorError::Stale`] and [`RemediatorError::Busy`] before anything was
+    /// written; [`RemediatorError::Audit`] when the trail failed, with how many steps stand in the cluster.
+    #[tracing::instrument(skip_all, fields(plan = %approved.plan().plan_id()))]
+    pub async fn execute(&self, approved: Approved) -> Result<Outcome, RemediatorError> {
+        if !self.doors.settings.enabled {
+            return Err(RemediatorError::Disabled);
+        }
+        if Timestamp::now() > approved.expires_at() {
+            return Err(RemediatorError::Stale { what: "the approval expired".into() });
+        }
+        if self.doors.policy.revision() != approved.revision() {
+            return Err(RemediatorError::Stale { what: "the policy changed after the approval".into() });
+        }
+        let _busy = self.claim(&approved)?;
+        Execution::new(self, &approved).run().await
+    }
+
+    /// Looks at the cluster, in the namespaces of the scope.
+    ///
+    /// # Errors
+    /// [`ScanError`] when nothing could be read.
+    pub async fn scan(&self) -> Result<Scan, ScanError> {
+        self.doors.scanner.scan(&self.doors.scope).await
+    }
+
+    async fn evaluate_objects(&self, plan: &Plan, phase: Phase, previews: &[Preview]) -> Result<Evaluation, RemediatorError> {
+        let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings).with_objects(phase, objects(previews));
+        let violations = floor(plan, &self.doors.scope, self.doors.settings);
+        Ok(Evaluation::new(violations, self.doors.policy.evaluate(&input).await?)?)
+    }
+
+    async fn denied(&self, plan: Plan, evaluation: Evaluation) -> Result<RemediatorError, RemediatorError> {
+        let entry = self.entry(&plan, AuditEvent::Denied, &self.doors.actor);
+        let messages: Vec<&str> = evaluation.violations.iter().map(|violation| violation.message.as_str()).collect();
+        self.record(AuditEntry { outcome: Some(redact(&messages.join("; "))), revision: Some(self.doors.policy.revision()), ..entry }).await?;
+        Ok(RemediatorError::Denied { plan: Box::new(plan), evaluation })
+    }
+
+    fn entry(&self, plan: &Plan, event: AuditEvent, actor: &Actor) -> AuditEntry {
+        AuditEntry {
+            event,
+            incident_id: plan.incident_id().clone(),
+            plan_id: plan.plan_id().clone(),
+            step: None,
+            requested_by: actor.clone(),
+            command: None,
+            digest: None,
+            revision: None,
+            outcome: None,
+            findings_before: None,
+            findings_after: None,
+        }
+    }
+
+    async fn record(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
+        let record = self.doors.audit.append(entry).await.map_err(|source| RemediatorError::Audit { source, standing: 0 })?;
+        if let Some(observer) = &self.doors.observer {
+            observer(&record);
+        }
+        Ok(())
+    }
+
+    /// Claims the plan's objects, so that no other plan of this remediator changes them meanwhile.
+    fn claim(&self, approved: &Approved) -> Result<Claim<'_>, RemediatorError> {
+        let targets: BTreeSet<Target> = approved.plan().steps().iter().filter_map(|step| step.action().target().cloned()).collect();
+        let mut busy = self.doors.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.iter().find(|target| busy.contains(target)) {
+            return Err(RemediatorError::Busy { target: target.to_string() });
+        }
+        busy.extend(targets.iter().cloned());
+        Ok(Claim { doors: &self.doors, targets })
+    }
+}
+
+struct Claim<'a> {
+    doors: &'a Doors,
+    targets: BTreeSet<Target>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.doors.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.retain(|target| !self.targets.contains(target));
+    }
+}
+
+fn object_ref(target: &Target) -> ObjectRef {
+    ObjectRef { kind: target.kind().to_string(), namespace: target.namespace().to_owned(), name: target.name().to_owned() }
+}
+
+/// Collects the doors of a [`Remediator`].
+#[derive(Default)]
+pub struct Builder {
+    scope: Option<Scope>,
+    settings: Settings,
+    actor: Option<Actor>,
+    on_failure: OnFailure,
+    llm: Option<Arc<dyn LlmProvider>>,
+    policy: Option<Arc<dyn PolicyEngine>>,
+    executor: Option<Arc<dyn Executor>>,
+    scanner: Option<Arc<dyn Scanner>>,
+    audit: Option<Arc<dyn AuditSink>>,
+    observer: Option<Observer>,
+}
+
+impl Builder {
+    /// The namespaces that Argus may work in.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// What the host switched on; everything is off by default.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Who asks for suggestions and dry runs, for the audit trail; `argus`, automatic, by default.
+    #[must_use]
+    pub fn actor(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    /// What to do when a step fails.
+    #[must_use]
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// Who writes plans.
+    #[must_use]
+    pub fn llm(mut self, llm: impl LlmProvider + 'static) -> Self {
+        self.llm = Some(Arc::new(llm));
+        self
+    }
+
+    /// Who judges them.
+    #[must_use]
+    pub fn policy(mut self, policy: impl PolicyEngine + 'static) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// The cluster: dry runner, executor and scanner in one.
+    #[must_use]
+    pub fn cluster<C: Executor + Scanner + 'static>(mut self, cluster: C) -> Self {
+        let cluster = Arc::new(cluster);
+        self.scanner = Some(Arc::clone(&cluster) as Arc<dyn Scanner>);
+        self.executor = Some(cluster);
+        self
+    }
+
+    /// Where records become durable.
+    #[must_use]
+    pub fn audit(mut self, audit: impl AuditSink + 'static) -> Self {
+        self.audit = Some(Arc::new(audit));
+        self
+    }
+
+    /// Sees every record right after it became durable: the progress of a plan. Must return quickly.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Fn(&AuditRecord) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The remediator.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the door that is missing.
+    pub fn build(self) -> Result<Remediator, BuildError> {
+        let doors = Doors {
+            scope: self.scope.ok_or(BuildError("scope"))?,
+            settings: self.settings,
+            actor: self.actor.unwrap_or_else(|| Actor::Automatic("argus".into())),
+            on_failure: self.on_failure,
+            llm: self.llm.ok_or(BuildError("llm"))?,
+            policy: self.policy.ok_or(BuildError("policy"))?,
+            executor: self.executor.ok_or(BuildError("cluster"))?,
+            scanner: self.scanner.ok_or(BuildError("cluster"))?,
+            audit: self.audit.ok_or(BuildError("audit"))?,
+            observer: self.observer,
+            busy: Mutex::default(),
+        };
+        Ok(Remediator { doors: Arc::new(doors) })
+    }
+}

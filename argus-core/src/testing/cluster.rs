@@ -1,0 +1,435 @@
+//! A Kubernetes cluster in memory: an API that a real [`kube::Client`] talks to, the controllers behind it, and a node
+//! whose pods crash, run out of memory or fail to load their image when they should.
+//!
+//! A fix shows by what the cluster does, not by a flag: raise a memory limit above what the app needs and it stops
+//! crashing. For the first minute of users and for fast tests; what it does is held against a real API server by the
+//! same tests.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use http::{Method, Request, Response, header};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::incident::{Finding, Scanner};
+use crate::scope::Scope;
+
+mod api;
+mod builder;
+mod controllers;
+mod kubelet;
+mod patch;
+mod resources;
+mod store;
+
+pub use builder::DeploymentBuilder;
+
+use api::{Call, Place, Reply, answer, discovery, verb, watch_line};
+use controllers::Controllers;
+use kubelet::{Kubelet, Pace};
+use store::{Key, Store, status};
+
+/// The largest request body, in bytes.
+const MAX_BODY: usize = 3 << 20;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A request that is refused.
+#[derive(Debug)]
+struct Failure {
+    code: u16,
+    reason: &'static str,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: u16, reason: &'static str, message: String) -> Self {
+        Self { code, reason, message }
+    }
+}
+
+/// A write that the cluster was asked for, as its audit log would hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteSeen {
+    /// `create`, `update`, `patch` or `delete`.
+    pub verb: String,
+    /// The path, such as `/apis/apps/v1/namespaces/shop/deployments/web`.
+    pub path: String,
+    /// Whether it was a dry run.
+    pub dry_run: bool,
+    /// The HTTP status of the answer.
+    pub code: u16,
+}
+
+/// A cluster in memory. Clones are the same cluster; it ends with the last of them.
+///
+/// # Example
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use argus_core::testing::cluster::Cluster;
+/// use k8s_openapi::api::core::v1::Pod;
+/// let cluster = Cluster::start();
+/// cluster.deployment("shop", "web", "registry.example/web:1").create().await?;
+/// let pods = kube::Api::<Pod>::namespaced(cluster.client(), "shop").list(&Default::default()).await?;
+/// assert_eq!(pods.items.len(), 1);
+/// # Ok::<(), kube::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    /// Wakes the controllers.
+    moved: Notify,
+    ticker: Mutex<Option<AbortHandle>>,
+}
+
+struct State {
+    store: Store,
+    controllers: Controllers,
+    kubelet: Kubelet,
+    /// What the client may not do: verb and resource, `scale` as `deployments/scale`.
+    denied: Vec<(String, String)>,
+    /// How many requests are answered before the one that fails, and how.
+    faults: Vec<Fault>,
+    writes: Vec<WriteSeen>,
+}
+
+/// A failure that is made to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The next write that is no dry run is answered with this HTTP status, and not done.
+    RefuseWrite(u16),
+    /// The next write that is no dry run is done, and the connection is cut before the answer.
+    CutAfterWrite,
+    /// The next write that is no dry run is not done, and the connection is cut.
+    CutBeforeWrite,
+}
+
+impl Cluster {
+    /// Starts a cluster with one node and the namespaces `default` and `kube-system`. Its controllers run on the current
+    /// Tokio runtime.
+    #[must_use]
+    pub fn start() -> Self {
+        let pace = Pace { start: Duration::from_millis(20), backoff: Duration::from_millis(200) };
+        let mut store = Store::new();
+        for namespace in ["default", "kube-system"] {
+            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace }, "status": { "phase": "Active" } });
+            store.put(Key::new("namespaces", "", namespace), object);
+        }
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": "memory-node-0", "labels": { "kubernetes.io/hostname": "memory-node-0", "kubernetes.io/os": "linux" } },
+            "status": { "allocatable": { "cpu": "8", "memory": "16Gi", "pods": "110" }, "capacity": { "cpu": "8", "memory": "16Gi", "pods": "110" },
+                        "conditions": [{ "type": "Ready", "status": "True" }] },
+        });
+        store.put(Key::new("nodes", "", "memory-node-0"), node);
+        let state = State { store, controllers: Controllers::default(), kubelet: Kubelet::new(pace), denied: Vec::new(), faults: Vec::new(), writes: Vec::new() };
+        let inner = Arc::new(Inner { state: Mutex::new(state), moved: Notify::new(), ticker: Mutex::default() });
+        let ticker = tokio::spawn(tick(Arc::downgrade(&inner)));
+        *inner.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker.abort_handle());
+        Self { inner }
+    }
+
+    /// A client of this cluster, with full rights but for what [`deny`](Self::deny) took away.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        let cluster = self.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let cluster = cluster.clone();
+            async move { cluster.handle(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    /// Serves the API over HTTP on a free port of 127.0.0.1 until the returned handle is dropped.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn serve(&self) -> std::io::Result<Served> {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let cluster = self.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let cluster = cluster.clone();
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(move |request| {
+                        let cluster = cluster.clone();
+                        async move { cluster.handle(request).await }
+                    });
+                    let io = hyper_util::rt::TokioIo::new(stream);
+                    // A client that goes away is no error of the server.
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                });
+            }
+        });
+        Ok(Served { address, task: task.abort_handle() })
+    }
+
+    /// A Deployment to be created: healthy until told otherwise.
+    #[must_use]
+    pub fn deployment(&self, namespace: &str, name: &str, image: &str) -> DeploymentBuilder {
+        DeploymentBuilder::new(self.client(), namespace, name, image)
+    }
+
+    /// Takes a permission away: `deny("patch", "deployments")`, `deny("patch", "deployments/scale")`.
+    pub fn deny(&self, verb: &str, resource: &str) {
+        self.lock().denied.push((verb.into(), resource.into()));
+    }
+
+    /// Makes the next matching request fail.
+    pub fn inject(&self, fault: Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// The writes that were asked for so far, dry runs among them, oldest first; access reviews left out.
+    #[must_use]
+    pub fn writes(&self) -> Vec<WriteSeen> {
+        self.lock().writes.clone()
+    }
+
+    /// Scans until there are findings, for up to ten seconds.
+    ///
+    /// # Errors
+    /// A scan that failed, or none with findings in that time.
+    pub async fn wait_for_findings(&self, scanner: &dyn Scanner, scope: &Scope) -> Result<Vec<Finding>, crate::incident::ScanError> {
+        for _ in 0..200 {
+            let scan = scanner.scan(scope).await?;
+            if !scan.findings.is_empty() {
+                return Ok(scan.findings);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(crate::incident::ScanError { problem: "nothing was found within ten seconds".into(), source: None })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn handle<B>(&self, request: Request<B>) -> Result<Response<Body>, std::io::Error>
+    where
+        B: http_body::Body + Send,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let body = match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => return Ok(json_response(413, &status(413, "RequestEntityTooLarge", "the request is too large"))),
+        };
+        let header = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default();
+        let path = head.uri.path();
+        let query: HashMap<String, String> =
+            head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.into(), decoded(value))).collect();
+        let call = Call { method: head.method.as_str(), path, query, content_type: header(header::CONTENT_TYPE), accept: header(header::ACCEPT), body: &body };
+        match self.reply(&call) {
+            Ok(Reply::Json(code, object)) => Ok(json_response(code, &object)),
+            Ok(Reply::Text(text)) => Ok(response(200, "text/plain", Full::new(text.into()).boxed_unsync())),
+            Ok(Reply::Watch { resource, namespace, version, selectors, metadata_only }) => {
+                let timeout = call.query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(300).min(600);
+                let lines = self.watch(resource.plural, namespace, version, timeout).map(move |event| match event {
+                    Ok(event) => watch_line(&event, &selectors, metadata_only).unwrap_or_default(),
+                    Err(gone) => format!("{}\n", json!({ "type": "ERROR", "object": gone })),
+                });
+                let frames = lines.filter(|line| std::future::ready(!line.is_empty())).map(|line| Ok(Frame::data(Bytes::from(line))));
+                Ok(response(200, "application/json", StreamBody::new(frames).boxed_unsync()))
+            }
+            Err(Failure { code: 0, message, .. }) => Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, message)),
+            Err(failure) => Ok(json_response(failure.code, &status(failure.code, failure.reason, &failure.message))),
+        }
+    }
+
+    fn reply(&self, call: &Call<'_>) -> Result<Reply, Failure> {
+        if matches!(call.path, "/healthz" | "/livez" | "/readyz") {
+            return Ok(Reply::Text("ok".into()));
+        }
+        if call.method == Method::POST.as_str() && call.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" {
+            return self.review_access(call);
+        }
+        let Some(place) = Place::read(call.path) else {
+            let found = discovery(call.path).filter(|_| call.method == Method::GET.as_str());
+            return found.map(|object| Reply::Json(200, object)).ok_or_else(|| Failure::new(404, "NotFound", "the server could not find the requested resource".into()));
+        };
+        let mut state = self.lock();
+        let verb = verb(call, &place);
+        let writes = matches!(verb, "create" | "update" | "patch" | "delete");
+        let resource = place.subresource.map_or_else(|| place.resource.plural.to_owned(), |sub| format!("{}/{sub}", place.resource.plural));
+        // A dry run of a delete stands in its body.
+        let dry_run = call.query.contains_key("dryRun") || serde_json::from_slice::<Value>(call.body).is_ok_and(|body| verb == "delete" && body.get("dryRun").is_some());
+        let answer = if state.denied.contains(&(verb.to_owned(), resource.clone())) {
+            let namespace = place.namespace.unwrap_or_default();
+            let message = format!("{resource} is forbidden: User \"memory\" cannot {verb} resource \"{resource}\" in the namespace \"{namespace}\"");
+            Err(Failure::new(403, "Forbidden", message))
+        } else {
+            let fault = if writes && !dry_run && !state.faults.is_empty() { Some(state.faults.remove(0)) } else { None };
+            match fault {
+                Some(Fault::RefuseWrite(code)) => Err(Failure::new(code, "Injected", "made to fail by the test".into())),
+                Some(Fault::CutBeforeWrite) => Err(Failure::new(0, "Cut", "the connection was cut before the write".into())),
+                Some(Fault::CutAfterWrite) => {
+                    answer(&mut state.store, call, &place).and(Err(Failure::new(0, "Cut", "the connection was cut after the write".into())))
+                }
+                None => answer(&mut state.store, call, &place),
+            }
+        };
+        if writes {
+            let code = match &answer {
+                Ok(Reply::Json(code, _)) => *code,
+                Ok(_) => 200,
+                Err(failure) => failure.code,
+            };
+            state.writes.push(WriteSeen { verb: verb.into(), path: call.path.into(), dry_run, code });
+            // As with a real one, controllers need a moment; clients never see them half-way through a write.
+            self.inner.moved.notify_one();
+        }
+        answer
+    }
+
+    fn review_access(&self, call: &Call<'_>) -> Result<Reply, Failure> {
+        let mut review: Value = serde_json::from_slice(call.body).map_err(|error| Failure::new(400, "BadRequest", error.to_string()))?;
+        let of = |field: &str| review.pointer(&format!("/spec/resourceAttributes/{field}")).and_then(Value::as_str).unwrap_or_default();
+        let resource = if of("subresource").is_empty() { of("resource").to_owned() } else { format!("{}/{}", of("resource"), of("subresource")) };
+        let allowed = !self.lock().denied.contains(&(of("verb").to_owned(), resource));
+        review["status"] = json!({ "allowed": allowed });
+        Ok(Reply::Json(201, review))
+    }
+
+    /// The events of a resource after a version, until the timeout.
+    fn watch(&self, plural: &'static str, namespace: Option<String>, version: u64, seconds: u64) -> impl Stream<Item = Result<store::Event, Value>> + Send + use<> {
+        let changed = self.lock().store.subscribe();
+        let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        let inner = Arc::downgrade(&self.inner);
+        let steps = stream::unfold(Some((inner, changed, version)), move |watching| {
+            let namespace = namespace.clone();
+            async move {
+                let (inner, mut changed, version) = watching?;
+                loop {
+                    let events = {
+                        let inner = inner.upgrade()?;
+                        let state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+                        changed.mark_unchanged();
+                        state.store.since(version, plural, namespace.as_deref())
+                    };
+                    match events {
+                        None => return Some((vec![Err(status(410, "Expired", "too old resource version"))], None)),
+                        Some(events) => {
+                            if let Some(last) = events.last().map(|event| event.version) {
+                                return Some((events.into_iter().map(Ok).collect(), Some((inner, changed, last))));
+                            }
+                        }
+                    }
+                    tokio::time::timeout_at(end, changed.changed()).await.ok()?.ok()?;
+                }
+            }
+        });
+        steps.flat_map(stream::iter)
+    }
+}
+
+/// A served cluster; dropped, it no longer takes connections.
+#[derive(Debug)]
+pub struct Served {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Served {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A kubeconfig for it, as YAML.
+    #[must_use]
+    pub fn kubeconfig(&self) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: memory\n  cluster: {{server: \"http://{}\"}}\nusers:\n- name: memory\n  user: {{}}\n\
+             contexts:\n- name: memory\n  context: {{cluster: memory, user: memory}}\ncurrent-context: memory\n",
+            self.address
+        )
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(ticker) = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ticker.abort();
+        }
+    }
+}
+
+/// Runs the controllers after every change, and the kubelet whenever something is due.
+async fn tick(inner: Weak<Inner>) {
+    loop {
+        let Some(held) = inner.upgrade() else { return };
+        let due = {
+            let mut state = held.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let State { store, controllers, kubelet, .. } = &mut *state;
+            // Each look may give another controller something to do; real ones settle just the same.
+            for _ in 0..100 {
+                let before = store.version();
+                controllers.reconcile(store);
+                kubelet.reconcile(store);
+                if store.version() == before {
+                    break;
+                }
+            }
+            kubelet.next_due()
+        };
+        // A moment between looks keeps a busy cluster from starving its clients; a second bounds deadlines.
+        let pause = due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now())).clamp(Duration::from_millis(2), Duration::from_millis(250));
+        let moved = held.moved.notified();
+        let _ = tokio::time::timeout(pause, moved).await;
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+                digit(rest.next()) * 16 + digit(rest.next())
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn json_response(code: u16, object: &Value) -> Response<Body> {
+    response(code, "application/json", Full::new(Bytes::from(object.to_string())).boxed_unsync())
+}
+
+fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,454 @@
+//! Room 4: a [`Plan`] becomes [`Permitted`], or the violations that refused it.
+//!
+//! A floor in Rust looks first, whatever packs say; then every pack is asked, and the decision is computed here from
+//! what they reported. Packs can only add denials.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::action::{Action, Amounts, Kind, PatchKind, Reversibility, Risk, Target};
+use crate::digest::Digest;
+use crate::plan::{Plan, Step};
+use crate::scope::{Scope, Settings};
+
+/// The version of [`PolicyInput`].
+pub const POLICY_INPUT_VERSION: &str = "argus.policy/v1";
+
+/// What policy decided about a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing against it; the host may approve it by itself.
+    Allow,
+    /// A person has to approve it.
+    RequireApproval,
+    /// It must not run.
+    Deny,
+}
+
+/// What a rule has to say about a plan or a step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Violation {
+    /// The pack, `floor` for the checks in Rust.
+    pub pack: String,
+    /// The rule's id.
+    pub id: String,
+    /// Why, in plain English.
+    pub message: String,
+    /// The step's index from 0; absent where it is about the plan.
+    pub step: Option<usize>,
+    /// How to change the plan.
+    pub hint: String,
+}
+
+/// The words of one pack about one input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Opinion {
+    /// The pack's name.
+    pub pack: String,
+    /// The digest of what was asked.
+    pub revision: Digest,
+    /// The ids of the rules that were evaluated without error.
+    pub evaluated: Vec<String>,
+    /// Why it must not run.
+    pub deny: Vec<Violation>,
+    /// Steps that only a person may do.
+    pub manual: Vec<Violation>,
+    /// Why a person has to approve.
+    pub require_approval: Vec<Violation>,
+    /// What a person should know.
+    pub warn: Vec<Violation>,
+}
+
+/// Which half of the check it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The actions, before anything was asked of the cluster.
+    Plan,
+    /// The objects as the dry run returned them.
+    Objects,
+    /// The objects as an undo would leave them.
+    Undo,
+}
+
+/// The document that packs see as `input`.
+///
+/// # Guarantees
+/// Total: every field is always there, `null` where it says nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct PolicyInput {
+    /// [`POLICY_INPUT_VERSION`].
+    pub version: String,
+    /// Which half.
+    pub phase: Phase,
+    /// When, RFC 3339: rules can't read a clock.
+    pub time: Timestamp,
+    /// The namespaces of the scope.
+    pub scope: ScopeInput,
+    /// What the host switched on.
+    pub settings: Settings,
+    /// The plan.
+    pub plan: PlanInput,
+    /// In phases `objects` and `undo`: each step's object before and after; null in phase `plan`.
+    pub objects: Option<Vec<ObjectInput>>,
+}
+
+/// The scope as packs see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ScopeInput {
+    /// Sorted.
+    pub namespaces: Vec<String>,
+}
+
+/// The plan as packs see it.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the fields of `Plan`")]
+pub struct PlanInput {
+    pub plan_id: String,
+    pub incident_id: String,
+    pub summary: String,
+    pub risk_level: Risk,
+    pub model_used: String,
+    pub steps: Vec<StepInput>,
+    pub rollback_steps: Vec<StepInput>,
+}
+
+/// A step as packs see it.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct StepInput {
+    /// From 0.
+    pub index: usize,
+    /// What it does.
+    pub description: String,
+    /// As it would be pasted into a shell.
+    pub command: String,
+    /// The action's kind, such as `set_image`.
+    pub kind: String,
+    /// The object; null for a manual step.
+    pub target: Option<TargetInput>,
+    /// The fields that it writes, as JSON pointers.
+    pub fields_touched: Vec<String>,
+    /// The risk that follows from the action.
+    pub risk: Risk,
+    /// Whether it can be undone.
+    pub reversibility: Reversibility,
+    /// Whether something is removed.
+    pub is_destructive: bool,
+    /// Of a scale.
+    pub replicas: Option<u32>,
+    /// Of set_resources.
+    pub container: Option<String>,
+    /// Of set_resources.
+    pub limits: AmountsInput,
+    /// Of set_resources.
+    pub requests: AmountsInput,
+    /// Of set_image: the image by container, otherwise empty.
+    pub images: BTreeMap<String, String>,
+    /// Of a patch.
+    pub patch_type: Option<PatchKind>,
+    /// Of a patch.
+    pub patch: Value,
+    /// Of rollout_undo.
+    pub to_revision: Option<u32>,
+    /// Of a manual step.
+    pub reason: Option<String>,
+}
+
+/// An object's address as packs see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the terms of the Kubernetes API")]
+pub struct TargetInput {
+    pub kind: Kind,
+    pub group: String,
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// Amounts as packs see them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the terms of the Kubernetes API")]
+pub struct AmountsInput {
+    pub cpu: Option<String>,
+    pub memory: Option<String>,
+}
+
+/// An object as the API server returned it.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ObjectInput {
+    /// The step's index.
+    pub step: usize,
+    /// The object as it is.
+    pub before: Value,
+    /// The object as it would be; null if it would be gone.
+    pub after: Value,
+}
+
+impl PolicyInput {
+    /// The input of phase `plan`.
+    #[must_use]
+    pub fn of_plan(plan: &Plan, scope: &Scope, settings: Settings) -> Self {
+        Self {
+            version: POLICY_INPUT_VERSION.into(),
+            phase: Phase::Plan,
+            time: Timestamp::now(),
+            scope: ScopeInput { namespaces: scope.iter().map(str::to_owned).collect() },
+            settings,
+            plan: PlanInput {
+                plan_id: plan.plan_id().to_string(),
+                incident_id: plan.incident_id().to_string(),
+                summary: plan.summary().to_owned(),
+                risk_level: plan.risk_level(),
+                model_used: plan.model_used().to_owned(),
+                steps: plan.steps().iter().enumerate().map(StepInput::new).collect(),
+                rollback_steps: plan.rollback_steps().iter().enumerate().map(StepInput::new).collect(),
+            },
+            objects: None,
+        }
+    }
+
+    /// The same input with the objects of a dry run or an undo.
+    #[must_use]
+    pub fn with_objects(mut self, phase: Phase, objects: Vec<ObjectInput>) -> Self {
+        self.phase = phase;
+        self.objects = Some(objects);
+        self
+    }
+}
+
+impl StepInput {
+    fn new((index, step): (usize, &Step)) -> Self {
+        let action = step.action();
+        let mut input = Self {
+            index,
+            description: step.description().to_owned(),
+            command: step.command().to_owned(),
+            kind: action.kind().to_owned(),
+            target: action.target().map(TargetInput::new),
+            fields_touched: action.fields_touched(),
+            risk: action.risk().0,
+            reversibility: action.reversibility(),
+            is_destructive: step.is_destructive(),
+            replicas: None,
+            container: None,
+            limits: AmountsInput::default(),
+            requests: AmountsInput::default(),
+            images: BTreeMap::new(),
+            patch_type: None,
+            patch: Value::Null,
+            to_revision: None,
+            reason: None,
+        };
+        match action {
+            Action::Scale { replicas, .. } => input.replicas = Some(*replicas),
+            Action::SetResources { container, limits, requests, .. } => {
+                input.container = container.as_ref().map(ToString::to_string);
+                input.limits = AmountsInput::new(limits);
+                input.requests = AmountsInput::new(requests);
+            }
+            Action::SetImage { images, .. } => input.images = images.iter().map(|(name, image)| (name.to_string(), image.to_string())).collect(),
+            Action::Patch { patch, .. } => {
+                input.patch_type = Some(patch.kind());
+                input.patch = patch.body().clone();
+            }
+            Action::RolloutUndo { to_revision, .. } => input.to_revision = *to_revision,
+            Action::Manual { reason, .. } => input.reason = Some(reason.clone()),
+            Action::RolloutRestart { .. } | Action::DeletePod { .. } => {}
+        }
+        input
+    }
+}
+
+impl TargetInput {
+    fn new(target: &Target) -> Self {
+        Self {
+            kind: target.kind(),
+            group: target.kind().group().to_owned(),
+            resource: target.kind().plural().to_owned(),
+            namespace: target.namespace().to_owned(),
+            name: target.name().to_owned(),
+        }
+    }
+}
+
+impl AmountsInput {
+    fn new(amounts: &Amounts) -> Self {
+        Self { cpu: amounts.cpu.as_ref().map(ToString::to_string), memory: amounts.memory.as_ref().map(ToString::to_string) }
+    }
+}
+
+/// Why there is no verdict. Never an allow.
+#[derive(Debug, thiserror::Error)]
+#[error("the policy could not be evaluated: {problem}")]
+pub struct PolicyError {
+    /// What went wrong, with the pack and the rule where they are known.
+    pub problem: String,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PolicyError {
+    /// An error without a cause of its own.
+    #[must_use]
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into(), source: None }
+    }
+}
+
+/// The door to the policy engine.
+///
+/// # Obligations
+/// One [`Opinion`] per pack that was asked, each with the rules that were evaluated. An undefined result, an error, a
+/// time-out or an odd shape is an error. The same input and revision give the same opinions.
+#[async_trait]
+pub trait PolicyEngine: Send + Sync {
+    /// Asks every pack.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for anything that isn't a clear answer of every pack.
+    async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError>;
+
+    /// The digest of all packs with their data: what an approval is bound to.
+    fn revision(&self) -> Digest;
+}
+
+/// What policy said about a plan in one phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evaluation {
+    /// The decision, computed from the opinions.
+    pub verdict: Verdict,
+    /// What the floor and the packs have against it.
+    pub violations: Vec<Violation>,
+    /// Which packs were asked, and what they said.
+    pub opinions: Vec<Opinion>,
+}
+
+impl Evaluation {
+    /// Computes the decision.
+    ///
+    /// # Errors
+    /// [`PolicyError`] without any opinion, or with one that evaluated no rule: an allow needs evidence.
+    pub(crate) fn new(floor: Vec<Violation>, opinions: Vec<Opinion>) -> Result<Self, PolicyError> {
+        if opinions.is_empty() {
+            return Err(PolicyError::new("no policy pack was asked"));
+        }
+        if let Some(empty) = opinions.iter().find(|opinion| opinion.evaluated.is_empty()) {
+            return Err(PolicyError::new(format!("the pack `{}` evaluated no rule", empty.pack)));
+        }
+        let violations: Vec<Violation> = floor.into_iter().chain(opinions.iter().flat_map(|opinion| opinion.deny.iter().cloned())).collect();
+        let approval = opinions.iter().any(|opinion| !opinion.require_approval.is_empty() || !opinion.manual.is_empty());
+        let verdict = match (violations.is_empty(), approval) {
+            (false, _) => Verdict::Deny,
+            (true, true) => Verdict::RequireApproval,
+            (true, false) => Verdict::Allow,
+        };
+        Ok(Self { verdict, violations, opinions })
+    }
+}
+
+/// A plan that no pack denied.
+///
+/// # Guarantees
+/// Made only by the corridor, after the floor and every pack were asked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Permitted {
+    plan: Plan,
+    evaluation: Evaluation,
+    revision: Digest,
+}
+
+impl Permitted {
+    pub(crate) fn new(plan: Plan, evaluation: Evaluation, revision: Digest) -> Result<Self, (Plan, Evaluation)> {
+        if evaluation.verdict == Verdict::Deny {
+            return Err((plan, evaluation));
+        }
+        Ok(Self { plan, evaluation, revision })
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What policy said.
+    #[must_use]
+    pub fn evaluation(&self) -> &Evaluation {
+        &self.evaluation
+    }
+
+    /// The policy that said it.
+    #[must_use]
+    pub fn revision(&self) -> Digest {
+        self.revision
+    }
+
+    /// The steps that only a person may do, by index, with the reason.
+    #[must_use]
+    pub fn manual_steps(&self) -> BTreeMap<usize, String> {
+        let native = self.plan.steps().iter().enumerate().filter_map(|(index, step)| match step.action() {
+            Action::Manual { reason, .. } => Some((index, reason.clone())),
+            _ => None,
+        });
+        let packs = self.evaluation.opinions.iter().flat_map(|opinion| &opinion.manual);
+        // A manual opinion about no step in particular is about all of them.
+        let packs = packs.flat_map(|violation| {
+            let all = violation.step.map_or(0..self.plan.steps().len(), |step| step..step + 1);
+            all.map(|step| (step, violation.message.clone()))
+        });
+        native.chain(packs).collect()
+    }
+
+    /// The steps as they may be dry-run.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = PermittedStep<'_>> {
+        self.plan.steps().iter().map(PermittedStep)
+    }
+}
+
+/// A step of a [`Permitted`] plan: what a dry runner takes.
+#[derive(Debug, Clone, Copy)]
+pub struct PermittedStep<'a>(&'a Step);
+
+impl PermittedStep<'_> {
+    /// The action.
+    #[must_use]
+    pub fn action(&self) -> &Action {
+        self.0.action()
+    }
+}
+
+/// The checks that no pack can loosen: scope, and the switch for high risk.
+///
+/// The never-executed list needs no check of its own: an [`Action`] can't name a secret, a node, RBAC or storage.
+#[must_use]
+pub fn floor(plan: &Plan, scope: &Scope, settings: Settings) -> Vec<Violation> {
+    let violation = |id: &str, step: Option<usize>, message: String, hint: &str| Violation {
+        pack: "floor".into(),
+        id: id.into(),
+        message,
+        step,
+        hint: hint.into(),
+    };
+    let mut violations = Vec::new();
+    for (steps, what) in [(plan.steps(), "step"), (plan.rollback_steps(), "rollback step")] {
+        for (index, step) in steps.iter().enumerate() {
+            let outside = step.action().target().filter(|target| !scope.contains(target.namespace()));
+            if let Some(target) = outside {
+                let message = format!("{what} {} changes {target}, which Argus may not touch", index + 1);
+                violations.push(violation("floor-scope", Some(index), message, "change only objects in the namespaces of the scope"));
+            }
+        }
+    }
+    if plan.risk_level() == Risk::High && !settings.allow_high_risk {
+        let message = format!("the plan is high-risk: {}", plan.risk_reason());
+        violations.push(violation("floor-high-risk", None, message, "find a plan that can hurt less; a host may switch on `remediation.allow_high_risk`"));
+    }
+    violations
+}
