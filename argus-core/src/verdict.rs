@@ -95,8 +95,8 @@ pub struct PolicyInput {
     pub settings: Settings,
     /// The plan.
     pub plan: PlanInput,
-    /// In phases `objects` and `undo`: each step's object before and after; null in phase `plan`.
-    pub objects: Option<Vec<ObjectInput>>,
+    /// In phases `objects` and `undo`: each step's object before and after; empty in phase `plan`.
+    pub objects: Vec<ObjectInput>,
 }
 
 /// The scope as packs see it.
@@ -209,7 +209,7 @@ impl PolicyInput {
                 steps: plan.steps().iter().enumerate().map(StepInput::new).collect(),
                 rollback_steps: plan.rollback_steps().iter().enumerate().map(StepInput::new).collect(),
             },
-            objects: None,
+            objects: Vec::new(),
         }
     }
 
@@ -217,7 +217,7 @@ impl PolicyInput {
     #[must_use]
     pub fn with_objects(mut self, phase: Phase, objects: Vec<ObjectInput>) -> Self {
         self.phase = phase;
-        self.objects = Some(objects);
+        self.objects = objects;
         self
     }
 }

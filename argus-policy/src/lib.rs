@@ -1,0 +1,14 @@
+//! The policy engine of Argus, on Rego.
+//!
+//! A *pack* is a folder with one Rego v1 package, `argus.packs.<name>`, and a manifest, `pack.yaml`, that lists its rule
+//! ids. Its entry points are sets: `deny`, `manual`, `require_approval` and `warn` hold `{id, message, step, hint}`,
+//! and `passed` holds the ids of the rules that looked and had nothing to say; `passed` and `deny` must be there. For every id of the manifest the engine
+//! wants an answer, either in `passed` or in one of the others: a rule that says nothing, because a field is misspelt
+//! or a value has another shape, is an error, and an error is never an allow.
+#![forbid(unsafe_code)]
+
+mod pack;
+pub use pack::{Pack, PackError};
+
+mod engine;
+pub use engine::RegoEngine;
