@@ -293,9 +293,10 @@ fn stricter(a: Verdict, b: Verdict) -> Verdict {
     }
 }
 
-/// The objects of a dry run, as policy sees them.
-pub(crate) fn objects(previews: &[Preview]) -> Vec<ObjectInput> {
-    previews.iter().enumerate().map(|(step, preview)| ObjectInput { step, before: preview.before.clone(), after: preview.after.clone() }).collect()
+/// The objects of steps, by the step's index, as policy sees them.
+pub(crate) fn objects<'a>(previews: impl IntoIterator<Item = (usize, &'a Preview)>) -> Vec<ObjectInput> {
+    let object = |(step, preview): (usize, &Preview)| ObjectInput { step, before: preview.before.clone(), after: preview.after.clone() };
+    previews.into_iter().map(object).collect()
 }
 
 #[cfg(test)]

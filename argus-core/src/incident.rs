@@ -141,7 +141,7 @@ pub enum Category {
     Custom,
 }
 
-/// The kind of fault that the scanner recognised; the offline playbook decides by it.
+/// The kind of fault that the scanner recognised, causes before their symptoms; the offline playbook decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -156,18 +156,18 @@ pub enum Cause {
     ContainerConfig,
     /// No node takes the pod.
     Pending,
+    /// A readiness probe asks a port that the container doesn't have.
+    ProbePort,
     /// A pod runs without becoming ready, or was evicted, or its node doesn't answer.
     PodWedged,
-    /// A Deployment has fewer pods available than it wants.
-    Unavailable,
     /// A rollout exceeded its progress deadline.
     StuckRollout,
     /// A Deployment wants no pods at all.
     ScaledToZero,
     /// Pods are older than the ConfigMap that they read at their start.
     StaleConfig,
-    /// A readiness probe asks a port that the container doesn't have.
-    ProbePort,
+    /// A Deployment has fewer pods available than it wants.
+    Unavailable,
 }
 
 /// An object of the cluster, as a finding names it.

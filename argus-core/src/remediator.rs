@@ -18,7 +18,7 @@ use crate::prompt::{LlmProvider, Prompt};
 use crate::redact::redact;
 use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
-use crate::verdict::{Evaluation, Permitted, Phase, PolicyEngine, PolicyInput, floor};
+use crate::verdict::{Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor};
 
 mod error;
 mod execution;
@@ -203,7 +203,7 @@ impl Remediator {
             let preview = self.doors.executor.dry_run(permitted).await;
             previews.push(preview.map_err(|source| RemediatorError::DryRun { step, source })?);
         }
-        let evaluation = self.evaluate_objects(permitted.plan(), Phase::Objects, &previews).await?;
+        let evaluation = self.evaluate_objects(permitted.plan(), Phase::Objects, objects(previews.iter().enumerate())).await?;
         if evaluation.verdict == crate::verdict::Verdict::Deny {
             return Err(self.denied(permitted.plan().clone(), evaluation).await?);
         }
@@ -244,8 +244,8 @@ impl Remediator {
         self.doors.scanner.scan(&self.doors.scope).await
     }
 
-    async fn evaluate_objects(&self, plan: &Plan, phase: Phase, previews: &[Preview]) -> Result<Evaluation, RemediatorError> {
-        let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings).with_objects(phase, objects(previews));
+    async fn evaluate_objects(&self, plan: &Plan, phase: Phase, objects: Vec<ObjectInput>) -> Result<Evaluation, RemediatorError> {
+        let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings).with_objects(phase, objects);
         let violations = floor(plan, &self.doors.scope, self.doors.settings);
         Ok(Evaluation::new(violations, self.doors.policy.evaluate(&input).await?)?)
     }

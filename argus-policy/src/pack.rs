@@ -168,10 +168,9 @@ impl Pack {
         let modules = engine.get_modules().clone();
         let declared = |entry_point: &str| modules.iter().any(|module| declares(module, entry_point));
         let entry_points = ENTRY_POINTS.map(declared);
-        if let [passed, deny, ..] = entry_points {
-            if !(passed && deny) {
-                return Err(unusable("it needs the entry points `passed` and `deny`".into()));
-            }
+        let [passed, deny, ..] = entry_points;
+        if !(passed && deny) {
+            return Err(unusable("it needs the entry points `passed` and `deny`".into()));
         }
         let sorted: Vec<(&str, &str)> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
         let revision = Digest::of_json(&sorted).map_err(|error| unusable(error.to_string()))?;

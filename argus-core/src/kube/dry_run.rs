@@ -189,8 +189,9 @@ pub(super) fn whole(write: &Write, before: &Value, answer: Value) -> Value {
     match write {
         Write::Patch { subresource: Some(_), .. } => {
             let mut object = before.clone();
-            if let (Some(slot), Some(replicas)) = (object.get_mut("spec").and_then(Value::as_object_mut), answer.pointer("/spec/replicas")) {
-                slot.insert("replicas".into(), replicas.clone());
+            if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+                // A scale leaves zero out.
+                spec.insert("replicas".into(), answer.pointer("/spec/replicas").cloned().unwrap_or(0.into()));
             }
             object
         }

@@ -45,7 +45,7 @@ impl Executor for Kube {
         let waiting = async {
             match target.kind() {
                 Kind::Pod => self.replaced(target, step.preview()).await,
-                kind if rolls_out(kind) => self.rolled_out(target).await,
+                kind if rolls_out(kind) => self.rolled_out(target, step.preview()).await,
                 _ => Ok(()),
             }
         };
@@ -100,10 +100,13 @@ impl Kube {
         now.is_some_and(|now| resource_version(&now) != resource_version(seen))
     }
 
-    async fn rolled_out(&self, target: &Target) -> Result<(), SettleError> {
+    async fn rolled_out(&self, target: &Target, preview: &Preview) -> Result<(), SettleError> {
         let kind = target.kind();
-        let object = wait(self.api(target), target.name(), move |object| rollout(kind, object).is_some()).await?;
-        match object.and_then(|object| rollout(kind, &object)) {
+        // A deadline that was exceeded before the write says nothing about it.
+        let old = exceeded(&preview.before);
+        let seen = old.clone();
+        let object = wait(self.api(target), target.name(), move |object| rollout(kind, object, &seen).is_some()).await?;
+        match object.and_then(|object| rollout(kind, &object, &old)) {
             Some(true) => Ok(()),
             Some(false) => Err(SettleError(format!("the rollout of {target} failed: it exceeded its progress deadline"))),
             None => Err(SettleError(format!("{target} is gone"))),
@@ -138,7 +141,7 @@ async fn wait(api: Api<DynamicObject>, name: &str, condition: impl Fn(&Value) ->
 /// Whether a rollout is complete (`true`), failed (`false`) or still under way.
 ///
 /// Source: `kubectl rollout status`.
-fn rollout(kind: Kind, object: &Value) -> Option<bool> {
+fn rollout(kind: Kind, object: &Value, old: &Option<Value>) -> Option<bool> {
     let number = |path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     if number("/status/observedGeneration") < number("/metadata/generation") {
         return None;
@@ -146,9 +149,8 @@ fn rollout(kind: Kind, object: &Value) -> Option<bool> {
     let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let complete = match kind {
         Kind::Deployment => {
-            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-            let exceeded = |condition: &Value| condition.get("reason") == Some(&"ProgressDeadlineExceeded".into());
-            if conditions.is_some_and(|conditions| conditions.iter().any(exceeded)) {
+            let exceeded = exceeded(object);
+            if exceeded.is_some() && exceeded != *old {
                 return Some(false);
             }
             number("/status/updatedReplicas") == wanted && number("/status/replicas") == wanted && number("/status/availableReplicas") == wanted
@@ -160,6 +162,13 @@ fn rollout(kind: Kind, object: &Value) -> Option<bool> {
         }
     };
     complete.then_some(true)
+}
+
+/// When a Deployment's progress deadline was exceeded, if it was.
+fn exceeded(object: &Value) -> Option<Value> {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
+    let condition = conditions.iter().find(|condition| condition.get("reason") == Some(&"ProgressDeadlineExceeded".into()))?;
+    condition.get("lastUpdateTime").cloned()
 }
 
 /// The changes that lead from the object as applied back to the object as it was.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Ending, OnFailure, Outcome, Remediator, RemediatorError, object_ref};
 use crate::approval::{Approved, ApprovedStep};
 use crate::audit::{AuditEntry, AuditEvent, StepStatus};
-use crate::dry_run::{Preview, desired_state};
+use crate::dry_run::{Preview, desired_state, objects};
 use crate::executor::{ApplyError, UndoStep, Undone};
 use crate::incident::Scan;
 use crate::redact::redact;
@@ -168,7 +168,7 @@ impl<'a> Execution<'a> {
         // Undo passes policy too: the object as it would be restored is judged like any other.
         let preview = step.preview();
         let back = Preview { before: preview.after.clone(), after: preview.before.clone(), ..preview.clone() };
-        let evaluation = self.remediator.evaluate_objects(self.approved.plan(), Phase::Undo, &[back]).await;
+        let evaluation = self.remediator.evaluate_objects(self.approved.plan(), Phase::Undo, objects([(step.index(), &back)])).await;
         match evaluation {
             Ok(evaluation) if evaluation.verdict != Verdict::Deny => {}
             Ok(evaluation) => return Err(format!("policy refuses the undo: {}", evaluation.violations.iter().map(|v| v.message.as_str()).collect::<Vec<_>>().join("; "))),

@@ -42,6 +42,8 @@ use store::{Key, Store, status};
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 3 << 20;
+/// Whom nothing is denied.
+const ADMIN: &str = "admin";
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -63,6 +65,8 @@ impl Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteSeen {
+    /// Whose client it was, see [`Cluster::client_as`].
+    pub user: String,
     /// `create`, `update`, `patch` or `delete`.
     pub verb: String,
     /// The path, such as `/apis/apps/v1/namespaces/shop/deployments/web`.
@@ -148,13 +152,19 @@ impl Cluster {
         Self { inner }
     }
 
-    /// A client of this cluster, with full rights but for what [`deny`](Self::deny) took away.
+    /// A client of this cluster with full rights.
     #[must_use]
     pub fn client(&self) -> Client {
+        self.client_as(ADMIN)
+    }
+
+    /// A client under another name, with full rights but for what [`deny`](Self::deny) took away.
+    #[must_use]
+    pub fn client_as(&self, user: &'static str) -> Client {
         let cluster = self.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let cluster = cluster.clone();
-            async move { cluster.handle(request).await }
+            async move { cluster.handle(user, request).await }
         });
         Client::new(service, "default")
     }
@@ -173,7 +183,7 @@ impl Cluster {
                 tokio::spawn(async move {
                     let service = hyper::service::service_fn(move |request| {
                         let cluster = cluster.clone();
-                        async move { cluster.handle(request).await }
+                        async move { cluster.handle(ADMIN, request).await }
                     });
                     let io = hyper_util::rt::TokioIo::new(stream);
                     // A client that goes away is no error of the server.
@@ -190,12 +200,12 @@ impl Cluster {
         DeploymentBuilder::new(self.client(), namespace, name, image)
     }
 
-    /// Takes a permission away: `deny("patch", "deployments")`, `deny("patch", "deployments/scale")`.
+    /// Takes a permission away from everybody but the admin: `deny("patch", "deployments")`, `deny("patch", "deployments/scale")`.
     pub fn deny(&self, verb: &str, resource: &str) {
         self.lock().denied.push((verb.into(), resource.into()));
     }
 
-    /// Makes the next matching request fail.
+    /// Makes the next matching request of anybody but the admin fail; several are taken in turn.
     pub fn inject(&self, fault: Fault) {
         self.lock().faults.push(fault);
     }
@@ -225,7 +235,7 @@ impl Cluster {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn handle<B>(&self, request: Request<B>) -> Result<Response<Body>, std::io::Error>
+    async fn handle<B>(&self, user: &str, request: Request<B>) -> Result<Response<Body>, std::io::Error>
     where
         B: http_body::Body + Send,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -239,7 +249,7 @@ impl Cluster {
         let path = head.uri.path();
         let query: HashMap<String, String> =
             head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.into(), decoded(value))).collect();
-        let call = Call { method: head.method.as_str(), path, query, content_type: header(header::CONTENT_TYPE), accept: header(header::ACCEPT), body: &body };
+        let call = Call { user, method: head.method.as_str(), path, query, content_type: header(header::CONTENT_TYPE), accept: header(header::ACCEPT), body: &body };
         match self.reply(&call) {
             Ok(Reply::Json(code, object)) => Ok(json_response(code, &object)),
             Ok(Reply::Text(text)) => Ok(response(200, "text/plain", Full::new(text.into()).boxed_unsync())),
@@ -274,12 +284,12 @@ impl Cluster {
         let resource = place.subresource.map_or_else(|| place.resource.plural.to_owned(), |sub| format!("{}/{sub}", place.resource.plural));
         // A dry run of a delete stands in its body.
         let dry_run = call.query.contains_key("dryRun") || serde_json::from_slice::<Value>(call.body).is_ok_and(|body| verb == "delete" && body.get("dryRun").is_some());
-        let answer = if state.denied.contains(&(verb.to_owned(), resource.clone())) {
+        let answer = if user_lacks(&state, call, verb, &resource) {
             let namespace = place.namespace.unwrap_or_default();
-            let message = format!("{resource} is forbidden: User \"memory\" cannot {verb} resource \"{resource}\" in the namespace \"{namespace}\"");
+            let message = format!("{resource} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in the namespace \"{namespace}\"", call.user);
             Err(Failure::new(403, "Forbidden", message))
         } else {
-            let fault = if writes && !dry_run && !state.faults.is_empty() { Some(state.faults.remove(0)) } else { None };
+            let fault = if writes && !dry_run && call.user != ADMIN && !state.faults.is_empty() { Some(state.faults.remove(0)) } else { None };
             match fault {
                 Some(Fault::RefuseWrite(code)) => Err(Failure::new(code, "Injected", "made to fail by the test".into())),
                 Some(Fault::CutBeforeWrite) => Err(Failure::new(0, "Cut", "the connection was cut before the write".into())),
@@ -295,7 +305,7 @@ impl Cluster {
                 Ok(_) => 200,
                 Err(failure) => failure.code,
             };
-            state.writes.push(WriteSeen { verb: verb.into(), path: call.path.into(), dry_run, code });
+            state.writes.push(WriteSeen { user: call.user.into(), verb: verb.into(), path: call.path.into(), dry_run, code });
             // As with a real one, controllers need a moment; clients never see them half-way through a write.
             self.inner.moved.notify_one();
         }
@@ -306,7 +316,7 @@ impl Cluster {
         let mut review: Value = serde_json::from_slice(call.body).map_err(|error| Failure::new(400, "BadRequest", error.to_string()))?;
         let of = |field: &str| review.pointer(&format!("/spec/resourceAttributes/{field}")).and_then(Value::as_str).unwrap_or_default();
         let resource = if of("subresource").is_empty() { of("resource").to_owned() } else { format!("{}/{}", of("resource"), of("subresource")) };
-        let allowed = !self.lock().denied.contains(&(of("verb").to_owned(), resource));
+        let allowed = !user_lacks(&self.lock(), call, of("verb"), &resource);
         review["status"] = json!({ "allowed": allowed });
         Ok(Reply::Json(201, review))
     }
@@ -380,6 +390,10 @@ impl Drop for Inner {
             ticker.abort();
         }
     }
+}
+
+fn user_lacks(state: &State, call: &Call<'_>, verb: &str, resource: &str) -> bool {
+    call.user != ADMIN && state.denied.iter().any(|(denied, on)| denied == verb && on == resource)
 }
 
 /// Runs the controllers after every change, and the kubelet whenever something is due.

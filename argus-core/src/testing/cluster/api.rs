@@ -11,6 +11,7 @@ use super::{Failure, patch};
 
 /// A request, read.
 pub(super) struct Call<'a> {
+    pub(super) user: &'a str,
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     pub(super) query: HashMap<String, String>,
@@ -197,7 +198,7 @@ fn write(store: &mut Store, call: &Call<'_>, place: &Place<'_>, dry_run: bool) -
     let mut object = old.clone();
     match place.subresource {
         Some("scale") => {
-            object["spec"]["replicas"] = new.pointer("/spec/replicas").cloned().unwrap_or_default();
+            object["spec"]["replicas"] = new.pointer("/spec/replicas").cloned().unwrap_or(0.into());
         }
         Some(_) => object["status"] = new.get("status").cloned().unwrap_or_default(),
         None => {
@@ -226,10 +227,12 @@ fn write(store: &mut Store, call: &Call<'_>, place: &Place<'_>, dry_run: bool) -
 
 fn scale(object: &Value) -> Value {
     let of = |path: &str| object.pointer(path).cloned().unwrap_or_default();
+    let replicas = of("/spec/replicas");
     json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale",
         "metadata": { "name": of("/metadata/name"), "namespace": of("/metadata/namespace"), "uid": of("/metadata/uid"), "resourceVersion": of("/metadata/resourceVersion") },
-        "spec": { "replicas": of("/spec/replicas") }, "status": { "replicas": of("/status/replicas") },
+        // As with a real one, zero is left out.
+        "spec": if replicas == 0 { json!({}) } else { json!({ "replicas": replicas }) }, "status": { "replicas": of("/status/replicas") },
     })
 }
 
