@@ -157,7 +157,7 @@ impl Remediator {
         let completion = self.doors.llm.complete(&prompt).await?;
         let plan = Plan::parse(&completion, incident.incident_id())?;
         let entry = self.entry(&plan, AuditEvent::Suggested, &self.doors.actor);
-        let outcome = format!("{} step(s), {} risk, by {}", plan.steps().len(), plan.risk_level(), plan.model_used());
+        let outcome = format!("{} step(s), {} risk, by {}: {}", plan.steps().len(), plan.risk_level(), plan.model_used(), plan.summary());
         self.record(AuditEntry { outcome: Some(outcome), ..entry }).await?;
         Ok(plan)
     }

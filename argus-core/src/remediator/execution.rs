@@ -40,7 +40,7 @@ impl<'a> Execution<'a> {
 
     pub(super) async fn run(mut self) -> Result<Outcome, RemediatorError> {
         let before = self.remediator.scan().await?;
-        self.record(AuditEvent::Approved, None, Some(format!("until {}", self.approved.expires_at()))).await?;
+        self.record(AuditEvent::Approved, None, Some(format!("until {}", self.approved.expires_at().strftime("%Y-%m-%dT%H:%M:%SZ")))).await?;
 
         let failure = match self.apply_all().await {
             Ok(()) => None,

@@ -1,0 +1,3 @@
+__version__: str
+
+def parse_command(text: str) -> str: ...
