@@ -5,19 +5,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::names::{DnsLabel, DnsSubdomain, NameError};
+use crate::names::{DnsLabel, NameError};
 
 mod patch;
 mod quantity;
+mod risk;
+mod target;
 
 pub use patch::{Patch, PatchKind};
 pub use quantity::{Image, Quantity};
+pub use risk::{Reversibility, Risk};
+pub use target::{Kind, Target};
 
 /// The most copies that a scale may ask for.
 pub const MAX_REPLICAS: u32 = 1000;
@@ -49,159 +52,10 @@ pub enum ActionError {
 
 impl ActionError {
     fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Invalid { field, problem: problem.into() }
-    }
-}
-
-/// The kinds of objects that an action can name. Secrets, RBAC, nodes, storage and the like are not among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "each name is the kind's name in the Kubernetes API reference")]
-pub enum Kind {
-    Deployment,
-    StatefulSet,
-    DaemonSet,
-    CronJob,
-    Service,
-    Ingress,
-    HorizontalPodAutoscaler,
-    PodDisruptionBudget,
-    Pod,
-}
-
-impl Kind {
-    /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 9] = [
-        Self::Deployment,
-        Self::StatefulSet,
-        Self::DaemonSet,
-        Self::CronJob,
-        Self::Service,
-        Self::Ingress,
-        Self::HorizontalPodAutoscaler,
-        Self::PodDisruptionBudget,
-        Self::Pod,
-    ];
-
-    /// The API group, empty for the core group.
-    #[must_use]
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps",
-            Self::CronJob => "batch",
-            Self::Service | Self::Pod => "",
-            Self::Ingress => "networking.k8s.io",
-            Self::HorizontalPodAutoscaler => "autoscaling",
-            Self::PodDisruptionBudget => "policy",
+        Self::Invalid {
+            field,
+            problem: problem.into(),
         }
-    }
-
-    /// The API version within the group.
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        if self == Self::HorizontalPodAutoscaler { "v2" } else { "v1" }
-    }
-
-    /// The resource name of the API, the plural.
-    #[must_use]
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployments",
-            Self::StatefulSet => "statefulsets",
-            Self::DaemonSet => "daemonsets",
-            Self::CronJob => "cronjobs",
-            Self::Service => "services",
-            Self::Ingress => "ingresses",
-            Self::HorizontalPodAutoscaler => "horizontalpodautoscalers",
-            Self::PodDisruptionBudget => "poddisruptionbudgets",
-            Self::Pod => "pods",
-        }
-    }
-
-    /// The singular that kubectl prints and takes.
-    #[must_use]
-    pub fn singular(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::StatefulSet => "statefulset",
-            Self::DaemonSet => "daemonset",
-            Self::CronJob => "cronjob",
-            Self::Service => "service",
-            Self::Ingress => "ingress",
-            Self::HorizontalPodAutoscaler => "horizontalpodautoscaler",
-            Self::PodDisruptionBudget => "poddisruptionbudget",
-            Self::Pod => "pod",
-        }
-    }
-
-    /// The short names that the API server announces.
-    #[must_use]
-    pub fn short_names(self) -> &'static [&'static str] {
-        match self {
-            Self::Deployment => &["deploy"],
-            Self::StatefulSet => &["sts"],
-            Self::DaemonSet => &["ds"],
-            Self::CronJob => &["cj"],
-            Self::Service => &["svc"],
-            Self::Ingress => &["ing"],
-            Self::HorizontalPodAutoscaler => &["hpa"],
-            Self::PodDisruptionBudget => &["pdb"],
-            Self::Pod => &["po"],
-        }
-    }
-
-    /// Whether the kind has pods of its own template that a rollout replaces.
-    fn rolls_out(self) -> bool {
-        matches!(self, Self::Deployment | Self::StatefulSet | Self::DaemonSet)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// The one object that an action changes, always by its full address.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    kind: Kind,
-    namespace: DnsLabel,
-    name: DnsSubdomain,
-}
-
-impl Target {
-    /// The object `kind`/`name` in `namespace`.
-    ///
-    /// # Errors
-    /// [`NameError`] when one of them can't be a name.
-    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Result<Self, NameError> {
-        Ok(Self { kind, namespace: DnsLabel::new(namespace)?, name: DnsSubdomain::new(name)? })
-    }
-
-    /// The kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// The namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        self.namespace.as_str()
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.name.as_str()
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} in namespace {}", self.kind.singular(), self.name, self.namespace)
     }
 }
 
@@ -226,7 +80,9 @@ impl Amounts {
 
     /// The amounts by their resource name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Quantity)> {
-        [("cpu", &self.cpu), ("memory", &self.memory)].into_iter().filter_map(|(name, amount)| Some((name, amount.as_ref()?)))
+        [("cpu", &self.cpu), ("memory", &self.memory)]
+            .into_iter()
+            .filter_map(|(name, amount)| Some((name, amount.as_ref()?)))
     }
 }
 
@@ -316,8 +172,13 @@ pub enum Action {
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum RawAction {
-    RolloutRestart { target: Target },
-    Scale { target: Target, replicas: u32 },
+    RolloutRestart {
+        target: Target,
+    },
+    Scale {
+        target: Target,
+        replicas: u32,
+    },
     SetResources {
         target: Target,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,15 +188,27 @@ enum RawAction {
         #[serde(default, skip_serializing_if = "Amounts::is_empty")]
         requests: Amounts,
     },
-    SetImage { target: Target, images: BTreeMap<DnsLabel, Image> },
-    Patch { target: Target, patch_type: PatchKind, patch: Value },
-    DeletePod { target: Target },
+    SetImage {
+        target: Target,
+        images: BTreeMap<DnsLabel, Image>,
+    },
+    Patch {
+        target: Target,
+        patch_type: PatchKind,
+        patch: Value,
+    },
+    DeletePod {
+        target: Target,
+    },
     RolloutUndo {
         target: Target,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to_revision: Option<u32>,
     },
-    Manual { command: String, reason: String },
+    Manual {
+        command: String,
+        reason: String,
+    },
 }
 
 impl TryFrom<RawAction> for Action {
@@ -344,11 +217,23 @@ impl TryFrom<RawAction> for Action {
         match raw {
             RawAction::RolloutRestart { target } => Self::rollout_restart(target),
             RawAction::Scale { target, replicas } => Self::scale(target, replicas),
-            RawAction::SetResources { target, container, limits, requests } => Self::set_resources(target, container, limits, requests),
+            RawAction::SetResources {
+                target,
+                container,
+                limits,
+                requests,
+            } => Self::set_resources(target, container, limits, requests),
             RawAction::SetImage { target, images } => Self::set_image(target, images),
-            RawAction::Patch { target, patch_type, patch } => Self::patch(target, Patch::new(patch_type, patch)?),
+            RawAction::Patch {
+                target,
+                patch_type,
+                patch,
+            } => Self::patch(target, Patch::new(patch_type, patch)?),
             RawAction::DeletePod { target } => Self::delete_pod(target),
-            RawAction::RolloutUndo { target, to_revision } => Self::rollout_undo(target, to_revision),
+            RawAction::RolloutUndo {
+                target,
+                to_revision,
+            } => Self::rollout_undo(target, to_revision),
             RawAction::Manual { command, reason } => Self::manual(&command, &reason),
         }
     }
@@ -359,11 +244,31 @@ impl From<Action> for RawAction {
         match action {
             Action::RolloutRestart { target } => Self::RolloutRestart { target },
             Action::Scale { target, replicas } => Self::Scale { target, replicas },
-            Action::SetResources { target, container, limits, requests } => Self::SetResources { target, container, limits, requests },
+            Action::SetResources {
+                target,
+                container,
+                limits,
+                requests,
+            } => Self::SetResources {
+                target,
+                container,
+                limits,
+                requests,
+            },
             Action::SetImage { target, images } => Self::SetImage { target, images },
-            Action::Patch { target, patch } => Self::Patch { target, patch_type: patch.kind(), patch: patch.body().clone() },
+            Action::Patch { target, patch } => Self::Patch {
+                target,
+                patch_type: patch.kind(),
+                patch: patch.body().clone(),
+            },
             Action::DeletePod { target } => Self::DeletePod { target },
-            Action::RolloutUndo { target, to_revision } => Self::RolloutUndo { target, to_revision },
+            Action::RolloutUndo {
+                target,
+                to_revision,
+            } => Self::RolloutUndo {
+                target,
+                to_revision,
+            },
             Action::Manual { command, reason } => Self::Manual { command, reason },
         }
     }
@@ -379,7 +284,14 @@ impl JsonSchema for Action {
 }
 
 fn only(action: &'static str, target: &Target, allowed: bool) -> Result<(), ActionError> {
-    if allowed { Ok(()) } else { Err(ActionError::WrongKind { action, kind: target.kind }) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(ActionError::WrongKind {
+            action,
+            kind: target.kind(),
+        })
+    }
 }
 
 impl Action {
@@ -388,7 +300,7 @@ impl Action {
     /// # Errors
     /// [`ActionError::WrongKind`] for what has no rollout.
     pub fn rollout_restart(target: Target) -> Result<Self, ActionError> {
-        only("rollout_restart", &target, target.kind.rolls_out())?;
+        only("rollout_restart", &target, target.kind().rolls_out())?;
         Ok(Self::RolloutRestart { target })
     }
 
@@ -397,9 +309,16 @@ impl Action {
     /// # Errors
     /// [`ActionError`] for what can't be scaled, or for more than [`MAX_REPLICAS`].
     pub fn scale(target: Target, replicas: u32) -> Result<Self, ActionError> {
-        only("scale", &target, matches!(target.kind, Kind::Deployment | Kind::StatefulSet))?;
+        only(
+            "scale",
+            &target,
+            matches!(target.kind(), Kind::Deployment | Kind::StatefulSet),
+        )?;
         if replicas > MAX_REPLICAS {
-            return Err(ActionError::invalid("replicas", format!("is {replicas}, at most {MAX_REPLICAS} are taken")));
+            return Err(ActionError::invalid(
+                "replicas",
+                format!("is {replicas}, at most {MAX_REPLICAS} are taken"),
+            ));
         }
         Ok(Self::Scale { target, replicas })
     }
@@ -408,22 +327,41 @@ impl Action {
     ///
     /// # Errors
     /// [`ActionError`] for what has no containers, or when nothing would be set.
-    pub fn set_resources(target: Target, container: Option<DnsLabel>, limits: Amounts, requests: Amounts) -> Result<Self, ActionError> {
-        only("set_resources", &target, target.kind.rolls_out())?;
+    pub fn set_resources(
+        target: Target,
+        container: Option<DnsLabel>,
+        limits: Amounts,
+        requests: Amounts,
+    ) -> Result<Self, ActionError> {
+        only("set_resources", &target, target.kind().rolls_out())?;
         if limits.is_empty() && requests.is_empty() {
-            return Err(ActionError::invalid("set_resources", "names no limit and no request"));
+            return Err(ActionError::invalid(
+                "set_resources",
+                "names no limit and no request",
+            ));
         }
-        Ok(Self::SetResources { target, container, limits, requests })
+        Ok(Self::SetResources {
+            target,
+            container,
+            limits,
+            requests,
+        })
     }
 
     /// Set images by container.
     ///
     /// # Errors
     /// [`ActionError`] for what has no containers, or when no container is named.
-    pub fn set_image(target: Target, images: BTreeMap<DnsLabel, Image>) -> Result<Self, ActionError> {
-        only("set_image", &target, target.kind.rolls_out())?;
+    pub fn set_image(
+        target: Target,
+        images: BTreeMap<DnsLabel, Image>,
+    ) -> Result<Self, ActionError> {
+        only("set_image", &target, target.kind().rolls_out())?;
         if !(1..=20).contains(&images.len()) {
-            return Err(ActionError::invalid("set_image", "names 1 to 20 containers"));
+            return Err(ActionError::invalid(
+                "set_image",
+                "names 1 to 20 containers",
+            ));
         }
         Ok(Self::SetImage { target, images })
     }
@@ -433,7 +371,7 @@ impl Action {
     /// # Errors
     /// [`ActionError::WrongKind`] for a pod, whose fields can't change.
     pub fn patch(target: Target, patch: Patch) -> Result<Self, ActionError> {
-        only("patch", &target, target.kind != Kind::Pod)?;
+        only("patch", &target, target.kind() != Kind::Pod)?;
         Ok(Self::Patch { target, patch })
     }
 
@@ -442,7 +380,7 @@ impl Action {
     /// # Errors
     /// [`ActionError::WrongKind`] for anything but a pod.
     pub fn delete_pod(target: Target) -> Result<Self, ActionError> {
-        only("delete_pod", &target, target.kind == Kind::Pod)?;
+        only("delete_pod", &target, target.kind() == Kind::Pod)?;
         Ok(Self::DeletePod { target })
     }
 
@@ -451,11 +389,17 @@ impl Action {
     /// # Errors
     /// [`ActionError`] for anything but a Deployment, or for revision 0.
     pub fn rollout_undo(target: Target, to_revision: Option<u32>) -> Result<Self, ActionError> {
-        only("rollout_undo", &target, target.kind == Kind::Deployment)?;
+        only("rollout_undo", &target, target.kind() == Kind::Deployment)?;
         if to_revision == Some(0) {
-            return Err(ActionError::invalid("to_revision", "starts at 1; leave it out for the revision before the current one"));
+            return Err(ActionError::invalid(
+                "to_revision",
+                "starts at 1; leave it out for the revision before the current one",
+            ));
         }
-        Ok(Self::RolloutUndo { target, to_revision })
+        Ok(Self::RolloutUndo {
+            target,
+            to_revision,
+        })
     }
 
     /// Something for a person to do. Both texts are redacted and bounded.
@@ -467,7 +411,10 @@ impl Action {
         if command.is_empty() {
             return Err(ActionError::invalid("command", "is empty"));
         }
-        Ok(Self::Manual { command, reason: crate::redact::redact(reason) })
+        Ok(Self::Manual {
+            command,
+            reason: crate::redact::redact(reason),
+        })
     }
 
     /// The object that it changes; none for a manual step.
@@ -505,93 +452,6 @@ impl Action {
     pub fn is_manual(&self) -> bool {
         matches!(self, Self::Manual { .. })
     }
-
-    /// Whether something is removed that undo can't bring back as it was: a pod, or all copies of an app.
-    #[must_use]
-    pub fn is_destructive(&self) -> bool {
-        matches!(self, Self::DeletePod { .. } | Self::Scale { replicas: 0, .. })
-    }
-
-    /// Whether Argus can undo it.
-    #[must_use]
-    pub fn reversibility(&self) -> Reversibility {
-        match self {
-            Self::RolloutRestart { .. } => Reversibility::Partial,
-            Self::DeletePod { .. } | Self::Manual { .. } => Reversibility::Irreversible,
-            _ => Reversibility::Reversible,
-        }
-    }
-
-    /// The least risk that this action has, and why. A model may call it riskier, never safer.
-    #[must_use]
-    pub fn risk(&self) -> (Risk, &'static str) {
-        match self {
-            Self::Scale { replicas: 0, .. } => (Risk::High, "every copy of the app would stop"),
-            Self::Patch { patch, .. } if patch.is_sensitive() => (Risk::High, "it changes how the app is allowed to run, or what belongs to it"),
-            Self::RolloutRestart { .. } => (Risk::Low, "copies are replaced one by one with the same definition"),
-            Self::Scale { .. } => (Risk::Low, "only the number of copies changes"),
-            Self::DeletePod { .. } => (Risk::Medium, "one copy stops until its replacement runs"),
-            Self::SetResources { .. } => (Risk::Medium, "the app restarts with other limits"),
-            Self::SetImage { .. } => (Risk::Medium, "the app restarts with another version"),
-            Self::RolloutUndo { .. } => (Risk::Medium, "the app goes back to an earlier version"),
-            Self::Patch { .. } => (Risk::Medium, "fields of the object change"),
-            Self::Manual { .. } => (Risk::Low, "Argus does not run it"),
-        }
-    }
-
-    /// The fields that it writes, as JSON pointers; `*` stands for every element of a list.
-    #[must_use]
-    pub fn fields_touched(&self) -> Vec<String> {
-        const CONTAINER: &str = "/spec/template/spec/containers";
-        match self {
-            Self::RolloutRestart { .. } => vec!["/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt".into()],
-            Self::Scale { .. } => vec!["/spec/replicas".into()],
-            Self::SetResources { container, limits, requests, .. } => {
-                let container = container.as_ref().map_or("*", DnsLabel::as_str);
-                let field = |part: &str, name: &str| format!("{CONTAINER}/{container}/resources/{part}/{name}");
-                let limits = limits.iter().map(|(name, _)| field("limits", name));
-                limits.chain(requests.iter().map(|(name, _)| field("requests", name))).collect()
-            }
-            Self::SetImage { images, .. } => images.keys().map(|name| format!("{CONTAINER}/{name}/image")).collect(),
-            Self::Patch { patch, .. } => patch.fields_touched(),
-            Self::RolloutUndo { .. } => vec!["/spec/template".into()],
-            Self::DeletePod { .. } | Self::Manual { .. } => Vec::new(),
-        }
-    }
-}
-
-/// Whether an action can be undone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reversibility {
-    /// Undo restores what was there.
-    Reversible,
-    /// Undo restores the definition, not what was lost meanwhile.
-    Partial,
-    /// There is nothing to restore it from.
-    Irreversible,
-}
-
-/// How much an action or a plan can hurt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    /// Little can go wrong.
-    Low,
-    /// The app restarts or changes.
-    Medium,
-    /// The app may stop, or be allowed more than before.
-    High,
-}
-
-impl fmt::Display for Risk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-        })
-    }
 }
 
 #[cfg(test)]
@@ -610,16 +470,38 @@ mod tests {
         assert!(Action::delete_pod(web(Kind::Deployment)).is_err());
         assert!(Action::rollout_undo(web(Kind::Deployment), Some(0)).is_err());
         assert!(Action::set_image(web(Kind::Deployment), BTreeMap::new()).is_err());
-        assert!(Action::set_resources(web(Kind::Deployment), None, Amounts::default(), Amounts::default()).is_err());
+        assert!(
+            Action::set_resources(
+                web(Kind::Deployment),
+                None,
+                Amounts::default(),
+                Amounts::default()
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn json_goes_through_the_constructors() {
         let target = json!({"kind": "Pod", "namespace": "shop", "name": "web"});
-        assert!(serde_json::from_value::<Action>(json!({"kind": "scale", "target": target, "replicas": 1})).is_err());
-        assert!(serde_json::from_value::<Action>(json!({"kind": "delete_pod", "target": target, "force": true})).is_err());
-        let action: Action = serde_json::from_value(json!({"kind": "delete_pod", "target": target})).unwrap();
-        assert_eq!(serde_json::to_value(&action).unwrap(), json!({"kind": "delete_pod", "target": target}));
+        assert!(
+            serde_json::from_value::<Action>(
+                json!({"kind": "scale", "target": target, "replicas": 1})
+            )
+            .is_err()
+        );
+        assert!(
+            serde_json::from_value::<Action>(
+                json!({"kind": "delete_pod", "target": target, "force": true})
+            )
+            .is_err()
+        );
+        let action: Action =
+            serde_json::from_value(json!({"kind": "delete_pod", "target": target})).unwrap();
+        assert_eq!(
+            serde_json::to_value(&action).unwrap(),
+            json!({"kind": "delete_pod", "target": target})
+        );
     }
 
     #[test]

@@ -62,25 +62,37 @@ impl Answer {
     /// A person: "I understand this will change my cluster".
     #[must_use]
     pub fn confirm(user: impl Into<String>) -> Self {
-        Self { actor: Actor::User(redact(&user.into())), reply: Reply::Confirm }
+        Self {
+            actor: Actor::User(redact(&user.into())),
+            reply: Reply::Confirm,
+        }
     }
 
     /// A person who typed the resource name, as high risk needs it.
     #[must_use]
     pub fn confirm_by_name(user: impl Into<String>, typed: impl Into<String>) -> Self {
-        Self { actor: Actor::User(redact(&user.into())), reply: Reply::ConfirmByName(typed.into()) }
+        Self {
+            actor: Actor::User(redact(&user.into())),
+            reply: Reply::ConfirmByName(typed.into()),
+        }
     }
 
     /// The host by itself: taken only where policy says `Allow`.
     #[must_use]
     pub fn automatic(component: impl Into<String>) -> Self {
-        Self { actor: Actor::Automatic(redact(&component.into())), reply: Reply::Confirm }
+        Self {
+            actor: Actor::Automatic(redact(&component.into())),
+            reply: Reply::Confirm,
+        }
     }
 
     /// No.
     #[must_use]
     pub fn refuse(user: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { actor: Actor::User(redact(&user.into())), reply: Reply::Refuse(redact(&why.into())) }
+        Self {
+            actor: Actor::User(redact(&user.into())),
+            reply: Reply::Refuse(redact(&why.into())),
+        }
     }
 
     /// Who answers.
@@ -132,7 +144,7 @@ pub trait Approver: Send + Sync {
 /// For the digest of exactly one [`DryRun`], used up by executing it, useless after [`APPROVAL_LASTS`]. It can't be
 /// cloned or made from data:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn twice(approved: argus_core::Approved) -> (argus_core::Approved, argus_core::Approved) {
 ///     (approved.clone(), approved)
 /// }
@@ -149,7 +161,11 @@ impl DryRun {
     #[must_use]
     pub fn name_to_type(&self) -> Option<&str> {
         let high = self.plan().risk_level() == Risk::High;
-        let target = self.plan().steps().iter().find_map(|step| step.action().target());
+        let target = self
+            .plan()
+            .steps()
+            .iter()
+            .find_map(|step| step.action().target());
         target.filter(|_| high).map(|target| target.name())
     }
 
@@ -159,17 +175,24 @@ impl DryRun {
     /// [`ApprovalError`] for a no, or for a yes that isn't enough for this plan.
     pub fn approve(self, answer: Answer) -> Result<Approved, ApprovalError> {
         if let Reply::Refuse(why) = answer.reply {
-            return Err(ApprovalError::Refused { who: answer.actor.name().to_owned(), why });
+            return Err(ApprovalError::Refused {
+                who: answer.actor.name().to_owned(),
+                why,
+            });
         }
         if matches!(answer.actor, Actor::Automatic(_)) && self.verdict() != Verdict::Allow {
             return Err(ApprovalError::PersonNeeded);
         }
-        if let Some(name) = self.name_to_type() {
-            if answer.reply != Reply::ConfirmByName(name.to_owned()) {
-                return Err(ApprovalError::NameNeeded(name.to_owned()));
-            }
+        if let Some(name) = self.name_to_type()
+            && answer.reply != Reply::ConfirmByName(name.to_owned())
+        {
+            return Err(ApprovalError::NameNeeded(name.to_owned()));
         }
-        Ok(Approved { dry_run: self, approver: answer.actor, approved_at: Timestamp::now() })
+        Ok(Approved {
+            dry_run: self,
+            approver: answer.actor,
+            approved_at: Timestamp::now(),
+        })
     }
 }
 
@@ -201,7 +224,9 @@ impl Approved {
     /// Until when it holds.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        self.approved_at.saturating_add(APPROVAL_LASTS).unwrap_or(self.approved_at)
+        self.approved_at
+            .saturating_add(APPROVAL_LASTS)
+            .unwrap_or(self.approved_at)
     }
 
     /// The steps as they may be applied.
@@ -209,7 +234,13 @@ impl Approved {
         let plan = self.plan();
         let paired = plan.steps().iter().zip(self.dry_run.previews()).enumerate();
         paired
-            .map(|(index, (step, preview))| ApprovedStep { plan_id: plan.plan_id(), index, action: step.action(), command: step.command(), preview })
+            .map(|(index, (step, preview))| ApprovedStep {
+                plan_id: plan.plan_id(),
+                index,
+                action: step.action(),
+                command: step.command(),
+                preview,
+            })
             .collect()
     }
 }
@@ -218,9 +249,9 @@ impl Approved {
 ///
 /// Hosts can't make one, nor an [`Approved`], nor a plan that skipped a door:
 ///
-/// ```compile_fail
-/// fn forge(plan: argus_core::Plan) -> argus_core::Approved {
-///     argus_core::Approved { plan }
+/// ```compile_fail,E0451
+/// fn forge(approved: argus_core::Approved, other: argus_core::DryRun) -> argus_core::Approved {
+///     argus_core::Approved { dry_run: other, ..approved }
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]

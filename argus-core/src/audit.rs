@@ -118,7 +118,9 @@ mod number_as_text {
         serializer.collect_str(number)
     }
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -127,7 +129,9 @@ mod number_as_text {
 #[non_exhaustive]
 pub enum AuditError {
     /// The folder or file can't be used.
-    #[error("the audit trail `{path}` can't be {verb}: check that the folder exists, is writable and has space")]
+    #[error(
+        "the audit trail `{path}` can't be {verb}: check that the folder exists, is writable and has space"
+    )]
     Io {
         /// Which file.
         path: String,
@@ -173,7 +177,13 @@ impl AuditQuery {
     /// Whether a record is meant.
     #[must_use]
     pub fn matches(&self, record: &AuditRecord) -> bool {
-        self.incident_id.as_ref().is_none_or(|id| *id == record.entry.incident_id) && self.plan_id.as_ref().is_none_or(|id| *id == record.entry.plan_id)
+        self.incident_id
+            .as_ref()
+            .is_none_or(|id| *id == record.entry.incident_id)
+            && self
+                .plan_id
+                .as_ref()
+                .is_none_or(|id| *id == record.entry.plan_id)
     }
 }
 
@@ -225,13 +235,19 @@ pub enum StepStatus {
 pub fn step_statuses(records: &[AuditRecord]) -> Vec<StepStatus> {
     let mut statuses: Vec<StepStatus> = Vec::new();
     for entry in records.iter().map(|record| &record.entry) {
-        let Some(step) = entry.step.filter(|step| *step < crate::prompt::MAX_STEPS) else { continue };
+        let Some(step) = entry.step.filter(|step| *step < crate::prompt::MAX_STEPS) else {
+            continue;
+        };
         if statuses.len() <= step {
             statuses.resize(step + 1, StepStatus::Untouched);
         }
-        let Some(status) = statuses.get_mut(step) else { continue };
+        let Some(status) = statuses.get_mut(step) else {
+            continue;
+        };
         *status = match entry.event {
-            AuditEvent::StepIntended | AuditEvent::StepUnknown | AuditEvent::UndoIntended => StepStatus::Unknown,
+            AuditEvent::StepIntended | AuditEvent::StepUnknown | AuditEvent::UndoIntended => {
+                StepStatus::Unknown
+            }
             AuditEvent::StepApplied | AuditEvent::StepUnsettled => StepStatus::Applied,
             AuditEvent::StepFailed => StepStatus::Untouched,
             AuditEvent::StepSettled => StepStatus::Settled,

@@ -64,7 +64,10 @@ impl Digest {
 fn refuse_rounding(value: &Value) -> Result<(), DigestError> {
     const EXACT: u64 = 1 << 53;
     match value {
-        Value::Number(n) if n.as_u64().is_some_and(|n| n > EXACT) || n.as_i64().is_some_and(|n| n.unsigned_abs() > EXACT) => {
+        Value::Number(n)
+            if n.as_u64().is_some_and(|n| n > EXACT)
+                || n.as_i64().is_some_and(|n| n.unsigned_abs() > EXACT) =>
+        {
             Err(DigestError::Rounded(n.to_string()))
         }
         Value::Array(items) => items.iter().try_for_each(refuse_rounding),

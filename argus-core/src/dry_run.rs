@@ -75,9 +75,18 @@ impl Preview {
     pub fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.after.is_null() {
-            changes.push(Change { field: "the object".into(), before: Some("exists".into()), after: Some("is deleted; its owner makes a new one".into()) });
+            changes.push(Change {
+                field: "the object".into(),
+                before: Some("exists".into()),
+                after: Some("is deleted; its owner makes a new one".into()),
+            });
         } else {
-            compare(&desired_state(&self.before), &desired_state(&self.after), String::new(), &mut changes);
+            compare(
+                &desired_state(&self.before),
+                &desired_state(&self.after),
+                String::new(),
+                &mut changes,
+            );
         }
         changes
     }
@@ -87,19 +96,36 @@ impl Preview {
 /// timestamps or what controllers note down. Two objects with one desired state are the same for an approval.
 #[must_use]
 pub fn desired_state(object: &Value) -> Value {
-    let Value::Object(fields) = object else { return Value::Null };
-    let mut kept: Map<String, Value> = fields.iter().filter(|(key, _)| *key != "status" && *key != "metadata").map(|(k, v)| (k.clone(), v.clone())).collect();
+    let Value::Object(fields) = object else {
+        return Value::Null;
+    };
+    let mut kept: Map<String, Value> = fields
+        .iter()
+        .filter(|(key, _)| *key != "status" && *key != "metadata")
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     let mut metadata = Map::new();
-    for key in ["name", "namespace", "labels", "ownerReferences", "finalizers"] {
+    for key in [
+        "name",
+        "namespace",
+        "labels",
+        "ownerReferences",
+        "finalizers",
+    ] {
         if let Some(value) = object.pointer(&format!("/metadata/{key}")) {
             metadata.insert(key.into(), value.clone());
         }
     }
-    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    let annotations = object
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
     let annotations: Map<String, Value> = annotations
         .into_iter()
         .flatten()
-        .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/") && *key != "kubectl.kubernetes.io/last-applied-configuration")
+        .filter(|(key, _)| {
+            !key.starts_with("deployment.kubernetes.io/")
+                && *key != "kubectl.kubernetes.io/last-applied-configuration"
+        })
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     metadata.insert("annotations".into(), annotations.into());
@@ -108,13 +134,23 @@ pub fn desired_state(object: &Value) -> Value {
 }
 
 fn compare(before: &Value, after: &Value, field: String, changes: &mut Vec<Change>) {
-    let below = |key: &str| if field.is_empty() { key.to_owned() } else { format!("{field}.{key}") };
+    let below = |key: &str| {
+        if field.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{field}.{key}")
+        }
+    };
     match (before, after) {
         (before, after) if before == after => {}
         (Value::Object(old), Value::Object(new)) => {
             let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
             for (key, old) in gone {
-                changes.push(Change { field: below(key), before: Some(old.clone()), after: None });
+                changes.push(Change {
+                    field: below(key),
+                    before: Some(old.clone()),
+                    after: None,
+                });
             }
             for (key, new) in new {
                 match old.get(key) {
@@ -124,36 +160,65 @@ fn compare(before: &Value, after: &Value, field: String, changes: &mut Vec<Chang
             }
         }
         (Value::Array(old), Value::Array(new)) if named(old) && named(new) => {
-            let find = |items: &[Value], name: &Value| items.iter().find(|item| item.get("name") == Some(name)).cloned();
+            let find = |items: &[Value], name: &Value| {
+                items
+                    .iter()
+                    .find(|item| item.get("name") == Some(name))
+                    .cloned()
+            };
             let name = |item: &Value| item.get("name").cloned().unwrap_or_default();
             let label = |name: &Value| format!("{field}[{}]", name.as_str().unwrap_or_default());
             for item in old.iter().filter(|item| find(new, &name(item)).is_none()) {
-                changes.push(Change { field: label(&name(item)), before: Some(item.clone()), after: None });
+                changes.push(Change {
+                    field: label(&name(item)),
+                    before: Some(item.clone()),
+                    after: None,
+                });
             }
             for item in new {
                 match find(old, &name(item)) {
                     Some(old) => compare(&old, item, label(&name(item)), changes),
-                    None => changes.push(Change { field: label(&name(item)), before: None, after: Some(item.clone()) }),
+                    None => changes.push(Change {
+                        field: label(&name(item)),
+                        before: None,
+                        after: Some(item.clone()),
+                    }),
                 }
             }
             // The same elements in another order is a change too.
             if changes.is_empty() && old.len() == new.len() {
-                changes.push(Change { field, before: Some(before.clone()), after: Some(after.clone()) });
+                changes.push(Change {
+                    field,
+                    before: Some(before.clone()),
+                    after: Some(after.clone()),
+                });
             }
         }
-        (before, after) => changes.push(Change { field, before: Some(before.clone()), after: Some(after.clone()) }),
+        (before, after) => changes.push(Change {
+            field,
+            before: Some(before.clone()),
+            after: Some(after.clone()),
+        }),
     }
 }
 
 fn added(value: &Value, field: String, changes: &mut Vec<Change>) {
     match value {
-        Value::Object(fields) if !fields.is_empty() => fields.iter().for_each(|(key, value)| added(value, format!("{field}.{key}"), changes)),
-        value => changes.push(Change { field, before: None, after: Some(value.clone()) }),
+        Value::Object(fields) if !fields.is_empty() => fields
+            .iter()
+            .for_each(|(key, value)| added(value, format!("{field}.{key}"), changes)),
+        value => changes.push(Change {
+            field,
+            before: None,
+            after: Some(value.clone()),
+        }),
     }
 }
 
 fn named(items: &[Value]) -> bool {
-    items.iter().all(|item| item.get("name").is_some_and(Value::is_string))
+    items
+        .iter()
+        .all(|item| item.get("name").is_some_and(Value::is_string))
 }
 
 /// Why there is no dry run.
@@ -234,8 +299,16 @@ struct BoundStep<'a> {
 }
 
 impl DryRun {
-    pub(crate) fn new(permitted: Permitted, previews: Vec<Preview>, objects: Evaluation) -> Result<Self, DigestError> {
-        let (plan, revision, actions) = (permitted.plan().clone(), permitted.revision(), permitted.evaluation().clone());
+    pub(crate) fn new(
+        permitted: Permitted,
+        previews: Vec<Preview>,
+        objects: Evaluation,
+    ) -> Result<Self, DigestError> {
+        let (plan, revision, actions) = (
+            permitted.plan().clone(),
+            permitted.revision(),
+            permitted.evaluation().clone(),
+        );
         let verdict = stricter(actions.verdict, objects.verdict);
         let dry_run = previews.iter().map(|preview| BoundStep {
             uid: &preview.uid,
@@ -243,8 +316,20 @@ impl DryRun {
             after: desired_state(&preview.after),
             write: &preview.write,
         });
-        let digest = Digest::of_json(&Bound { plan: &plan, policy_revision: revision, verdict, dry_run: dry_run.collect() })?;
-        Ok(Self { plan, previews, evaluations: [actions, objects], revision, digest, taken_at: Timestamp::now() })
+        let digest = Digest::of_json(&Bound {
+            plan: &plan,
+            policy_revision: revision,
+            verdict,
+            dry_run: dry_run.collect(),
+        })?;
+        Ok(Self {
+            plan,
+            previews,
+            evaluations: [actions, objects],
+            revision,
+            digest,
+            taken_at: Timestamp::now(),
+        })
     }
 
     /// The plan.
@@ -294,8 +379,14 @@ fn stricter(a: Verdict, b: Verdict) -> Verdict {
 }
 
 /// The objects of steps, by the step's index, as policy sees them.
-pub(crate) fn objects<'a>(previews: impl IntoIterator<Item = (usize, &'a Preview)>) -> Vec<ObjectInput> {
-    let object = |(step, preview): (usize, &Preview)| ObjectInput { step, before: preview.before.clone(), after: preview.after.clone() };
+pub(crate) fn objects<'a>(
+    previews: impl IntoIterator<Item = (usize, &'a Preview)>,
+) -> Vec<ObjectInput> {
+    let object = |(step, preview): (usize, &Preview)| ObjectInput {
+        step,
+        before: preview.before.clone(),
+        after: preview.after.clone(),
+    };
     previews.into_iter().map(object).collect()
 }
 
@@ -311,16 +402,28 @@ mod tests {
                    "spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": memory}}}]}, "status": {"x": rv}})
         };
         let write = Write::Delete;
-        let preview = Preview { uid: "u".into(), before: object("1Mi", "1"), after: object("2Mi", "2"), write };
+        let preview = Preview {
+            uid: "u".into(),
+            before: object("1Mi", "1"),
+            after: object("2Mi", "2"),
+            write,
+        };
         let changes = preview.changes();
         assert_eq!(changes.len(), 1);
-        assert_eq!(changes[0].field, "spec.containers[app].resources.limits.memory");
+        assert_eq!(
+            changes[0].field,
+            "spec.containers[app].resources.limits.memory"
+        );
         assert_eq!(changes[0].values(), ("1Mi".into(), "2Mi".into()));
     }
 
     #[test]
     fn values_that_look_secret_are_not_shown() {
-        let change = Change { field: "spec.env.DB_PASSWORD".into(), before: None, after: Some(json!("hunter2")) };
+        let change = Change {
+            field: "spec.env.DB_PASSWORD".into(),
+            before: None,
+            after: Some(json!("hunter2")),
+        };
         assert_eq!(change.values().1, "[redacted]");
     }
 }

@@ -90,6 +90,20 @@ impl<'a> UndoStep<'a> {
 /// [`apply`](Self::apply) sends the approved [`Write`](crate::Write) and nothing else, with a precondition that the
 /// server checks in the same request: the object has the approved uid and the approved desired state. It never forces.
 /// [`undo`](Self::undo) restores exactly the fields that the step changed, and only if they are still as it left them.
+///
+/// # Example
+/// Only a step of an approved plan can be applied:
+///
+/// ```
+/// async fn apply(executor: &dyn argus_core::Executor, step: argus_core::ApprovedStep<'_>) {
+///     let _ = executor.apply(step).await;
+/// }
+/// ```
+/// ```compile_fail,E0308
+/// async fn skip_the_doors(executor: &dyn argus_core::Executor, step: argus_core::PermittedStep<'_>) {
+///     let _ = executor.apply(step).await;
+/// }
+/// ```
 #[async_trait]
 pub trait Executor: DryRunner {
     /// Writes one step and returns the object as the server stored it; null if it is gone.

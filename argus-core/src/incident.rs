@@ -27,7 +27,9 @@ const MAX_ENTRIES: usize = 200;
 #[non_exhaustive]
 pub enum IncidentError {
     /// More bytes than [`MAX_INCIDENT_BYTES`].
-    #[error("the incident has {0} bytes, at most {MAX_INCIDENT_BYTES} are read: send fewer findings or less `raw_data`")]
+    #[error(
+        "the incident has {0} bytes, at most {MAX_INCIDENT_BYTES} are read: send fewer findings or less `raw_data`"
+    )]
     TooLarge(usize),
     /// A field is missing, misspelt or of another shape.
     #[error("the incident is malformed at `{field}`")]
@@ -60,7 +62,9 @@ impl IncidentId {
     /// [`IncidentError::OutOfBounds`] for anything but 1 to 128 of the characters above.
     pub fn new(text: impl Into<String>) -> Result<Self, IncidentError> {
         let text = text.into();
-        let clean = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+        let clean = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
         if clean && (1..=128).contains(&text.len()) {
             return Ok(Self(text));
         }
@@ -106,7 +110,9 @@ impl JsonSchema for IncidentId {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
@@ -142,7 +148,9 @@ pub enum Category {
 }
 
 /// The kind of fault that the scanner recognised, causes before their symptoms; the offline playbook decides by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
@@ -171,7 +179,9 @@ pub enum Cause {
 }
 
 /// An object of the cluster, as a finding names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectRef {
     /// The kind, such as `Deployment`.
     pub kind: String,
@@ -183,7 +193,11 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} in namespace {}", self.kind, self.name, self.namespace)
+        write!(
+            f,
+            "{}/{} in namespace {}",
+            self.kind, self.name, self.namespace
+        )
     }
 }
 
@@ -309,9 +323,16 @@ impl Incident {
             return Err(IncidentError::TooLarge(text.len()));
         }
         let mut json = serde_json::Deserializer::from_str(text);
-        let raw: RawIncident = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| IncidentError::Malformed { field: error.path().to_string(), source: error.into_inner() })?;
-        json.end().map_err(|source| IncidentError::Malformed { field: "end of the document".into(), source })?;
+        let raw: RawIncident = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            IncidentError::Malformed {
+                field: error.path().to_string(),
+                source: error.into_inner(),
+            }
+        })?;
+        json.end().map_err(|source| IncidentError::Malformed {
+            field: "end of the document".into(),
+            source,
+        })?;
         Self::check(raw)
     }
 
@@ -319,7 +340,11 @@ impl Incident {
     ///
     /// # Errors
     /// [`IncidentError::OutOfBounds`] for more findings than an incident may hold.
-    pub fn new(incident_id: IncidentId, findings: Vec<Finding>, diagnosis: Option<Diagnosis>) -> Result<Self, IncidentError> {
+    pub fn new(
+        incident_id: IncidentId,
+        findings: Vec<Finding>,
+        diagnosis: Option<Diagnosis>,
+    ) -> Result<Self, IncidentError> {
         Self::check(RawIncident {
             incident_id,
             findings,
@@ -337,7 +362,10 @@ impl Incident {
     pub fn by_owner(findings: Vec<Finding>) -> Result<Vec<Self>, IncidentError> {
         let mut groups: Vec<(String, Vec<Finding>)> = Vec::new();
         for finding in findings {
-            let about = finding.owner.as_ref().map_or_else(|| finding.target.clone(), ToString::to_string);
+            let about = finding
+                .owner
+                .as_ref()
+                .map_or_else(|| finding.target.clone(), ToString::to_string);
             match groups.iter_mut().find(|(key, _)| *key == about) {
                 Some((_, group)) => group.push(finding),
                 None => groups.push((about, vec![finding])),
@@ -345,18 +373,35 @@ impl Incident {
         }
         let incident = |(about, findings): (String, Vec<Finding>)| {
             let digest = Digest::of_bytes(about.as_bytes()).to_string();
-            Self::new(IncidentId::new(format!("INC-{}", digest.get(7..19).unwrap_or(&digest)))?, findings, None)
+            Self::new(
+                IncidentId::new(format!("INC-{}", digest.get(7..19).unwrap_or(&digest)))?,
+                findings,
+                None,
+            )
         };
         groups.into_iter().map(incident).collect()
     }
 
     fn check(raw: RawIncident) -> Result<Self, IncidentError> {
         if raw.findings.len() > MAX_FINDINGS {
-            let problem = format!("holds {} findings, at most {MAX_FINDINGS} are taken", raw.findings.len());
-            return Err(IncidentError::OutOfBounds { field: "findings", problem });
+            let problem = format!(
+                "holds {} findings, at most {MAX_FINDINGS} are taken",
+                raw.findings.len()
+            );
+            return Err(IncidentError::OutOfBounds {
+                field: "findings",
+                problem,
+            });
         }
-        if raw.diagnosis.as_ref().is_some_and(|d| !(0.0..=1.0).contains(&d.confidence)) {
-            return Err(IncidentError::OutOfBounds { field: "diagnosis.confidence", problem: "must be between 0 and 1".into() });
+        if raw
+            .diagnosis
+            .as_ref()
+            .is_some_and(|d| !(0.0..=1.0).contains(&d.confidence))
+        {
+            return Err(IncidentError::OutOfBounds {
+                field: "diagnosis.confidence",
+                problem: "must be between 0 and 1".into(),
+            });
         }
         Ok(Self {
             incident_id: raw.incident_id,
@@ -397,7 +442,13 @@ impl Finding {
     /// The id that one fault of one object has in every scan.
     #[must_use]
     pub fn stable_id(cause: Cause, object: &ObjectRef, container: &str) -> String {
-        let digest = Digest::of_bytes(format!("{cause:?}\0{}\0{}\0{}\0{container}", object.kind, object.namespace, object.name).as_bytes());
+        let digest = Digest::of_bytes(
+            format!(
+                "{cause:?}\0{}\0{}\0{}\0{container}",
+                object.kind, object.namespace, object.name
+            )
+            .as_bytes(),
+        );
         let hex = digest.to_string();
         format!("ARGUS-{}", hex.get(7..19).unwrap_or(&hex))
     }
@@ -431,14 +482,27 @@ fn clean_diagnosis(diagnosis: Diagnosis) -> Diagnosis {
 }
 
 fn clean_list(texts: Vec<String>) -> Vec<String> {
-    texts.iter().take(MAX_ENTRIES).map(|text| redact(text)).collect()
+    texts
+        .iter()
+        .take(MAX_ENTRIES)
+        .map(|text| redact(text))
+        .collect()
 }
 
 fn clean_map(map: Map<String, Value>, depth: usize) -> Map<String, Value> {
     let clean = |(key, value): (String, Value)| {
         // A value is judged together with its key: `password: hunter2` is a secret, `hunter2` alone is a word.
-        let secret = value.as_str().is_some_and(|text| redact(&format!("{key}={text}")).ends_with("=[redacted]"));
-        (redact(&key), if secret { "[redacted]".into() } else { clean_value(value, depth) })
+        let secret = value
+            .as_str()
+            .is_some_and(|text| redact(&format!("{key}={text}")).ends_with("=[redacted]"));
+        (
+            redact(&key),
+            if secret {
+                "[redacted]".into()
+            } else {
+                clean_value(value, depth)
+            },
+        )
     };
     map.into_iter().take(MAX_ENTRIES).map(clean).collect()
 }
@@ -448,7 +512,11 @@ fn clean_value(value: Value, depth: usize) -> Value {
     match value {
         Value::String(text) => Value::String(redact(&text)),
         Value::Array(_) | Value::Object(_) if depth >= DEEPEST => Value::Null,
-        Value::Array(items) => items.into_iter().take(MAX_ENTRIES).map(|item| clean_value(item, depth + 1)).collect(),
+        Value::Array(items) => items
+            .into_iter()
+            .take(MAX_ENTRIES)
+            .map(|item| clean_value(item, depth + 1))
+            .collect(),
         Value::Object(map) => Value::Object(clean_map(map, depth + 1)),
         other => other,
     }

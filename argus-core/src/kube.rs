@@ -6,7 +6,7 @@ use ::kube::api::{Api, ApiResource, DynamicObject};
 use ::kube::{Client, Error};
 use serde_json::Value;
 
-use crate::action::{Kind, Target};
+use crate::action::Target;
 
 mod analyzers;
 mod dry_run;
@@ -37,7 +37,11 @@ impl Kube {
     /// The cluster that `client` speaks to.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, settle_within: Duration::from_secs(300), unready_after: Duration::from_secs(30) }
+        Self {
+            client,
+            settle_within: Duration::from_secs(300),
+            unready_after: Duration::from_secs(30),
+        }
     }
 
     /// How long a step may take to come to rest before it counts as failed; five minutes by default.
@@ -55,12 +59,35 @@ impl Kube {
     }
 
     fn api(&self, target: &Target) -> Api<DynamicObject> {
-        self.api_of(target.kind().group(), target.kind().version(), &target.kind().to_string(), target.kind().plural(), target.namespace())
+        self.api_of(
+            target.kind().group(),
+            target.kind().version(),
+            &target.kind().to_string(),
+            target.kind().plural(),
+            target.namespace(),
+        )
     }
 
-    fn api_of(&self, group: &str, version: &str, kind: &str, plural: &str, namespace: &str) -> Api<DynamicObject> {
-        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-        let resource = ApiResource { group: group.into(), version: version.into(), api_version, kind: kind.into(), plural: plural.into() };
+    fn api_of(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+        plural: &str,
+        namespace: &str,
+    ) -> Api<DynamicObject> {
+        let api_version = if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        };
+        let resource = ApiResource {
+            group: group.into(),
+            version: version.into(),
+            api_version,
+            kind: kind.into(),
+            plural: plural.into(),
+        };
         Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 
@@ -69,7 +96,11 @@ impl Kube {
     }
 
     async fn read(&self, target: &Target) -> Result<Option<Value>, Error> {
-        Ok(self.api(target).get_opt(target.name()).await?.map(|object| json(&object)))
+        Ok(self
+            .api(target)
+            .get_opt(target.name())
+            .await?
+            .map(|object| json(&object)))
     }
 }
 
@@ -79,11 +110,17 @@ fn json(object: &DynamicObject) -> Value {
 }
 
 fn uid(object: &Value) -> &str {
-    object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer("/metadata/uid")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn resource_version(object: &Value) -> &str {
-    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer("/metadata/resourceVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The API server's own words for a refusal, without the object that it repeats; none when it didn't answer.
@@ -92,8 +129,4 @@ fn refusal(error: &Error) -> Option<(u16, String)> {
         Error::Api(status) => Some((status.code, crate::redact::redact(&status.message))),
         _ => None,
     }
-}
-
-fn rolls_out(kind: Kind) -> bool {
-    matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
 }

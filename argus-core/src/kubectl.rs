@@ -10,12 +10,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::action::{Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Target};
+use crate::action::{Action, ActionError, Amounts, Image, Patch, PatchKind, Quantity, Target};
 use crate::names::DnsLabel;
 
+mod flags;
+mod kinds;
 mod render;
 mod words;
 
+use flags::{flag_parts, refuse, taken};
+use kinds::{kind_of, manual_reason};
 use words::{Word, split};
 
 /// The longest command that is read, in bytes.
@@ -32,7 +36,11 @@ pub struct CommandError {
 
 impl CommandError {
     fn new(position: usize, problem: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { problem: problem.into(), position, hint: hint.into() }
+        Self {
+            problem: problem.into(),
+            position,
+            hint: hint.into(),
+        }
     }
 
     /// Where in the text, in characters from 0.
@@ -47,63 +55,6 @@ impl CommandError {
         &self.hint
     }
 }
-
-/// Flags that change who acts, on which cluster, on how many objects or how hard.
-const REFUSED: &[(&str, &str)] = &[
-    ("force", "nothing is ever forced"),
-    ("grace-period", "an app always gets its time to stop"),
-    ("now", "an app always gets its time to stop"),
-    ("cascade", "what belongs to an object stays with it"),
-    ("as", "Argus acts as the host that embeds it, never as somebody else"),
-    ("as-group", "Argus acts as the host that embeds it, never as somebody else"),
-    ("as-uid", "Argus acts as the host that embeds it, never as somebody else"),
-    ("server", "the cluster is the host's choice"),
-    ("s", "the cluster is the host's choice"),
-    ("kubeconfig", "the cluster is the host's choice"),
-    ("context", "the cluster is the host's choice"),
-    ("cluster", "the cluster is the host's choice"),
-    ("user", "the identity is the host's choice"),
-    ("username", "the identity is the host's choice"),
-    ("password", "the identity is the host's choice"),
-    ("token", "the identity is the host's choice"),
-    ("client-certificate", "the identity is the host's choice"),
-    ("client-key", "the identity is the host's choice"),
-    ("certificate-authority", "the cluster is the host's choice"),
-    ("tls-server-name", "the cluster is the host's choice"),
-    ("insecure-skip-tls-verify", "the cluster's certificate is always checked"),
-    ("all", "a step names exactly one object"),
-    ("all-namespaces", "a step names exactly one object"),
-    ("A", "a step names exactly one object"),
-    ("selector", "a step names exactly one object"),
-    ("l", "a step names exactly one object"),
-    ("field-selector", "a step names exactly one object"),
-    ("filename", "a step carries its change itself"),
-    ("f", "a step carries its change itself"),
-    ("kustomize", "a step carries its change itself"),
-    ("k", "a step carries its change itself"),
-    ("patch-file", "a step carries its change itself"),
-    ("recursive", "a step carries its change itself"),
-    ("R", "a step carries its change itself"),
-    ("raw", "a step names its object, not a path"),
-    ("dry-run", "every step is dry-run by Argus anyway"),
-    ("subresource", "a step changes the object itself"),
-    ("local", "a step changes the cluster, not a file"),
-    ("validate", "every change is validated"),
-    ("field-manager", "the field manager is Argus'"),
-    ("overrides", "a step carries its change itself"),
-];
-
-/// The flags that the seven actions take: long name, short name.
-const TAKEN: &[(&str, Option<char>)] = &[
-    ("namespace", Some('n')),
-    ("replicas", None),
-    ("limits", None),
-    ("requests", None),
-    ("containers", Some('c')),
-    ("type", None),
-    ("patch", Some('p')),
-    ("to-revision", None),
-];
 
 /// Reads one kubectl command.
 ///
@@ -124,15 +75,30 @@ const TAKEN: &[(&str, Option<char>)] = &[
 pub fn parse_command(text: &str) -> Result<Action, CommandError> {
     if text.len() > MAX_COMMAND_BYTES {
         let hint = "a step that needs so much text is better done by hand";
-        return Err(CommandError::new(MAX_COMMAND_BYTES, format!("the command has {} bytes, at most {MAX_COMMAND_BYTES} are read", text.len()), hint));
+        return Err(CommandError::new(
+            MAX_COMMAND_BYTES,
+            format!(
+                "the command has {} bytes, at most {MAX_COMMAND_BYTES} are read",
+                text.len()
+            ),
+            hint,
+        ));
     }
     let words = split(text)?;
     let Some((program, rest)) = words.split_first() else {
-        return Err(CommandError::new(0, "the command is empty", "write one kubectl command"));
+        return Err(CommandError::new(
+            0,
+            "the command is empty",
+            "write one kubectl command",
+        ));
     };
     if program.text != "kubectl" {
         let shown = &program.text;
-        return Err(CommandError::new(program.position, format!("`{shown}` is not kubectl"), "write one kubectl command, starting with `kubectl`"));
+        return Err(CommandError::new(
+            program.position,
+            format!("`{shown}` is not kubectl"),
+            "write one kubectl command, starting with `kubectl`",
+        ));
     }
     let command = Command::read(rest)?;
     command.action(text)
@@ -154,13 +120,24 @@ struct Flag {
 
 impl<'a> Command<'a> {
     fn read(words: &'a [Word]) -> Result<Self, CommandError> {
-        let end = words.last().map_or(7, |word| word.position + word.text.chars().count());
-        let mut command = Self { arguments: Vec::new(), flags: BTreeMap::new(), unknown: None, end };
+        let end = words
+            .last()
+            .map_or(7, |word| word.position + word.text.chars().count());
+        let mut command = Self {
+            arguments: Vec::new(),
+            flags: BTreeMap::new(),
+            unknown: None,
+            end,
+        };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             let text = word.text.as_str();
             if text == "--" {
-                return Err(CommandError::new(word.position, "`--` is not allowed", "write the arguments without it"));
+                return Err(CommandError::new(
+                    word.position,
+                    "`--` is not allowed",
+                    "write the arguments without it",
+                ));
             }
             let Some(flag) = text.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
                 command.arguments.push(word);
@@ -168,8 +145,7 @@ impl<'a> Command<'a> {
             };
             let (name, attached) = flag_parts(flag);
             refuse(word, flag, name)?;
-            let Some((long, _)) = TAKEN.iter().find(|(long, short)| *long == name || short.is_some_and(|s| name.chars().eq([s]) && !flag.starts_with('-')))
-            else {
+            let Some(long) = taken(flag, name) else {
                 command.unknown.get_or_insert(word);
                 continue;
             };
@@ -177,37 +153,71 @@ impl<'a> Command<'a> {
                 Some(value) => value.to_owned(),
                 None => match rest.next() {
                     Some(next) => next.text.clone(),
-                    None => return Err(CommandError::new(word.position, format!("the flag `{text}` has no value"), "write its value after it")),
+                    None => {
+                        return Err(CommandError::new(
+                            word.position,
+                            format!("the flag `{text}` has no value"),
+                            "write its value after it",
+                        ));
+                    }
                 },
             };
-            if command.flags.insert(long, Flag { value, position: word.position }).is_some() {
+            if command
+                .flags
+                .insert(
+                    long,
+                    Flag {
+                        value,
+                        position: word.position,
+                    },
+                )
+                .is_some()
+            {
                 let problem = format!("the flag `--{long}` is given twice");
-                return Err(CommandError::new(word.position, problem, "give every flag once"));
+                return Err(CommandError::new(
+                    word.position,
+                    problem,
+                    "give every flag once",
+                ));
             }
         }
         Ok(command)
     }
 
     fn action(mut self, text: &str) -> Result<Action, CommandError> {
-        let verbs: Vec<&str> = self.arguments.iter().map(|word| word.text.as_str()).collect();
+        let verbs: Vec<&str> = self
+            .arguments
+            .iter()
+            .map(|word| word.text.as_str())
+            .collect();
         let taken = match verbs.as_slice() {
-            ["rollout", "restart", ..] => self.one_object(2, &[]).and_then(|target| target.map(|t| self.made(Action::rollout_restart(t))).transpose())?,
+            ["rollout", "restart", ..] => self.one_object(2, &[]).and_then(|target| {
+                target
+                    .map(|t| self.made(Action::rollout_restart(t)))
+                    .transpose()
+            })?,
             ["rollout", "undo", ..] => match self.one_object(2, &["to-revision"])? {
                 Some(target) => {
                     // kubectl takes 0 as "the revision before", which is what leaving it out means.
-                    let revision = self.number("to-revision")?.filter(|revision| *revision != 0);
+                    let revision = self
+                        .number("to-revision")?
+                        .filter(|revision| *revision != 0);
                     Some(self.made(Action::rollout_undo(target, revision))?)
                 }
                 None => None,
             },
             ["scale", ..] => match self.one_object(1, &["replicas"])? {
                 Some(target) => {
-                    let replicas = self.number("replicas")?.ok_or_else(|| self.missing("--replicas", "the number of copies, such as `--replicas=2`"))?;
+                    let replicas = self.number("replicas")?.ok_or_else(|| {
+                        self.missing("--replicas", "the number of copies, such as `--replicas=2`")
+                    })?;
                     Some(self.made(Action::scale(target, replicas))?)
                 }
                 None => None,
             },
-            ["set", "resources", ..] => match self.one_object(2, &["limits", "requests", "containers"])? {
+            ["set", "resources", ..] => match self
+                .one_object(2, &["limits", "requests", "containers"])?
+            {
                 Some(target) => {
                     let container = self.container()?;
                     let (limits, requests) = (self.amounts("limits")?, self.amounts("requests")?);
@@ -226,16 +236,33 @@ impl<'a> Command<'a> {
                 Some(target) => Some(self.patch(target)?),
                 None => None,
             },
-            ["delete", "pod" | "pods" | "po", ..] => self.one_object(1, &[])?.map(|target| self.made(Action::delete_pod(target))).transpose()?,
-            ["delete", object, ..] if object.starts_with("pod/") || object.starts_with("pods/") || object.starts_with("po/") => {
-                self.one_object(1, &[])?.map(|target| self.made(Action::delete_pod(target))).transpose()?
+            ["delete", "pod" | "pods" | "po", ..] => self
+                .one_object(1, &[])?
+                .map(|target| self.made(Action::delete_pod(target)))
+                .transpose()?,
+            ["delete", object, ..]
+                if object.starts_with("pod/")
+                    || object.starts_with("pods/")
+                    || object.starts_with("po/") =>
+            {
+                self.one_object(1, &[])?
+                    .map(|target| self.made(Action::delete_pod(target)))
+                    .transpose()?
             }
-            [] => return Err(CommandError::new(self.end, "kubectl is told nothing to do", "write a verb, such as `kubectl scale`")),
+            [] => {
+                return Err(CommandError::new(
+                    self.end,
+                    "kubectl is told nothing to do",
+                    "write a verb, such as `kubectl scale`",
+                ));
+            }
             _ => None,
         };
         match taken {
             Some(action) => Ok(action),
-            None => Action::manual(text, manual_reason(&verbs)).map_err(|error| CommandError::new(0, error.to_string(), "write one kubectl command")),
+            None => Action::manual(text, manual_reason(&verbs)).map_err(|error| {
+                CommandError::new(0, error.to_string(), "write one kubectl command")
+            }),
         }
     }
 
@@ -243,62 +270,125 @@ impl<'a> Command<'a> {
     fn one_object(&self, verbs: usize, flags: &[&str]) -> Result<Option<Target>, CommandError> {
         let words = self.arguments.get(verbs..).unwrap_or_default();
         let Some(first) = words.first() else {
-            return Err(CommandError::new(self.end, "the object is missing", "name it as `kind/name`, such as `deployment/web`"));
+            return Err(CommandError::new(
+                self.end,
+                "the object is missing",
+                "name it as `kind/name`, such as `deployment/web`",
+            ));
         };
         let (kind, name, rest) = match first.text.split_once('/') {
             Some((kind, name)) => (kind, name, words.get(1..)),
             None => match words.get(1) {
                 Some(name) => (first.text.as_str(), name.text.as_str(), words.get(2..)),
-                None => return Err(CommandError::new(self.end, "the object's name is missing", "name it as `kind/name`, such as `deployment/web`")),
+                None => {
+                    return Err(CommandError::new(
+                        self.end,
+                        "the object's name is missing",
+                        "name it as `kind/name`, such as `deployment/web`",
+                    ));
+                }
             },
         };
         if let Some(extra) = rest.unwrap_or_default().first() {
-            return Err(CommandError::new(extra.position, format!("`{}` is one word too many", extra.text), "a step names exactly one object"));
+            return Err(CommandError::new(
+                extra.position,
+                format!("`{}` is one word too many", extra.text),
+                "a step names exactly one object",
+            ));
         }
-        let Some(kind) = kind_of(kind) else { return Ok(None) };
+        let Some(kind) = kind_of(kind) else {
+            return Ok(None);
+        };
         if let Some(unknown) = self.unknown {
-            return Err(CommandError::new(unknown.position, format!("the flag `{}` is not known here", unknown.text), "leave it out"));
+            return Err(CommandError::new(
+                unknown.position,
+                format!("the flag `{}` is not known here", unknown.text),
+                "leave it out",
+            ));
         }
-        if let Some((name, flag)) = self.flags.iter().find(|(name, _)| **name != "namespace" && !flags.contains(name)) {
-            return Err(CommandError::new(flag.position, format!("the flag `--{name}` does not belong to this verb"), "leave it out"));
+        if let Some((name, flag)) = self
+            .flags
+            .iter()
+            .find(|(name, _)| **name != "namespace" && !flags.contains(name))
+        {
+            return Err(CommandError::new(
+                flag.position,
+                format!("the flag `--{name}` does not belong to this verb"),
+                "leave it out",
+            ));
         }
-        let namespace = self.flags.get("namespace").ok_or_else(|| self.missing("the namespace", "the namespace, such as `-n shop`: there is no current one"))?;
+        let namespace = self.flags.get("namespace").ok_or_else(|| {
+            self.missing(
+                "the namespace",
+                "the namespace, such as `-n shop`: there is no current one",
+            )
+        })?;
         let target = Target::new(kind, namespace.value.clone(), name).map_err(|error| {
-            CommandError::new(first.position, error.to_string(), "copy the name as `kubectl get` prints it")
+            CommandError::new(
+                first.position,
+                error.to_string(),
+                "copy the name as `kubectl get` prints it",
+            )
         })?;
         Ok(Some(target))
     }
 
     fn made(&self, action: Result<Action, ActionError>) -> Result<Action, CommandError> {
-        action.map_err(|error| CommandError::new(8, error.to_string(), "choose a kind and values that Kubernetes has"))
+        action.map_err(|error| {
+            CommandError::new(
+                8,
+                error.to_string(),
+                "choose a kind and values that Kubernetes has",
+            )
+        })
     }
 
     fn missing(&self, what: &str, hint: &str) -> CommandError {
-        CommandError::new(self.end, format!("{what} is missing"), format!("add {hint}"))
+        CommandError::new(
+            self.end,
+            format!("{what} is missing"),
+            format!("add {hint}"),
+        )
     }
 
     fn number(&self, name: &str) -> Result<Option<u32>, CommandError> {
-        let Some(flag) = self.flags.get(name) else { return Ok(None) };
+        let Some(flag) = self.flags.get(name) else {
+            return Ok(None);
+        };
         let digits = !flag.value.is_empty() && flag.value.chars().all(|c| c.is_ascii_digit());
         match flag.value.parse() {
             Ok(number) if digits => Ok(Some(number)),
-            _ => Err(CommandError::new(flag.position, format!("`{}` is no whole number", flag.value), format!("write `--{name}=2`"))),
+            _ => Err(CommandError::new(
+                flag.position,
+                format!("`{}` is no whole number", flag.value),
+                format!("write `--{name}=2`"),
+            )),
         }
     }
 
     fn container(&self) -> Result<Option<DnsLabel>, CommandError> {
-        let Some(flag) = self.flags.get("containers") else { return Ok(None) };
+        let Some(flag) = self.flags.get("containers") else {
+            return Ok(None);
+        };
         if flag.value == "*" {
             return Ok(None);
         }
         DnsLabel::new(flag.value.clone())
             .map(Some)
-            .map_err(|error| CommandError::new(flag.position, error.to_string(), "name one container, or leave `-c` out for all"))
+            .map_err(|error| {
+                CommandError::new(
+                    flag.position,
+                    error.to_string(),
+                    "name one container, or leave `-c` out for all",
+                )
+            })
     }
 
     fn amounts(&self, name: &str) -> Result<Amounts, CommandError> {
         let mut amounts = Amounts::default();
-        let Some(flag) = self.flags.get(name) else { return Ok(amounts) };
+        let Some(flag) = self.flags.get(name) else {
+            return Ok(amounts);
+        };
         for part in flag.value.split(',') {
             let (resource, amount) = part.split_once('=').unwrap_or((part, ""));
             let slot = match resource {
@@ -306,12 +396,26 @@ impl<'a> Command<'a> {
                 "memory" => &mut amounts.memory,
                 _ => {
                     let problem = format!("`{part}` is neither `cpu=...` nor `memory=...`");
-                    return Err(CommandError::new(flag.position, problem, format!("write `--{name}=memory=512Mi`")));
+                    return Err(CommandError::new(
+                        flag.position,
+                        problem,
+                        format!("write `--{name}=memory=512Mi`"),
+                    ));
                 }
             };
-            let amount = Quantity::new(amount).map_err(|error| CommandError::new(flag.position, error.to_string(), format!("write `--{name}=memory=512Mi`")))?;
+            let amount = Quantity::new(amount).map_err(|error| {
+                CommandError::new(
+                    flag.position,
+                    error.to_string(),
+                    format!("write `--{name}=memory=512Mi`"),
+                )
+            })?;
             if slot.replace(amount).is_some() {
-                return Err(CommandError::new(flag.position, format!("`{resource}` is given twice"), "give every amount once"));
+                return Err(CommandError::new(
+                    flag.position,
+                    format!("`{resource}` is given twice"),
+                    "give every amount once",
+                ));
             }
         }
         Ok(amounts)
@@ -320,11 +424,16 @@ impl<'a> Command<'a> {
     /// Takes the `container=image` words out of the arguments.
     fn images(&mut self) -> Result<BTreeMap<DnsLabel, Image>, CommandError> {
         let mut images = BTreeMap::new();
-        let (pairs, rest): (Vec<&Word>, Vec<&Word>) = self.arguments.iter().partition(|word| word.text.contains('='));
+        let (pairs, rest): (Vec<&Word>, Vec<&Word>) = self
+            .arguments
+            .iter()
+            .partition(|word| word.text.contains('='));
         self.arguments = rest;
         for word in pairs {
             let (container, image) = word.text.split_once('=').unwrap_or_default();
-            let at = |error: String| CommandError::new(word.position, error, "write `container=registry/name:tag`");
+            let at = |error: String| {
+                CommandError::new(word.position, error, "write `container=registry/name:tag`")
+            };
             let container = DnsLabel::new(container).map_err(|error| at(error.to_string()))?;
             let image = Image::new(image).map_err(|error| at(error.to_string()))?;
             if images.insert(container, image).is_some() {
@@ -335,84 +444,36 @@ impl<'a> Command<'a> {
     }
 
     fn patch(&self, target: Target) -> Result<Action, CommandError> {
-        let kind = match self.flags.get("type").map(|flag| (flag.value.as_str(), flag.position)) {
+        let kind = match self
+            .flags
+            .get("type")
+            .map(|flag| (flag.value.as_str(), flag.position))
+        {
             None | Some(("strategic", _)) => PatchKind::Strategic,
             Some(("merge", _)) => PatchKind::Merge,
             Some(("json", _)) => PatchKind::Json,
             Some((other, position)) => {
-                return Err(CommandError::new(position, format!("`{other}` is no patch type"), "write `--type=strategic`, `--type=merge` or `--type=json`"));
+                return Err(CommandError::new(
+                    position,
+                    format!("`{other}` is no patch type"),
+                    "write `--type=strategic`, `--type=merge` or `--type=json`",
+                ));
             }
         };
-        let flag = self.flags.get("patch").ok_or_else(|| self.missing("the patch", "the change, such as `-p '{\"spec\":{...}}'`"))?;
-        let at = |problem: String| CommandError::new(flag.position, problem, "write the patch as JSON in single quotes");
-        let body: Value = serde_json::from_str(&flag.value).map_err(|error| at(format!("the patch is not valid JSON: {error}")))?;
+        let flag = self.flags.get("patch").ok_or_else(|| {
+            self.missing("the patch", "the change, such as `-p '{\"spec\":{...}}'`")
+        })?;
+        let at = |problem: String| {
+            CommandError::new(
+                flag.position,
+                problem,
+                "write the patch as JSON in single quotes",
+            )
+        };
+        let body: Value = serde_json::from_str(&flag.value)
+            .map_err(|error| at(format!("the patch is not valid JSON: {error}")))?;
         let patch = Patch::new(kind, body).map_err(|error| at(error.to_string()))?;
         self.made(Action::patch(target, patch))
-    }
-}
-
-/// A flag's name and the value that is attached to it, as pflag reads them: `-nshop`, `-n=shop`, `--namespace=shop`.
-fn flag_parts(flag: &str) -> (&str, Option<&str>) {
-    if let Some(long) = flag.strip_prefix('-') {
-        return long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-    }
-    let rest_at = flag.chars().next().map_or(0, char::len_utf8);
-    let (name, rest) = flag.split_at_checked(rest_at).unwrap_or((flag, ""));
-    let value = rest.strip_prefix('=').unwrap_or(rest);
-    (name, (!rest.is_empty()).then_some(value))
-}
-
-fn refuse(word: &Word, flag: &str, name: &str) -> Result<(), CommandError> {
-    let long = flag.starts_with('-');
-    // A cluster of short flags, `-Rf`, counts as each of them until one takes a value.
-    let short = |refused: &str| {
-        let mut letters = flag.chars().take_while(|c| *c != '=' && !TAKEN.iter().any(|(_, short)| *short == Some(*c)));
-        !long && refused.chars().count() == 1 && letters.any(|c| refused.starts_with(c))
-    };
-    let hit = REFUSED.iter().find(|(refused, _)| (long && (*refused == name || is_abbreviation(name, refused))) || short(refused));
-    match hit {
-        Some((refused, why)) => {
-            let dashes = if long { "--" } else { "-" };
-            Err(CommandError::new(word.position, format!("the flag `{dashes}{refused}` is not allowed: {why}"), "leave it out"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether `name` could be meant as the refused flag: a prefix of three letters or more, unless it is a flag itself.
-fn is_abbreviation(name: &str, refused: &str) -> bool {
-    name.len() >= 3 && refused.starts_with(name) && !TAKEN.iter().any(|(taken, _)| *taken == name)
-}
-
-/// The kind that a word names: singular, plural, short, with or without version and group, in any case.
-fn kind_of(word: &str) -> Option<Kind> {
-    let word = word.to_ascii_lowercase();
-    let (resource, group) = word.split_once('.').unwrap_or((&word, ""));
-    Kind::ALL.into_iter().find(|kind| {
-        let named = resource == kind.singular() || resource == kind.plural() || kind.short_names().contains(&resource);
-        let versioned = format!("{}.{}", kind.version(), kind.group());
-        named && (group.is_empty() || group == kind.group() || group == versioned.trim_end_matches('.'))
-    })
-}
-
-fn manual_reason(verbs: &[&str]) -> &'static str {
-    let object = verbs.iter().skip(1).find(|word| !matches!(**word, "restart" | "undo" | "resources" | "image")).copied().unwrap_or_default();
-    let resource = object.split(['/', '.']).next().unwrap_or_default().to_ascii_lowercase();
-    match (verbs.first().copied().unwrap_or_default(), resource.as_str()) {
-        ("get" | "describe" | "logs" | "top" | "explain" | "events" | "diff" | "version" | "api-resources", _) => "it only looks: run it yourself if you want to know more",
-        ("cordon" | "uncordon" | "drain" | "taint", _) | (_, "node" | "nodes" | "no") => "nodes are never changed by Argus",
-        (_, "secret" | "secrets") => "secrets are never read or written by Argus",
-        (
-            _,
-            "role" | "roles" | "rolebinding" | "rolebindings" | "clusterrole" | "clusterroles" | "clusterrolebinding" | "clusterrolebindings"
-            | "serviceaccount" | "serviceaccounts" | "sa",
-        )
-        | ("auth" | "certificate", _) => "permissions are never changed by Argus",
-        (_, "pvc" | "persistentvolumeclaim" | "persistentvolumeclaims" | "pv" | "persistentvolume" | "persistentvolumes") => "storage is never changed by Argus",
-        ("delete", _) => "only single pods are ever deleted by Argus",
-        ("exec" | "cp" | "port-forward" | "attach" | "debug" | "run" | "proxy", _) => "Argus never runs anything inside the cluster",
-        ("apply" | "create" | "replace" | "edit", _) => "Argus changes fields of objects, it does not write whole objects",
-        _ => "it is not one of the changes that Argus knows how to check and undo",
     }
 }
 

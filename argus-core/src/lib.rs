@@ -19,12 +19,15 @@ pub use scope::{Scope, ScopeError, Settings};
 
 mod incident;
 pub use incident::{
-    Category, Cause, Diagnosis, Finding, Incident, IncidentError, IncidentId, MAX_INCIDENT_BYTES, ObjectRef, Scan, ScanError, Scanner, Severity,
-    Workload,
+    Category, Cause, Diagnosis, Finding, Incident, IncidentError, IncidentId, MAX_INCIDENT_BYTES,
+    ObjectRef, Scan, ScanError, Scanner, Severity, Workload,
 };
 
 mod action;
-pub use action::{Action, ActionError, Amounts, Image, Kind, MAX_REPLICAS, Patch, PatchKind, Quantity, Reversibility, Risk, Target};
+pub use action::{
+    Action, ActionError, Amounts, Image, Kind, MAX_REPLICAS, Patch, PatchKind, Quantity,
+    Reversibility, Risk, Target,
+};
 
 mod kubectl;
 pub use kubectl::{CommandError, MAX_COMMAND_BYTES, parse_command};
@@ -37,27 +40,35 @@ pub use plan::{MAX_COMPLETION_BYTES, Plan, PlanError, PlanId, PlanIdError, Step}
 
 mod verdict;
 pub use verdict::{
-    AmountsInput, Evaluation, ObjectInput, Opinion, POLICY_INPUT_VERSION, Permitted, PermittedStep, Phase, PlanInput, PolicyEngine, PolicyError,
-    PolicyInput, ScopeInput, StepInput, TargetInput, Verdict, Violation, floor,
+    AmountsInput, Evaluation, ObjectInput, Opinion, POLICY_INPUT_VERSION, Permitted, PermittedStep,
+    Phase, PlanInput, PolicyEngine, PolicyError, PolicyInput, ScopeInput, StepInput, TargetInput,
+    Verdict, Violation, floor,
 };
 
 mod dry_run;
 pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desired_state};
 
 mod approval;
-pub use approval::{APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, ApprovedStep, Approver};
+pub use approval::{
+    APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, ApprovedStep, Approver,
+};
 
 mod executor;
 pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
 
 mod audit;
-pub use audit::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord, AuditSink, FileAudit, StepStatus, Tail, step_statuses};
+pub use audit::{
+    AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord, AuditSink,
+    FileAudit, StepStatus, Tail, step_statuses,
+};
 
 mod rescan;
 pub use rescan::{Recovery, Rescan};
 
 mod remediator;
-pub use remediator::{BuildError, Builder, Ending, OnFailure, Outcome, Remediator, RemediatorError};
+pub use remediator::{
+    BuildError, Builder, Ending, OnFailure, Outcome, Remediator, RemediatorError,
+};
 
 mod llm;
 pub use llm::Playbook;

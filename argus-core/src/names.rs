@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text is not a Kubernetes name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a valid {what}: use lower-case letters, digits and `-`{dots}, start and end with a letter or digit, at most {max} characters")]
+#[error(
+    "`{text}` is not a valid {what}: use lower-case letters, digits and `-`{dots}, start and end with a letter or digit, at most {max} characters"
+)]
 pub struct NameError {
     text: String,
     what: &'static str,
@@ -20,17 +22,29 @@ pub struct NameError {
 
 impl NameError {
     fn new(text: &str, what: &'static str, dots: &'static str, max: usize) -> Self {
-        let text = text.chars().take(64).map(|c| if c.is_control() { '?' } else { c }).collect();
-        Self { text, what, dots, max }
+        let text = text
+            .chars()
+            .take(64)
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
+        Self {
+            text,
+            what,
+            dots,
+            max,
+        }
     }
 }
 
 fn is_label(text: &str) -> bool {
-    let alphanumeric = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let alphanumeric =
+        |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     text.len() <= 63
         && alphanumeric(text.chars().next())
         && alphanumeric(text.chars().last())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 macro_rules! name {

@@ -80,7 +80,11 @@ impl TryFrom<String> for PlanId {
     fn try_from(text: String) -> Result<Self, PlanIdError> {
         let hex = text.strip_prefix("PLAN-").unwrap_or_default();
         let clean = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if clean { Ok(Self(text)) } else { Err(PlanIdError) }
+        if clean {
+            Ok(Self(text))
+        } else {
+            Err(PlanIdError)
+        }
     }
 }
 
@@ -121,7 +125,12 @@ pub struct Step {
 
 impl Step {
     fn new(description: &str, action: Action) -> Self {
-        Self { description: redact(description), command: action.command(), is_destructive: action.is_destructive(), action }
+        Self {
+            description: redact(description),
+            command: action.command(),
+            is_destructive: action.is_destructive(),
+            action,
+        }
     }
 
     /// What the step does and why it helps.
@@ -166,7 +175,8 @@ pub struct Plan {
     model_used: String,
 }
 
-static SCHEMA: LazyLock<Option<Validator>> = LazyLock::new(|| jsonschema::validator_for(schemars::schema_for!(Draft).as_value()).ok());
+static SCHEMA: LazyLock<Option<Validator>> =
+    LazyLock::new(|| jsonschema::validator_for(schemars::schema_for!(Draft).as_value()).ok());
 
 impl Plan {
     /// Reads what a model answered about an incident.
@@ -196,7 +206,10 @@ impl Plan {
         let json: Value = serde_json::from_str(text).map_err(PlanError::NotJson)?;
         follow_schema(&json)?;
         // From the text again: a repeated key is an error here, and would be swallowed by `Value`.
-        let draft: Draft = serde_json::from_str(text).map_err(|error| PlanError::Schema { place: String::new(), problem: error.to_string() })?;
+        let draft: Draft = serde_json::from_str(text).map_err(|error| PlanError::Schema {
+            place: String::new(),
+            problem: error.to_string(),
+        })?;
         let rollback_steps = steps(&draft.rollback_steps, "rollback step")?;
         let steps = steps(&draft.steps, "step")?;
         let mut changed = BTreeSet::new();
@@ -277,27 +290,44 @@ impl Plan {
 /// Models like to wrap JSON into a Markdown fence; exactly that one wrapping is taken off.
 fn unfenced(text: &str) -> &str {
     let text = text.trim();
-    let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
-    inner.and_then(|inner| inner.strip_suffix("```")).map_or(text, str::trim)
+    let inner = text
+        .strip_prefix("```json")
+        .or_else(|| text.strip_prefix("```"));
+    inner
+        .and_then(|inner| inner.strip_suffix("```"))
+        .map_or(text, str::trim)
 }
 
 fn follow_schema(json: &Value) -> Result<(), PlanError> {
     let Some(schema) = SCHEMA.as_ref() else {
-        return Err(PlanError::Schema { place: String::new(), problem: "the schema itself does not compile".into() });
+        return Err(PlanError::Schema {
+            place: String::new(),
+            problem: "the schema itself does not compile".into(),
+        });
     };
     match schema.iter_errors(json).next() {
         None => Ok(()),
-        Some(error) => Err(PlanError::Schema { place: error.instance_path().to_string(), problem: redact(&error.to_string()) }),
+        Some(error) => Err(PlanError::Schema {
+            place: error.instance_path().to_string(),
+            problem: redact(&error.to_string()),
+        }),
     }
 }
 
 fn steps(drafts: &[DraftStep], what: &str) -> Result<Vec<Step>, PlanError> {
-    drafts.iter().enumerate().map(|(index, draft)| step(draft, format!("{what} {}", index + 1))).collect()
+    drafts
+        .iter()
+        .enumerate()
+        .map(|(index, draft)| step(draft, format!("{what} {}", index + 1)))
+        .collect()
 }
 
 fn step(draft: &DraftStep, place: String) -> Result<Step, PlanError> {
     let parsed = draft.command.as_deref().map(parse_command).transpose();
-    let parsed = parsed.map_err(|source| PlanError::Command { place: place.clone(), source })?;
+    let parsed = parsed.map_err(|source| PlanError::Command {
+        place: place.clone(),
+        source,
+    })?;
     let action = match (parsed, draft.action.clone()) {
         (Some(parsed), Some(action)) if parsed != action => return Err(PlanError::Disagree(place)),
         (Some(action), _) | (None, Some(action)) => action,
@@ -308,9 +338,15 @@ fn step(draft: &DraftStep, place: String) -> Result<Step, PlanError> {
 
 /// The model may raise the risk that follows from the actions, never lower it.
 fn risk(draft: &Draft, steps: &[Step]) -> (Risk, String) {
-    let floor = steps.iter().map(|step| step.action.risk()).max_by_key(|(risk, _)| *risk);
+    let floor = steps
+        .iter()
+        .map(|step| step.action.risk())
+        .max_by_key(|(risk, _)| *risk);
     match floor {
-        Some((floor, why)) if floor > draft.risk_level => (floor, format!("{} (Argus: {why})", redact(&draft.risk_reason))),
+        Some((floor, why)) if floor > draft.risk_level => (
+            floor,
+            format!("{} (Argus: {why})", redact(&draft.risk_reason)),
+        ),
         _ => (draft.risk_level, redact(&draft.risk_reason)),
     }
 }
@@ -325,7 +361,10 @@ mod tests {
     }
 
     fn parse_text(text: &str) -> Result<Plan, PlanError> {
-        Plan::parse(&Completion::new(text, "test"), &IncidentId::new("INC-1").unwrap())
+        Plan::parse(
+            &Completion::new(text, "test"),
+            &IncidentId::new("INC-1").unwrap(),
+        )
     }
 
     fn draft(steps: Value) -> Value {
@@ -336,7 +375,9 @@ mod tests {
     fn a_model_can_raise_the_risk_but_not_lower_it() {
         let stop = json!([{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=0"}]);
         assert_eq!(parse(&draft(stop)).unwrap().risk_level(), Risk::High);
-        let mut worried = draft(json!([{"description": "d", "command": "kubectl rollout restart deploy/web -n shop"}]));
+        let mut worried = draft(
+            json!([{"description": "d", "command": "kubectl rollout restart deploy/web -n shop"}]),
+        );
         worried["risk_level"] = json!("high");
         assert_eq!(parse(&worried).unwrap().risk_level(), Risk::High);
     }
@@ -345,8 +386,10 @@ mod tests {
     fn a_step_whose_command_and_action_differ_is_refused() {
         let target = json!({"kind": "Deployment", "namespace": "shop", "name": "web"});
         let step = |replicas: u32| {
-            draft(json!([{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=2",
-                          "action": {"kind": "scale", "target": target, "replicas": replicas}}]))
+            draft(
+                json!([{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=2",
+                          "action": {"kind": "scale", "target": target, "replicas": replicas}}]),
+            )
         };
         assert!(parse(&step(2)).is_ok());
         assert!(matches!(parse(&step(3)), Err(PlanError::Disagree(_))));
@@ -354,16 +397,29 @@ mod tests {
 
     #[test]
     fn what_is_no_plan_is_refused_with_the_place() {
-        let ok = json!({"description": "d", "command": "kubectl rollout restart deploy/web -n shop"});
+        let ok =
+            json!({"description": "d", "command": "kubectl rollout restart deploy/web -n shop"});
         for (bad, place) in [
             (json!([]).to_string(), "schema"),
             ("Sure! Here is the plan".into(), "not one JSON"),
             (draft(json!([{"description": "d"}])).to_string(), "neither"),
-            (draft(json!([{"description": "d", "command": "rm -rf /"}])).to_string(), "step 1"),
+            (
+                draft(json!([{"description": "d", "command": "rm -rf /"}])).to_string(),
+                "step 1",
+            ),
             (draft(json!([ok, ok])).to_string(), "two steps change"),
             (draft(json!(vec![ok.clone(); 11])).to_string(), "/steps"),
-            (draft(json!([{"description": "d", "command": "kubectl get pods", "shell": "sh"}])).to_string(), "/steps/0"),
-            (draft(json!([])).to_string().replacen('{', r#"{"summary": "first","#, 1), "duplicate field"),
+            (
+                draft(json!([{"description": "d", "command": "kubectl get pods", "shell": "sh"}]))
+                    .to_string(),
+                "/steps/0",
+            ),
+            (
+                draft(json!([]))
+                    .to_string()
+                    .replacen('{', r#"{"summary": "first","#, 1),
+                "duplicate field",
+            ),
             (draft(json!([])).to_string() + "{}", "not one JSON"),
             ("[".repeat(100_000), "not one JSON"),
             ("x".repeat(MAX_COMPLETION_BYTES + 1), "bytes"),

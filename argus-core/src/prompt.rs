@@ -150,7 +150,10 @@ impl Completion {
     /// What `model` answered.
     #[must_use]
     pub fn new(text: impl Into<String>, model: impl Into<String>) -> Self {
-        Self { text: text.into(), model: crate::redact::redact(&model.into()) }
+        Self {
+            text: text.into(),
+            model: crate::redact::redact(&model.into()),
+        }
     }
 
     /// The answer.

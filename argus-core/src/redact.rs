@@ -53,8 +53,14 @@ pub fn redact(text: &str) -> String {
         bounded.push_str(" [cut]");
     }
     SECRETS.iter().fold(bounded, |text, pattern| {
-        let kept = if pattern.captures_len() > 1 { "${1}" } else { "" };
-        pattern.replace_all(&text, format!("{kept}{REDACTED}")).into_owned()
+        let kept = if pattern.captures_len() > 1 {
+            "${1}"
+        } else {
+            ""
+        };
+        pattern
+            .replace_all(&text, format!("{kept}{REDACTED}"))
+            .into_owned()
     })
 }
 
@@ -78,7 +84,10 @@ mod tests {
         for (text, secret) in [
             ("Authorization: Bearer abcdef0123456789", "abcdef0123456789"),
             ("postgres://app:s3cr3t@db:5432/shop", "s3cr3t"),
-            ("token: \"ghp_0123456789abcdefghijklmnop\"", "ghp_0123456789"),
+            (
+                "token: \"ghp_0123456789abcdefghijklmnop\"",
+                "ghp_0123456789",
+            ),
             ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0xx.sig", "eyJzdWIi"),
             ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc", "MIIabc"),
             ("api_key=AAAABBBB&x=1", "AAAABBBB"),

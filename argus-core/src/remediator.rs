@@ -157,8 +157,18 @@ impl Remediator {
         let completion = self.doors.llm.complete(&prompt).await?;
         let plan = Plan::parse(&completion, incident.incident_id())?;
         let entry = self.entry(&plan, AuditEvent::Suggested, &self.doors.actor);
-        let outcome = format!("{} step(s), {} risk, by {}: {}", plan.steps().len(), plan.risk_level(), plan.model_used(), plan.summary());
-        self.record(AuditEntry { outcome: Some(outcome), ..entry }).await?;
+        let outcome = format!(
+            "{} step(s), {} risk, by {}: {}",
+            plan.steps().len(),
+            plan.risk_level(),
+            plan.model_used(),
+            plan.summary()
+        );
+        self.record(AuditEntry {
+            outcome: Some(outcome),
+            ..entry
+        })
+        .await?;
         Ok(plan)
     }
 
@@ -175,10 +185,17 @@ impl Remediator {
         match Permitted::new(plan, evaluation, revision) {
             Ok(permitted) => {
                 let entry = self.entry(permitted.plan(), AuditEvent::Permitted, &self.doors.actor);
-                self.record(AuditEntry { revision: Some(revision), ..entry }).await?;
+                self.record(AuditEntry {
+                    revision: Some(revision),
+                    ..entry
+                })
+                .await?;
                 Ok(permitted)
             }
-            Err((plan, evaluation)) => Err(self.denied(plan, evaluation).await?),
+            Err(refused) => {
+                let (plan, evaluation) = *refused;
+                Err(self.denied(plan, evaluation).await?)
+            }
         }
     }
 
@@ -203,13 +220,24 @@ impl Remediator {
             let preview = self.doors.executor.dry_run(permitted).await;
             previews.push(preview.map_err(|source| RemediatorError::DryRun { step, source })?);
         }
-        let evaluation = self.evaluate_objects(permitted.plan(), Phase::Objects, objects(previews.iter().enumerate())).await?;
+        let evaluation = self
+            .evaluate_objects(
+                permitted.plan(),
+                Phase::Objects,
+                objects(previews.iter().enumerate()),
+            )
+            .await?;
         if evaluation.verdict == crate::verdict::Verdict::Deny {
             return Err(self.denied(permitted.plan().clone(), evaluation).await?);
         }
         let dry_run = DryRun::new(permitted, previews, evaluation)?;
         let entry = self.entry(dry_run.plan(), AuditEvent::DryRun, &self.doors.actor);
-        self.record(AuditEntry { digest: Some(dry_run.digest()), revision: Some(dry_run.revision()), ..entry }).await?;
+        self.record(AuditEntry {
+            digest: Some(dry_run.digest()),
+            revision: Some(dry_run.revision()),
+            ..entry
+        })
+        .await?;
         Ok(dry_run)
     }
 
@@ -227,10 +255,14 @@ impl Remediator {
             return Err(RemediatorError::Disabled);
         }
         if Timestamp::now() > approved.expires_at() {
-            return Err(RemediatorError::Stale { what: "the approval expired".into() });
+            return Err(RemediatorError::Stale {
+                what: "the approval expired".into(),
+            });
         }
         if self.doors.policy.revision() != approved.revision() {
-            return Err(RemediatorError::Stale { what: "the policy changed after the approval".into() });
+            return Err(RemediatorError::Stale {
+                what: "the policy changed after the approval".into(),
+            });
         }
         let _busy = self.claim(&approved)?;
         Execution::new(self, &approved).run().await
@@ -244,17 +276,42 @@ impl Remediator {
         self.doors.scanner.scan(&self.doors.scope).await
     }
 
-    async fn evaluate_objects(&self, plan: &Plan, phase: Phase, objects: Vec<ObjectInput>) -> Result<Evaluation, RemediatorError> {
-        let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings).with_objects(phase, objects);
+    async fn evaluate_objects(
+        &self,
+        plan: &Plan,
+        phase: Phase,
+        objects: Vec<ObjectInput>,
+    ) -> Result<Evaluation, RemediatorError> {
+        let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings)
+            .with_objects(phase, objects);
         let violations = floor(plan, &self.doors.scope, self.doors.settings);
-        Ok(Evaluation::new(violations, self.doors.policy.evaluate(&input).await?)?)
+        Ok(Evaluation::new(
+            violations,
+            self.doors.policy.evaluate(&input).await?,
+        )?)
     }
 
-    async fn denied(&self, plan: Plan, evaluation: Evaluation) -> Result<RemediatorError, RemediatorError> {
+    async fn denied(
+        &self,
+        plan: Plan,
+        evaluation: Evaluation,
+    ) -> Result<RemediatorError, RemediatorError> {
         let entry = self.entry(&plan, AuditEvent::Denied, &self.doors.actor);
-        let messages: Vec<&str> = evaluation.violations.iter().map(|violation| violation.message.as_str()).collect();
-        self.record(AuditEntry { outcome: Some(redact(&messages.join("; "))), revision: Some(self.doors.policy.revision()), ..entry }).await?;
-        Ok(RemediatorError::Denied { plan: Box::new(plan), evaluation })
+        let messages: Vec<&str> = evaluation
+            .violations
+            .iter()
+            .map(|violation| violation.message.as_str())
+            .collect();
+        self.record(AuditEntry {
+            outcome: Some(redact(&messages.join("; "))),
+            revision: Some(self.doors.policy.revision()),
+            ..entry
+        })
+        .await?;
+        Ok(RemediatorError::Denied {
+            plan: Box::new(plan),
+            evaluation,
+        })
     }
 
     fn entry(&self, plan: &Plan, event: AuditEvent, actor: &Actor) -> AuditEntry {
@@ -274,7 +331,15 @@ impl Remediator {
     }
 
     async fn record(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
-        let record = self.doors.audit.append(entry).await.map_err(|source| RemediatorError::Audit { source, standing: 0 })?;
+        let record =
+            self.doors
+                .audit
+                .append(entry)
+                .await
+                .map_err(|source| RemediatorError::Audit {
+                    source,
+                    standing: 0,
+                })?;
         if let Some(observer) = &self.doors.observer {
             observer(&record);
         }
@@ -283,13 +348,27 @@ impl Remediator {
 
     /// Claims the plan's objects, so that no other plan of this remediator changes them meanwhile.
     fn claim(&self, approved: &Approved) -> Result<Claim<'_>, RemediatorError> {
-        let targets: BTreeSet<Target> = approved.plan().steps().iter().filter_map(|step| step.action().target().cloned()).collect();
-        let mut busy = self.doors.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let targets: BTreeSet<Target> = approved
+            .plan()
+            .steps()
+            .iter()
+            .filter_map(|step| step.action().target().cloned())
+            .collect();
+        let mut busy = self
+            .doors
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(target) = targets.iter().find(|target| busy.contains(target)) {
-            return Err(RemediatorError::Busy { target: target.to_string() });
+            return Err(RemediatorError::Busy {
+                target: target.to_string(),
+            });
         }
         busy.extend(targets.iter().cloned());
-        Ok(Claim { doors: &self.doors, targets })
+        Ok(Claim {
+            doors: &self.doors,
+            targets,
+        })
     }
 }
 
@@ -300,13 +379,21 @@ struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut busy = self.doors.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self
+            .doors
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         busy.retain(|target| !self.targets.contains(target));
     }
 }
 
 fn object_ref(target: &Target) -> ObjectRef {
-    ObjectRef { kind: target.kind().to_string(), namespace: target.namespace().to_owned(), name: target.name().to_owned() }
+    ObjectRef {
+        kind: target.kind().to_string(),
+        namespace: target.namespace().to_owned(),
+        name: target.name().to_owned(),
+    }
 }
 
 /// Collects the doors of a [`Remediator`].
@@ -398,7 +485,9 @@ impl Builder {
         let doors = Doors {
             scope: self.scope.ok_or(BuildError("scope"))?,
             settings: self.settings,
-            actor: self.actor.unwrap_or_else(|| Actor::Automatic("argus".into())),
+            actor: self
+                .actor
+                .unwrap_or_else(|| Actor::Automatic("argus".into())),
             on_failure: self.on_failure,
             llm: self.llm.ok_or(BuildError("llm"))?,
             policy: self.policy.ok_or(BuildError("policy"))?,
@@ -408,6 +497,8 @@ impl Builder {
             observer: self.observer,
             busy: Mutex::default(),
         };
-        Ok(Remediator { doors: Arc::new(doors) })
+        Ok(Remediator {
+            doors: Arc::new(doors),
+        })
     }
 }

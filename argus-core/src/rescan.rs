@@ -45,10 +45,19 @@ impl Rescan {
     /// there.
     #[must_use]
     pub fn compare(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) -> Self {
-        let ids = |scan: &Scan| -> BTreeSet<String> { scan.findings.iter().map(|finding| finding.finding_id.clone()).collect() };
+        let ids = |scan: &Scan| -> BTreeSet<String> {
+            scan.findings
+                .iter()
+                .map(|finding| finding.finding_id.clone())
+                .collect()
+        };
         let (old, now) = (ids(before), ids(after));
         let pick = |scan: &Scan, wanted: &dyn Fn(&str) -> bool| -> Vec<Finding> {
-            scan.findings.iter().filter(|finding| wanted(&finding.finding_id)).cloned().collect()
+            scan.findings
+                .iter()
+                .filter(|finding| wanted(&finding.finding_id))
+                .cloned()
+                .collect()
         };
         Self {
             recovery: recovery(before, after, changed, in_force),
@@ -69,7 +78,13 @@ impl Rescan {
     /// ```
     #[must_use]
     pub fn summary(&self) -> String {
-        let count = |n: usize| if n == 1 { "1 issue".to_owned() } else { format!("{n} issues") };
+        let count = |n: usize| {
+            if n == 1 {
+                "1 issue".to_owned()
+            } else {
+                format!("{n} issues")
+            }
+        };
         let mut text = format!("Fixed: {} resolved.", count(self.fixed.len()));
         match self.remaining.len() {
             0 => text.push_str(" Remaining: no issues."),
@@ -93,17 +108,36 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
     let touches = |finding: &Finding, objects: &BTreeSet<ObjectRef>| {
         let about_pod = |object: &ObjectRef| {
             let address = format!("k8s://{}/{}", object.namespace, object.name);
-            object.kind == "Pod" && finding.target.strip_prefix(&address).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            object.kind == "Pod"
+                && finding
+                    .target
+                    .strip_prefix(&address)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        finding.owner.as_ref().is_some_and(|owner| objects.contains(owner)) || objects.iter().any(about_pod)
+        finding
+            .owner
+            .as_ref()
+            .is_some_and(|owner| objects.contains(owner))
+            || objects.iter().any(about_pod)
     };
     let mut objects: BTreeSet<ObjectRef> = changed.iter().cloned().collect();
-    let concerned: Vec<&Finding> = before.findings.iter().filter(|finding| touches(finding, &objects)).collect();
+    let concerned: Vec<&Finding> = before
+        .findings
+        .iter()
+        .filter(|finding| touches(finding, &objects))
+        .collect();
     objects.extend(concerned.iter().filter_map(|finding| finding.owner.clone()));
 
-    let state = |scan: &Scan, object: &ObjectRef| scan.workloads.iter().find(|workload| workload.object == *object).map(|w| (w.desired, w.ready));
+    let state = |scan: &Scan, object: &ObjectRef| {
+        scan.workloads
+            .iter()
+            .find(|workload| workload.object == *object)
+            .map(|w| (w.desired, w.ready))
+    };
     for object in &objects {
-        let Some((_, ready_before)) = state(before, object) else { continue };
+        let Some((_, ready_before)) = state(before, object) else {
+            continue;
+        };
         match state(after, object) {
             None | Some((0, _)) => return Recovery::Vanished,
             Some(_) if !in_force => return Recovery::Reverted,
@@ -114,10 +148,18 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
     if !in_force {
         return Recovery::Reverted;
     }
-    if after.findings.iter().any(|finding| touches(finding, &objects)) {
+    if after
+        .findings
+        .iter()
+        .any(|finding| touches(finding, &objects))
+    {
         return Recovery::Persists;
     }
-    if concerned.is_empty() { Recovery::Inconclusive } else { Recovery::Resolved }
+    if concerned.is_empty() {
+        Recovery::Inconclusive
+    } else {
+        Recovery::Resolved
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +169,11 @@ mod tests {
     use jiff::Timestamp;
 
     fn web() -> ObjectRef {
-        ObjectRef { kind: "Deployment".into(), namespace: "shop".into(), name: "web".into() }
+        ObjectRef {
+            kind: "Deployment".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+        }
     }
 
     fn scan(findings: &[Cause], desired: u32, ready: u32) -> Scan {
@@ -146,15 +192,29 @@ mod tests {
             owner: Some(web()),
             cause: Some(*cause),
         };
-        Scan { findings: findings.iter().map(finding).collect(), workloads: vec![Workload { object: web(), desired, ready }], incomplete: vec![] }
+        Scan {
+            findings: findings.iter().map(finding).collect(),
+            workloads: vec![Workload {
+                object: web(),
+                desired,
+                ready,
+            }],
+            incomplete: vec![],
+        }
     }
 
     #[test]
     fn each_recovery_is_told_apart() {
         let broken = scan(&[Cause::OomKilled], 2, 1);
         let healthy = scan(&[], 2, 2);
-        let gone = Scan { workloads: vec![], ..scan(&[], 0, 0) };
-        let partial = Scan { incomplete: vec!["pods".into()], ..healthy.clone() };
+        let gone = Scan {
+            workloads: vec![],
+            ..scan(&[], 0, 0)
+        };
+        let partial = Scan {
+            incomplete: vec!["pods".into()],
+            ..healthy.clone()
+        };
         for (after, in_force, recovery) in [
             (healthy.clone(), true, Recovery::Resolved),
             (healthy, false, Recovery::Reverted),
@@ -165,15 +225,26 @@ mod tests {
             (gone, true, Recovery::Vanished),
             (partial, true, Recovery::Inconclusive),
         ] {
-            assert_eq!(Rescan::compare(&broken, &after, &[web()], in_force).recovery, recovery, "{after:?}");
+            assert_eq!(
+                Rescan::compare(&broken, &after, &[web()], in_force).recovery,
+                recovery,
+                "{after:?}"
+            );
         }
     }
 
     #[test]
     fn the_sentence_is_the_missions() {
-        let before = scan(&[Cause::OomKilled, Cause::CrashLoop, Cause::ImagePull], 1, 0);
+        let before = scan(
+            &[Cause::OomKilled, Cause::CrashLoop, Cause::ImagePull],
+            1,
+            0,
+        );
         let after = scan(&[Cause::ImagePull], 1, 1);
         let rescan = Rescan::compare(&before, &after, &[web()], true);
-        assert_eq!(rescan.summary(), "Fixed: 2 issues resolved. Remaining: 1 issue still present.");
+        assert_eq!(
+            rescan.summary(),
+            "Fixed: 2 issues resolved. Remaining: 1 issue still present."
+        );
     }
 }

@@ -40,8 +40,14 @@ impl Scope {
     ///
     /// # Errors
     /// [`ScopeError`] when none is given or one can't be a namespace.
-    pub fn namespaces<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Result<Self, ScopeError> {
-        names.into_iter().map(DnsLabel::new).collect::<Result<BTreeSet<_>, _>>()?.try_into()
+    pub fn namespaces<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, ScopeError> {
+        names
+            .into_iter()
+            .map(DnsLabel::new)
+            .collect::<Result<BTreeSet<_>, _>>()?
+            .try_into()
     }
 
     /// Whether `namespace` is in scope.
@@ -59,7 +65,11 @@ impl Scope {
 impl TryFrom<BTreeSet<DnsLabel>> for Scope {
     type Error = ScopeError;
     fn try_from(names: BTreeSet<DnsLabel>) -> Result<Self, ScopeError> {
-        if names.is_empty() { Err(ScopeError::Empty) } else { Ok(Self(names)) }
+        if names.is_empty() {
+            Err(ScopeError::Empty)
+        } else {
+            Ok(Self(names))
+        }
     }
 }
 

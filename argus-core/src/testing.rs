@@ -95,13 +95,22 @@ impl MemoryAudit {
     /// A trail whose append number `n`, from 1, fails, and every later one.
     #[must_use]
     pub fn failing_from(n: usize) -> Self {
-        Self { state: Arc::new(Mutex::new(MemoryTrail { records: Vec::new(), fail_from: Some(n) })) }
+        Self {
+            state: Arc::new(Mutex::new(MemoryTrail {
+                records: Vec::new(),
+                fail_from: Some(n),
+            })),
+        }
     }
 
     /// Every record, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<AuditRecord> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).records.clone()
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .records
+            .clone()
     }
 }
 
@@ -114,7 +123,12 @@ impl AuditSink for MemoryAudit {
             trail.fail_from = Some(0);
             return Err(AuditError::Sink("made to fail by the test".into()));
         }
-        let bytes = trail.records.last().map(serde_json::to_vec).transpose().map_err(|error| AuditError::Sink(error.to_string()))?;
+        let bytes = trail
+            .records
+            .last()
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|error| AuditError::Sink(error.to_string()))?;
         let record = AuditRecord {
             schema: AUDIT_SCHEMA.into(),
             sequence: u64::try_from(number).unwrap_or(u64::MAX),
@@ -127,7 +141,11 @@ impl AuditSink for MemoryAudit {
     }
 
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
-        let matching = self.all().into_iter().rev().filter(|record| query.matches(record));
+        let matching = self
+            .all()
+            .into_iter()
+            .rev()
+            .filter(|record| query.matches(record));
         Ok(matching.take(query.limit.unwrap_or(usize::MAX)).collect())
     }
 }

@@ -198,7 +198,9 @@ impl PolicyInput {
             version: POLICY_INPUT_VERSION.into(),
             phase: Phase::Plan,
             time: Timestamp::now(),
-            scope: ScopeInput { namespaces: scope.iter().map(str::to_owned).collect() },
+            scope: ScopeInput {
+                namespaces: scope.iter().map(str::to_owned).collect(),
+            },
             settings,
             plan: PlanInput {
                 plan_id: plan.plan_id().to_string(),
@@ -206,8 +208,18 @@ impl PolicyInput {
                 summary: plan.summary().to_owned(),
                 risk_level: plan.risk_level(),
                 model_used: plan.model_used().to_owned(),
-                steps: plan.steps().iter().enumerate().map(StepInput::new).collect(),
-                rollback_steps: plan.rollback_steps().iter().enumerate().map(StepInput::new).collect(),
+                steps: plan
+                    .steps()
+                    .iter()
+                    .enumerate()
+                    .map(StepInput::new)
+                    .collect(),
+                rollback_steps: plan
+                    .rollback_steps()
+                    .iter()
+                    .enumerate()
+                    .map(StepInput::new)
+                    .collect(),
             },
             objects: Vec::new(),
         }
@@ -247,12 +259,22 @@ impl StepInput {
         };
         match action {
             Action::Scale { replicas, .. } => input.replicas = Some(*replicas),
-            Action::SetResources { container, limits, requests, .. } => {
+            Action::SetResources {
+                container,
+                limits,
+                requests,
+                ..
+            } => {
                 input.container = container.as_ref().map(ToString::to_string);
                 input.limits = AmountsInput::new(limits);
                 input.requests = AmountsInput::new(requests);
             }
-            Action::SetImage { images, .. } => input.images = images.iter().map(|(name, image)| (name.to_string(), image.to_string())).collect(),
+            Action::SetImage { images, .. } => {
+                input.images = images
+                    .iter()
+                    .map(|(name, image)| (name.to_string(), image.to_string()))
+                    .collect()
+            }
             Action::Patch { patch, .. } => {
                 input.patch_type = Some(patch.kind());
                 input.patch = patch.body().clone();
@@ -279,7 +301,10 @@ impl TargetInput {
 
 impl AmountsInput {
     fn new(amounts: &Amounts) -> Self {
-        Self { cpu: amounts.cpu.as_ref().map(ToString::to_string), memory: amounts.memory.as_ref().map(ToString::to_string) }
+        Self {
+            cpu: amounts.cpu.as_ref().map(ToString::to_string),
+            memory: amounts.memory.as_ref().map(ToString::to_string),
+        }
     }
 }
 
@@ -298,7 +323,10 @@ impl PolicyError {
     /// An error without a cause of its own.
     #[must_use]
     pub fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), source: None }
+        Self {
+            problem: problem.into(),
+            source: None,
+        }
     }
 }
 
@@ -340,16 +368,32 @@ impl Evaluation {
             return Err(PolicyError::new("no policy pack was asked"));
         }
         if let Some(empty) = opinions.iter().find(|opinion| opinion.evaluated.is_empty()) {
-            return Err(PolicyError::new(format!("the pack `{}` evaluated no rule", empty.pack)));
+            return Err(PolicyError::new(format!(
+                "the pack `{}` evaluated no rule",
+                empty.pack
+            )));
         }
-        let violations: Vec<Violation> = floor.into_iter().chain(opinions.iter().flat_map(|opinion| opinion.deny.iter().cloned())).collect();
-        let approval = opinions.iter().any(|opinion| !opinion.require_approval.is_empty() || !opinion.manual.is_empty());
+        let violations: Vec<Violation> = floor
+            .into_iter()
+            .chain(
+                opinions
+                    .iter()
+                    .flat_map(|opinion| opinion.deny.iter().cloned()),
+            )
+            .collect();
+        let approval = opinions
+            .iter()
+            .any(|opinion| !opinion.require_approval.is_empty() || !opinion.manual.is_empty());
         let verdict = match (violations.is_empty(), approval) {
             (false, _) => Verdict::Deny,
             (true, true) => Verdict::RequireApproval,
             (true, false) => Verdict::Allow,
         };
-        Ok(Self { verdict, violations, opinions })
+        Ok(Self {
+            verdict,
+            violations,
+            opinions,
+        })
     }
 }
 
@@ -365,11 +409,19 @@ pub struct Permitted {
 }
 
 impl Permitted {
-    pub(crate) fn new(plan: Plan, evaluation: Evaluation, revision: Digest) -> Result<Self, (Plan, Evaluation)> {
+    pub(crate) fn new(
+        plan: Plan,
+        evaluation: Evaluation,
+        revision: Digest,
+    ) -> Result<Self, Box<(Plan, Evaluation)>> {
         if evaluation.verdict == Verdict::Deny {
-            return Err((plan, evaluation));
+            return Err(Box::new((plan, evaluation)));
         }
-        Ok(Self { plan, evaluation, revision })
+        Ok(Self {
+            plan,
+            evaluation,
+            revision,
+        })
     }
 
     /// The plan.
@@ -393,14 +445,25 @@ impl Permitted {
     /// The steps that only a person may do, by index, with the reason.
     #[must_use]
     pub fn manual_steps(&self) -> BTreeMap<usize, String> {
-        let native = self.plan.steps().iter().enumerate().filter_map(|(index, step)| match step.action() {
-            Action::Manual { reason, .. } => Some((index, reason.clone())),
-            _ => None,
-        });
-        let packs = self.evaluation.opinions.iter().flat_map(|opinion| &opinion.manual);
+        let native = self
+            .plan
+            .steps()
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| match step.action() {
+                Action::Manual { reason, .. } => Some((index, reason.clone())),
+                _ => None,
+            });
+        let packs = self
+            .evaluation
+            .opinions
+            .iter()
+            .flat_map(|opinion| &opinion.manual);
         // A manual opinion about no step in particular is about all of them.
         let packs = packs.flat_map(|violation| {
-            let all = violation.step.map_or(0..self.plan.steps().len(), |step| step..step + 1);
+            let all = violation
+                .step
+                .map_or(0..self.plan.steps().len(), |step| step..step + 1);
             all.map(|step| (step, violation.message.clone()))
         });
         native.chain(packs).collect()
@@ -437,18 +500,37 @@ pub fn floor(plan: &Plan, scope: &Scope, settings: Settings) -> Vec<Violation> {
         hint: hint.into(),
     };
     let mut violations = Vec::new();
-    for (steps, what) in [(plan.steps(), "step"), (plan.rollback_steps(), "rollback step")] {
+    for (steps, what) in [
+        (plan.steps(), "step"),
+        (plan.rollback_steps(), "rollback step"),
+    ] {
         for (index, step) in steps.iter().enumerate() {
-            let outside = step.action().target().filter(|target| !scope.contains(target.namespace()));
+            let outside = step
+                .action()
+                .target()
+                .filter(|target| !scope.contains(target.namespace()));
             if let Some(target) = outside {
-                let message = format!("{what} {} changes {target}, which Argus may not touch", index + 1);
-                violations.push(violation("floor-scope", Some(index), message, "change only objects in the namespaces of the scope"));
+                let message = format!(
+                    "{what} {} changes {target}, which Argus may not touch",
+                    index + 1
+                );
+                violations.push(violation(
+                    "floor-scope",
+                    Some(index),
+                    message,
+                    "change only objects in the namespaces of the scope",
+                ));
             }
         }
     }
     if plan.risk_level() == Risk::High && !settings.allow_high_risk {
         let message = format!("the plan is high-risk: {}", plan.risk_reason());
-        violations.push(violation("floor-high-risk", None, message, "find a plan that can hurt less; a host may switch on `remediation.allow_high_risk`"));
+        violations.push(violation(
+            "floor-high-risk",
+            None,
+            message,
+            "find a plan that can hurt less; a host may switch on `remediation.allow_high_risk`",
+        ));
     }
     violations
 }

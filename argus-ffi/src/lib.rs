@@ -37,7 +37,9 @@ pub unsafe extern "C" fn argus_parse_command(command: *const c_char, out: *mut *
         *out = ptr::null_mut();
         CStr::from_ptr(command)
     };
-    let Ok(command) = command.to_str() else { return ARGUS_BAD_ARGUMENT };
+    let Ok(command) = command.to_str() else {
+        return ARGUS_BAD_ARGUMENT;
+    };
     let answer = catch_unwind(|| match argus_core::parse_command(command) {
         Ok(action) => (ARGUS_OK, serde_json::to_string(&action).ok()),
         Err(error) => {
@@ -45,8 +47,12 @@ pub unsafe extern "C" fn argus_parse_command(command: *const c_char, out: *mut *
             (ARGUS_COMMAND_REFUSED, Some(json.to_string()))
         }
     });
-    let Ok((code, Some(json))) = answer else { return ARGUS_INTERNAL };
-    let Ok(json) = CString::new(json) else { return ARGUS_INTERNAL };
+    let Ok((code, Some(json))) = answer else {
+        return ARGUS_INTERNAL;
+    };
+    let Ok(json) = CString::new(json) else {
+        return ARGUS_INTERNAL;
+    };
     // SAFETY: as above.
     unsafe { *out = json.into_raw() };
     code

@@ -76,8 +76,14 @@ impl RegoEngine {
     }
 
     fn of(packs: Vec<Pack>) -> Result<Self, PackError> {
-        let revisions: Vec<(&str, Digest)> = packs.iter().map(|pack| (pack.name(), pack.revision())).collect();
-        let revision = Digest::of_json(&revisions).map_err(|error| PackError::Rego { pack: "all".into(), problem: error.to_string() })?;
+        let revisions: Vec<(&str, Digest)> = packs
+            .iter()
+            .map(|pack| (pack.name(), pack.revision()))
+            .collect();
+        let revision = Digest::of_json(&revisions).map_err(|error| PackError::Rego {
+            pack: "all".into(),
+            problem: error.to_string(),
+        })?;
         Ok(Self { packs, revision })
     }
 }
@@ -85,8 +91,14 @@ impl RegoEngine {
 #[async_trait]
 impl PolicyEngine for RegoEngine {
     async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
-        let document = serde_json::to_value(input).map_err(|error| PolicyError { problem: "the input can't be written".into(), source: Some(error.into()) })?;
-        self.packs.iter().map(|pack| ask(pack, input, &document)).collect()
+        let document = serde_json::to_value(input).map_err(|error| PolicyError {
+            problem: "the input can't be written".into(),
+            source: Some(error.into()),
+        })?;
+        self.packs
+            .iter()
+            .map(|pack| ask(pack, input, &document))
+            .collect()
     }
 
     fn revision(&self) -> Digest {
@@ -97,10 +109,15 @@ impl PolicyEngine for RegoEngine {
 fn ask(pack: &Pack, input: &PolicyInput, document: &Value) -> Result<Opinion, PolicyError> {
     let failed = |problem: String| PolicyError::new(format!("pack `{}`: {problem}", pack.name()));
     // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(pack, document))).map_err(|_| failed("the evaluation panicked".into()))?;
+    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(pack, document)))
+        .map_err(|_| failed("the evaluation panicked".into()))?;
     let [passed, deny, manual, require_approval, warn] = answers.map_err(failed)?;
     let steps = input.plan.steps.len();
-    let read = |set: Vec<Value>| set.into_iter().map(|value| violation(pack, value, steps)).collect::<Result<Vec<_>, _>>();
+    let read = |set: Vec<Value>| {
+        set.into_iter()
+            .map(|value| violation(pack, value, steps))
+            .collect::<Result<Vec<_>, _>>()
+    };
     let opinion = Opinion {
         pack: pack.name().to_owned(),
         revision: pack.revision(),
@@ -110,12 +127,29 @@ fn ask(pack: &Pack, input: &PolicyInput, document: &Value) -> Result<Opinion, Po
         require_approval: read(require_approval).map_err(failed)?,
         warn: read(warn).map_err(failed)?,
     };
-    let said = [&opinion.deny, &opinion.manual, &opinion.require_approval, &opinion.warn];
-    let spoke = |id: &str| passed.iter().any(|passed| passed == id) || said.iter().any(|set| set.iter().any(|violation| violation.id == id));
+    let said = [
+        &opinion.deny,
+        &opinion.manual,
+        &opinion.require_approval,
+        &opinion.warn,
+    ];
+    let spoke = |id: &str| {
+        passed.iter().any(|passed| passed == id)
+            || said
+                .iter()
+                .any(|set| set.iter().any(|violation| violation.id == id))
+    };
     let mut evaluated = Vec::new();
-    for rule in pack.rules().iter().filter(|rule| rule.phases.contains(&input.phase)) {
+    for rule in pack
+        .rules()
+        .iter()
+        .filter(|rule| rule.phases.contains(&input.phase))
+    {
         if !spoke(&rule.id) {
-            return Err(failed(format!("the rule `{}` gave no answer: a field that it reads may be missing or misspelt", rule.id)));
+            return Err(failed(format!(
+                "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
+                rule.id
+            )));
         }
         evaluated.push(rule.id.clone());
     }
@@ -123,24 +157,43 @@ fn ask(pack: &Pack, input: &PolicyInput, document: &Value) -> Result<Opinion, Po
     if evaluated.is_empty() {
         evaluated.push(format!("{}-has-no-rule-for-this-phase", pack.name()));
     }
-    Ok(Opinion { evaluated, ..opinion })
+    Ok(Opinion {
+        evaluated,
+        ..opinion
+    })
 }
 
 /// The five sets of a pack; empty where it has no such entry point.
 fn evaluate(pack: &Pack, document: &Value) -> Result<[Vec<Value>; 5], String> {
     let mut engine = pack.engine();
     if let Some(check_interval) = NonZeroU32::new(64) {
-        engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig { limit: TIME_LIMIT, check_interval });
+        engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
+            limit: TIME_LIMIT,
+            check_interval,
+        });
     }
-    let input = regorus::Value::from_json_str(&document.to_string()).map_err(|error| format!("the input can't be read: {error:#}"))?;
+    let input = regorus::Value::from_json_str(&document.to_string())
+        .map_err(|error| format!("the input can't be read: {error:#}"))?;
     engine.set_input(input);
     let mut sets: [Vec<Value>; 5] = Default::default();
-    for (slot, (entry_point, _)) in sets.iter_mut().zip(pack.entry_points()).filter(|(_, (_, declared))| *declared) {
-        let value = engine.eval_rule(format!("data.argus.packs.{}.{entry_point}", pack.name())).map_err(|error| format!("`{entry_point}`: {error:#}"))?;
-        let set = value.as_set().map_err(|_| format!("`{entry_point}` is not a set"))?;
+    for (slot, (entry_point, _)) in sets
+        .iter_mut()
+        .zip(pack.entry_points())
+        .filter(|(_, (_, declared))| *declared)
+    {
+        let value = engine
+            .eval_rule(format!("data.argus.packs.{}.{entry_point}", pack.name()))
+            .map_err(|error| format!("`{entry_point}`: {error:#}"))?;
+        let set = value
+            .as_set()
+            .map_err(|_| format!("`{entry_point}` is not a set"))?;
         for element in set {
-            let text = element.to_json_str().map_err(|error| format!("`{entry_point}`: {error:#}"))?;
-            slot.push(serde_json::from_str(&text).map_err(|error| format!("`{entry_point}`: {error}"))?);
+            let text = element
+                .to_json_str()
+                .map_err(|error| format!("`{entry_point}`: {error:#}"))?;
+            slot.push(
+                serde_json::from_str(&text).map_err(|error| format!("`{entry_point}`: {error}"))?,
+            );
         }
     }
     Ok(sets)
@@ -156,12 +209,22 @@ struct RawViolation {
 }
 
 fn violation(pack: &Pack, value: Value, steps: usize) -> Result<Violation, String> {
-    let raw: RawViolation = serde_json::from_value(value).map_err(|error| format!("a violation is malformed: {error}"))?;
+    let raw: RawViolation = serde_json::from_value(value)
+        .map_err(|error| format!("a violation is malformed: {error}"))?;
     if !pack.rules().iter().any(|rule| rule.id == raw.id) {
         return Err(format!("the rule `{}` is not in the manifest", raw.id));
     }
     if raw.step.is_some_and(|step| step >= steps) {
-        return Err(format!("the rule `{}` speaks of a step that the plan does not have", raw.id));
+        return Err(format!(
+            "the rule `{}` speaks of a step that the plan does not have",
+            raw.id
+        ));
     }
-    Ok(Violation { pack: pack.name().to_owned(), id: raw.id, message: raw.message, step: raw.step, hint: raw.hint })
+    Ok(Violation {
+        pack: pack.name().to_owned(),
+        id: raw.id,
+        message: raw.message,
+        step: raw.step,
+        hint: raw.hint,
+    })
 }

@@ -28,7 +28,9 @@ pub enum PackError {
         source: std::io::Error,
     },
     /// Too many files, or one that is too large.
-    #[error("the pack `{0}` is too large: at most {MAX_FILES} files of at most {MAX_FILE} bytes are read")]
+    #[error(
+        "the pack `{0}` is too large: at most {MAX_FILES} files of at most {MAX_FILE} bytes are read"
+    )]
     TooLarge(String),
     /// The manifest is malformed.
     #[error("the manifest `{path}` is malformed: {problem}")]
@@ -103,9 +105,15 @@ impl Pack {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(io(folder))? {
             let path = entry.map_err(io(folder))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default()
+                .to_owned();
             // Tests belong to the pack's authors, they are no part of what decides.
-            let taken = name == "pack.yaml" || name == "data.json" || name.ends_with(".rego") && !name.ends_with("_test.rego");
+            let taken = name == "pack.yaml"
+                || name == "data.json"
+                || name.ends_with(".rego") && !name.ends_with("_test.rego");
             if taken {
                 paths.push((name, path));
             }
@@ -119,30 +127,51 @@ impl Pack {
             if std::fs::metadata(&path).map_err(io(&path))?.len() > MAX_FILE {
                 return Err(PackError::TooLarge(path.display().to_string()));
             }
-            files.push(File { name, text: std::fs::read_to_string(&path).map_err(io(&path))? });
+            files.push(File {
+                name,
+                text: std::fs::read_to_string(&path).map_err(io(&path))?,
+            });
         }
         Self::compile(&folder.display().to_string(), &files)
     }
 
     /// The pack `baseline` that every engine has: the mission's security section.
     pub(crate) fn baseline() -> Result<Self, PackError> {
-        let file = |name: &str, text: &str| File { name: name.into(), text: text.into() };
+        let file = |name: &str, text: &str| File {
+            name: name.into(),
+            text: text.into(),
+        };
         Self::compile(
             "baseline",
             &[
-                file("baseline.rego", include_str!("../policies/baseline/baseline.rego")),
+                file(
+                    "baseline.rego",
+                    include_str!("../policies/baseline/baseline.rego"),
+                ),
                 file("pack.yaml", include_str!("../policies/baseline/pack.yaml")),
             ],
         )
     }
 
     fn compile(folder: &str, files: &[File]) -> Result<Self, PackError> {
-        let text = |wanted: &str| files.iter().find(|file| file.name == wanted).map(|file| file.text.as_str());
-        let malformed = |problem: String| PackError::Manifest { path: format!("{folder}/pack.yaml"), problem };
+        let text = |wanted: &str| {
+            files
+                .iter()
+                .find(|file| file.name == wanted)
+                .map(|file| file.text.as_str())
+        };
+        let malformed = |problem: String| PackError::Manifest {
+            path: format!("{folder}/pack.yaml"),
+            problem,
+        };
         let manifest = text("pack.yaml").ok_or_else(|| malformed("it is missing".into()))?;
-        let manifest: Manifest = serde_saphyr::from_str(manifest).map_err(|error| malformed(error.to_string()))?;
+        let manifest: Manifest =
+            serde_saphyr::from_str(manifest).map_err(|error| malformed(error.to_string()))?;
         check(&manifest).map_err(malformed)?;
-        let unusable = |problem: String| PackError::Rego { pack: manifest.name.clone(), problem };
+        let unusable = |problem: String| PackError::Rego {
+            pack: manifest.name.clone(),
+            problem,
+        };
 
         let mut engine = regorus::Engine::new();
         engine.set_rego_v0(false);
@@ -150,9 +179,14 @@ impl Pack {
         let package = format!("data.argus.packs.{}", manifest.name);
         let mut policies = 0;
         for file in files.iter().filter(|file| file.name.ends_with(".rego")) {
-            let found = engine.add_policy(format!("{folder}/{}", file.name), file.text.clone()).map_err(|error| unusable(format!("{error:#}")))?;
+            let found = engine
+                .add_policy(format!("{folder}/{}", file.name), file.text.clone())
+                .map_err(|error| unusable(format!("{error:#}")))?;
             if found != package {
-                return Err(unusable(format!("{} is package `{found}`, it must be `{package}`", file.name)));
+                return Err(unusable(format!(
+                    "{} is package `{found}`, it must be `{package}`",
+                    file.name
+                )));
             }
             policies += 1;
         }
@@ -160,21 +194,36 @@ impl Pack {
             return Err(unusable("it has no Rego".into()));
         }
         if let Some(data) = text("data.json") {
-            let data: Value = serde_json::from_str(data).map_err(|error| unusable(format!("data.json: {error}")))?;
+            let data: Value = serde_json::from_str(data)
+                .map_err(|error| unusable(format!("data.json: {error}")))?;
             // Below a name of its own, so that data can't stand where a rule stands.
             let data = serde_json::json!({ "argus_data": { manifest.name.as_str(): data } });
-            engine.add_data_json(&data.to_string()).map_err(|error| unusable(format!("data.json: {error:#}")))?;
+            engine
+                .add_data_json(&data.to_string())
+                .map_err(|error| unusable(format!("data.json: {error:#}")))?;
         }
         let modules = engine.get_modules().clone();
-        let declared = |entry_point: &str| modules.iter().any(|module| declares(module, entry_point));
+        let declared =
+            |entry_point: &str| modules.iter().any(|module| declares(module, entry_point));
         let entry_points = ENTRY_POINTS.map(declared);
         let [passed, deny, ..] = entry_points;
         if !(passed && deny) {
-            return Err(unusable("it needs the entry points `passed` and `deny`".into()));
+            return Err(unusable(
+                "it needs the entry points `passed` and `deny`".into(),
+            ));
         }
-        let sorted: Vec<(&str, &str)> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
+        let sorted: Vec<(&str, &str)> = files
+            .iter()
+            .map(|file| (file.name.as_str(), file.text.as_str()))
+            .collect();
         let revision = Digest::of_json(&sorted).map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { name: manifest.name, revision, rules: manifest.rules, entry_points, engine })
+        Ok(Self {
+            name: manifest.name,
+            revision,
+            rules: manifest.rules,
+            entry_points,
+            engine,
+        })
     }
 
     /// The name, as in `argus.packs.<name>`.
@@ -209,7 +258,9 @@ fn declares(module: &regorus::unstable::Module, entry_point: &str) -> bool {
     module.policy.iter().any(|rule| match rule.as_ref() {
         Rule::Spec { head, .. } => {
             let refr = match head {
-                RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } | RuleHead::Func { refr, .. } => refr,
+                RuleHead::Compr { refr, .. }
+                | RuleHead::Set { refr, .. }
+                | RuleHead::Func { refr, .. } => refr,
             };
             refr.span().text() == entry_point
         }
@@ -218,9 +269,16 @@ fn declares(module: &regorus::unstable::Module, entry_point: &str) -> bool {
 }
 
 fn check(manifest: &Manifest) -> Result<(), String> {
-    let named = !manifest.name.is_empty() && manifest.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let named = !manifest.name.is_empty()
+        && manifest
+            .name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !named {
-        return Err(format!("the name `{}` must be lower-case letters, digits and `_`", manifest.name));
+        return Err(format!(
+            "the name `{}` must be lower-case letters, digits and `_`",
+            manifest.name
+        ));
     }
     if manifest.rules.is_empty() {
         return Err("it lists no rules".into());

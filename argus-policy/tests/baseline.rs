@@ -1,50 +1,101 @@
 //! The built-in pack refuses what the mission says, and nothing that fails is an allow.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 
-use argus_core::{Completion, IncidentId, ObjectInput, Opinion, Phase, Plan, PolicyEngine, PolicyError, PolicyInput, Scope, Settings, testing::laws};
+use argus_core::{
+    Completion, IncidentId, ObjectInput, Opinion, Phase, Plan, PolicyEngine, PolicyError,
+    PolicyInput, Scope, Settings, testing::laws,
+};
 use argus_policy::{PackError, RegoEngine};
 use serde_json::{Value, json};
 
 fn plan(commands: &[&str], risk: &str) -> Plan {
-    let steps: Vec<Value> = commands.iter().map(|command| json!({"description": "d", "command": command})).collect();
+    let steps: Vec<Value> = commands
+        .iter()
+        .map(|command| json!({"description": "d", "command": command}))
+        .collect();
     let draft = json!({"summary": "s", "risk_level": risk, "risk_reason": "r", "rollback_steps": [], "steps": steps});
-    Plan::parse(&Completion::new(draft.to_string(), "test"), &IncidentId::new("INC-1").unwrap()).unwrap()
+    Plan::parse(
+        &Completion::new(draft.to_string(), "test"),
+        &IncidentId::new("INC-1").unwrap(),
+    )
+    .unwrap()
 }
 
 fn input(plan: &Plan) -> PolicyInput {
-    PolicyInput::of_plan(plan, &Scope::namespaces(["shop"]).unwrap(), Settings::default())
+    PolicyInput::of_plan(
+        plan,
+        &Scope::namespaces(["shop"]).unwrap(),
+        Settings::default(),
+    )
 }
 
 async fn baseline(input: &PolicyInput) -> Opinion {
-    RegoEngine::builtin().unwrap().evaluate(input).await.unwrap().remove(0)
+    RegoEngine::builtin()
+        .unwrap()
+        .evaluate(input)
+        .await
+        .unwrap()
+        .remove(0)
 }
 
 fn ids(violations: &[argus_core::Violation]) -> Vec<&str> {
-    violations.iter().map(|violation| violation.id.as_str()).collect()
+    violations
+        .iter()
+        .map(|violation| violation.id.as_str())
+        .collect()
 }
 
 #[tokio::test]
 async fn a_low_risk_plan_in_scope_needs_nobody() {
     let plan = plan(&["kubectl scale deploy/web -n shop --replicas=2"], "low");
     let opinion = baseline(&input(&plan)).await;
-    assert!(opinion.deny.is_empty() && opinion.require_approval.is_empty() && opinion.manual.is_empty(), "{opinion:?}");
+    assert!(
+        opinion.deny.is_empty() && opinion.require_approval.is_empty() && opinion.manual.is_empty(),
+        "{opinion:?}"
+    );
     assert_eq!(opinion.evaluated.len(), 8);
 }
 
 #[tokio::test]
 async fn each_rule_of_the_plan_phase_speaks_up() {
     for (commands, risk, rule) in [
-        (vec!["kubectl scale deploy/web -n billing --replicas=2"], "low", "baseline-scope"),
-        (vec!["kubectl scale deploy/web -n shop --replicas=2", "kubectl delete pod/x -n kube-system"], "low", "baseline-scope"),
-        (vec!["kubectl scale deploy/web -n shop --replicas=0"], "low", "baseline-high-risk"),
-        (vec!["kubectl rollout restart deploy/web -n shop"], "high", "baseline-high-risk"),
+        (
+            vec!["kubectl scale deploy/web -n billing --replicas=2"],
+            "low",
+            "baseline-scope",
+        ),
+        (
+            vec![
+                "kubectl scale deploy/web -n shop --replicas=2",
+                "kubectl delete pod/x -n kube-system",
+            ],
+            "low",
+            "baseline-scope",
+        ),
+        (
+            vec!["kubectl scale deploy/web -n shop --replicas=0"],
+            "low",
+            "baseline-high-risk",
+        ),
+        (
+            vec!["kubectl rollout restart deploy/web -n shop"],
+            "high",
+            "baseline-high-risk",
+        ),
     ] {
         let opinion = baseline(&input(&plan(&commands, risk))).await;
-        assert!(ids(&opinion.deny).contains(&rule), "{commands:?}: {opinion:?}");
+        assert!(
+            ids(&opinion.deny).contains(&rule),
+            "{commands:?}: {opinion:?}"
+        );
     }
-    let approval = baseline(&input(&plan(&["kubectl rollout undo deploy/web -n shop"], "low"))).await;
+    let approval = baseline(&input(&plan(
+        &["kubectl rollout undo deploy/web -n shop"],
+        "low",
+    )))
+    .await;
     assert_eq!(ids(&approval.require_approval), ["baseline-approval"]);
     let manual = baseline(&input(&plan(&["kubectl drain node-1"], "low"))).await;
     assert_eq!(ids(&manual.manual), ["baseline-manual"]);
@@ -61,11 +112,26 @@ async fn what_a_forged_input_says_is_refused() {
         input
     };
     for (forged, rule) in [
-        (forge(&|input| input.plan.steps[0].kind = "drain".into()), "baseline-actions"),
-        (forge(&|input| input.plan.steps[0].target = None), "baseline-kinds"),
-        (forge(&|input| input.plan.steps[0].command.push_str(" --force=false")), "baseline-no-force"),
-        (forge(&|input| input.plan.steps = vec![input.plan.steps[0].clone(); 11]), "baseline-size"),
-        (forge(&|input| input.plan.rollback_steps = vec![input.plan.steps[0].clone()]), ""),
+        (
+            forge(&|input| input.plan.steps[0].kind = "drain".into()),
+            "baseline-actions",
+        ),
+        (
+            forge(&|input| input.plan.steps[0].target = None),
+            "baseline-kinds",
+        ),
+        (
+            forge(&|input| input.plan.steps[0].command.push_str(" --force=false")),
+            "baseline-no-force",
+        ),
+        (
+            forge(&|input| input.plan.steps = vec![input.plan.steps[0].clone(); 11]),
+            "baseline-size",
+        ),
+        (
+            forge(&|input| input.plan.rollback_steps = vec![input.plan.steps[0].clone()]),
+            "",
+        ),
         (
             forge(&|input| {
                 let mut step = input.plan.steps[0].clone();
@@ -74,10 +140,17 @@ async fn what_a_forged_input_says_is_refused() {
             }),
             "baseline-scope",
         ),
-        (forge(&|input| input.scope.namespaces.clear()), "baseline-scope"),
+        (
+            forge(&|input| input.scope.namespaces.clear()),
+            "baseline-scope",
+        ),
     ] {
         let opinion = baseline(&forged).await;
-        assert_eq!(ids(&opinion.deny).contains(&rule), !rule.is_empty(), "{rule}: {opinion:?}");
+        assert_eq!(
+            ids(&opinion.deny).contains(&rule),
+            !rule.is_empty(),
+            "{rule}: {opinion:?}"
+        );
     }
 }
 
@@ -87,14 +160,28 @@ fn deployment(pod_spec: Value) -> Value {
 
 async fn objects(before: Value, after: Value) -> Vec<String> {
     let plan = plan(&["kubectl rollout undo deploy/web -n shop"], "low");
-    let input = input(&plan).with_objects(Phase::Objects, vec![ObjectInput { step: 0, before, after }]);
-    ids(&baseline(&input).await.deny).into_iter().map(ToOwned::to_owned).collect()
+    let input = input(&plan).with_objects(
+        Phase::Objects,
+        vec![ObjectInput {
+            step: 0,
+            before,
+            after,
+        }],
+    );
+    ids(&baseline(&input).await.deny)
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 #[tokio::test]
 async fn a_patch_cannot_smuggle_in_power() {
     let plain = || json!({"containers": [{"name": "app", "image": "r/web:1"}]});
-    assert!(objects(deployment(plain()), deployment(plain())).await.is_empty());
+    assert!(
+        objects(deployment(plain()), deployment(plain()))
+            .await
+            .is_empty()
+    );
     for power in [
         json!({"containers": [{"name": "app", "securityContext": {"privileged": true}}]}),
         json!({"containers": [{"name": "app", "securityContext": {"allowPrivilegeEscalation": true}}]}),
@@ -106,20 +193,39 @@ async fn a_patch_cannot_smuggle_in_power() {
         json!({"containers": [{"name": "app"}], "volumes": [{"name": "root", "hostPath": {"path": "/"}}]}),
         json!({"containers": [{"name": "app"}], "serviceAccountName": "admin"}),
     ] {
-        assert_eq!(objects(deployment(plain()), deployment(power.clone())).await, ["baseline-no-escalation"], "{power}");
+        assert_eq!(
+            objects(deployment(plain()), deployment(power.clone())).await,
+            ["baseline-no-escalation"],
+            "{power}"
+        );
         // What was there before may stay.
-        assert!(objects(deployment(power.clone()), deployment(power.clone())).await.is_empty(), "{power}");
+        assert!(
+            objects(deployment(power.clone()), deployment(power.clone()))
+                .await
+                .is_empty(),
+            "{power}"
+        );
     }
     let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "other", "namespace": "shop"}, "spec": {"template": {"spec": plain()}}});
-    assert!(objects(deployment(plain()), other).await.contains(&"baseline-same-object".to_owned()));
+    assert!(
+        objects(deployment(plain()), other)
+            .await
+            .contains(&"baseline-same-object".to_owned())
+    );
     // An object of another shape is no pass.
-    assert!(objects(deployment(plain()), json!({"kind": "Deployment"})).await.contains(&"baseline-same-object".to_owned()));
+    assert!(
+        objects(deployment(plain()), json!({"kind": "Deployment"}))
+            .await
+            .contains(&"baseline-same-object".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn the_laws_of_engines_hold() {
     let plan = plan(&["kubectl rollout undo deploy/web -n shop"], "low");
-    laws::policy_engine(&RegoEngine::builtin().unwrap(), &input(&plan)).await.unwrap();
+    laws::policy_engine(&RegoEngine::builtin().unwrap(), &input(&plan))
+        .await
+        .unwrap();
 }
 
 const MANIFEST: &str = "name: acme\nversion: 1.0.0\ndescription: A test.\nrules:\n  - {id: acme-rule, phases: [plan]}\n";
@@ -131,7 +237,11 @@ fn write(folder: &Path, manifest: &str, rego: &str) {
 
 fn engine(body: &str) -> Result<RegoEngine, PackError> {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), MANIFEST, &format!("package argus.packs.acme\n\nimport rego.v1\n\n{body}\n"));
+    write(
+        folder.path(),
+        MANIFEST,
+        &format!("package argus.packs.acme\n\nimport rego.v1\n\n{body}\n"),
+    );
     RegoEngine::builtin().unwrap().with_pack(folder.path())
 }
 
@@ -171,22 +281,52 @@ async fn a_pack_can_tighten_and_never_loosen() {
     let closed = evaluate(body).await.unwrap();
     assert_eq!(closed.len(), 2);
     assert_eq!(closed[1].deny[0].message, "no scaling");
-    assert_ne!(engine(body).unwrap().revision(), RegoEngine::builtin().unwrap().revision());
+    assert_ne!(
+        engine(body).unwrap().revision(),
+        RegoEngine::builtin().unwrap().revision()
+    );
 }
 
 #[test]
 fn a_folder_that_is_no_pack_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let load = || RegoEngine::builtin().unwrap().with_pack(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+    let load = || {
+        RegoEngine::builtin()
+            .unwrap()
+            .with_pack(folder.path())
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
     assert!(load().contains("pack.yaml"), "{}", load());
     let ok = "package argus.packs.acme\nimport rego.v1\npassed contains \"acme-rule\" if true\ndeny contains 1 if false\n";
     for (manifest, rego, problem) in [
         ("name: [", ok, "malformed"),
-        ("name: acme\nversion: 1\ndescription: d\nrules: []\n", ok, "lists no rules"),
-        (MANIFEST, "package argus.packs.baseline\nimport rego.v1\n", "must be `data.argus.packs.acme`"),
-        (MANIFEST, "package argus.packs.acme\nimport rego.v1\ndeny contains 1 if false\n", "`passed` and `deny`"),
-        (MANIFEST, "package argus.packs.acme\nimport rego.v1\ndeny contains if {", "acme.rego"),
-        ("name: baseline\nversion: 1\ndescription: d\nrules: [{id: a, phases: [plan]}]\n", "package argus.packs.baseline\nimport rego.v1\npassed contains \"a\" if true\ndeny contains 1 if false\n", "already is a pack"),
+        (
+            "name: acme\nversion: 1\ndescription: d\nrules: []\n",
+            ok,
+            "lists no rules",
+        ),
+        (
+            MANIFEST,
+            "package argus.packs.baseline\nimport rego.v1\n",
+            "must be `data.argus.packs.acme`",
+        ),
+        (
+            MANIFEST,
+            "package argus.packs.acme\nimport rego.v1\ndeny contains 1 if false\n",
+            "`passed` and `deny`",
+        ),
+        (
+            MANIFEST,
+            "package argus.packs.acme\nimport rego.v1\ndeny contains if {",
+            "acme.rego",
+        ),
+        (
+            "name: baseline\nversion: 1\ndescription: d\nrules: [{id: a, phases: [plan]}]\n",
+            "package argus.packs.baseline\nimport rego.v1\npassed contains \"a\" if true\ndeny contains 1 if false\n",
+            "already is a pack",
+        ),
     ] {
         write(folder.path(), manifest, rego);
         assert!(load().contains(problem), "{problem}: {}", load());
@@ -199,7 +339,13 @@ async fn data_cannot_stand_where_a_rule_stands() {
     let rego = "package argus.packs.acme\nimport rego.v1\npassed contains \"acme-rule\" if false\ndeny contains {\"id\": \"acme-rule\", \"message\": \"m\", \"step\": null, \"hint\": \"h\"} if data.argus_data.acme.closed\n";
     write(folder.path(), MANIFEST, rego);
     std::fs::write(folder.path().join("data.json"), r#"{"closed": true, "argus": {"packs": {"acme": {"deny": []}}}, "packs": {"acme": {"deny": []}}}"#).unwrap();
-    let engine = RegoEngine::builtin().unwrap().with_pack(folder.path()).unwrap();
+    let engine = RegoEngine::builtin()
+        .unwrap()
+        .with_pack(folder.path())
+        .unwrap();
     let plan = plan(&["kubectl scale deploy/web -n shop --replicas=2"], "low");
-    assert_eq!(ids(&engine.evaluate(&input(&plan)).await.unwrap()[1].deny), ["acme-rule"]);
+    assert_eq!(
+        ids(&engine.evaluate(&input(&plan)).await.unwrap()[1].deny),
+        ["acme-rule"]
+    );
 }

@@ -72,25 +72,42 @@ impl Patch {
     pub fn new(kind: PatchKind, body: Value) -> Result<Self, ActionError> {
         let bytes = body.to_string().len();
         if bytes > MAX_BYTES {
-            return Err(ActionError::invalid("the patch", format!("has {bytes} bytes, at most {MAX_BYTES} are taken")));
+            return Err(ActionError::invalid(
+                "the patch",
+                format!("has {bytes} bytes, at most {MAX_BYTES} are taken"),
+            ));
         }
         check_value(&body, 0)?;
         match (kind, &body) {
-            (PatchKind::Json, Value::Array(operations)) => operations.iter().try_for_each(check_operation)?,
+            (PatchKind::Json, Value::Array(operations)) => {
+                operations.iter().try_for_each(check_operation)?
+            }
             (PatchKind::Strategic | PatchKind::Merge, Value::Object(_)) => {}
-            (PatchKind::Json, _) => return Err(ActionError::invalid("the patch", "of type `json` must be a list of operations")),
+            (PatchKind::Json, _) => {
+                return Err(ActionError::invalid(
+                    "the patch",
+                    "of type `json` must be a list of operations",
+                ));
+            }
             (_, _) => return Err(ActionError::invalid("the patch", "must be an object")),
         }
         let patch = Self { kind, body };
         let fields = patch.fields_touched();
         if !(1..=MAX_FIELDS).contains(&fields.len()) {
-            return Err(ActionError::invalid("the patch", format!("must touch 1 to {MAX_FIELDS} fields, not {}", fields.len())));
+            return Err(ActionError::invalid(
+                "the patch",
+                format!("must touch 1 to {MAX_FIELDS} fields, not {}", fields.len()),
+            ));
         }
-        let outside = fields.iter().find(|field| !ROOTS.iter().any(|root| field.starts_with(root)));
+        let outside = fields
+            .iter()
+            .find(|field| !ROOTS.iter().any(|root| field.starts_with(root)));
         if let Some(field) = outside {
             return Err(ActionError::invalid(
                 "the patch",
-                format!("touches `{field}`: only fields below `spec`, labels and annotations may be patched"),
+                format!(
+                    "touches `{field}`: only fields below `spec`, labels and annotations may be patched"
+                ),
             ));
         }
         Ok(patch)
@@ -114,9 +131,19 @@ impl Patch {
         let mut fields = Vec::new();
         match &self.body {
             Value::Array(operations) => {
-                for operation in operations.iter().filter(|operation| operation.get("op") != Some(&"test".into())) {
-                    let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
-                    leaves(operation.get("value").unwrap_or(&Value::Null), path, &mut fields);
+                for operation in operations
+                    .iter()
+                    .filter(|operation| operation.get("op") != Some(&"test".into()))
+                {
+                    let path = operation
+                        .get("path")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default();
+                    leaves(
+                        operation.get("value").unwrap_or(&Value::Null),
+                        path,
+                        &mut fields,
+                    );
                 }
             }
             body => leaves(body, "", &mut fields),
@@ -127,7 +154,9 @@ impl Patch {
     /// Whether it changes what the workload may do, or which pods belong to it.
     #[must_use]
     pub fn is_sensitive(&self) -> bool {
-        self.fields_touched().iter().any(|field| field.split('/').any(|part| SENSITIVE.contains(&part)))
+        self.fields_touched()
+            .iter()
+            .any(|field| field.split('/').any(|part| SENSITIVE.contains(&part)))
     }
 }
 
@@ -136,7 +165,10 @@ const ROOTS: [&str; 3] = ["/spec/", "/metadata/labels/", "/metadata/annotations/
 
 fn check_value(value: &Value, depth: usize) -> Result<(), ActionError> {
     if depth > MAX_DEPTH {
-        return Err(ActionError::invalid("the patch", format!("is deeper than {MAX_DEPTH} levels")));
+        return Err(ActionError::invalid(
+            "the patch",
+            format!("is deeper than {MAX_DEPTH} levels"),
+        ));
     }
     match value {
         Value::Array(items) => items.iter().try_for_each(|item| check_value(item, depth + 1)),
@@ -152,14 +184,29 @@ fn check_value(value: &Value, depth: usize) -> Result<(), ActionError> {
 
 fn check_operation(operation: &Value) -> Result<(), ActionError> {
     let known = |key: &String| matches!(key.as_str(), "op" | "path" | "value");
-    let clean = operation.as_object().is_some_and(|fields| fields.keys().all(known));
-    let op = operation.get("op").and_then(Value::as_str).unwrap_or_default();
-    let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
+    let clean = operation
+        .as_object()
+        .is_some_and(|fields| fields.keys().all(known));
+    let op = operation
+        .get("op")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let path = operation
+        .get("path")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let valued = operation.get("value").is_some() != (op == "remove");
-    if clean && matches!(op, "add" | "remove" | "replace" | "test") && path.starts_with('/') && valued {
+    if clean
+        && matches!(op, "add" | "remove" | "replace" | "test")
+        && path.starts_with('/')
+        && valued
+    {
         return Ok(());
     }
-    Err(ActionError::invalid("the patch", "has an operation that is not `add`, `remove`, `replace` or `test` with a `path` (and a `value`)"))
+    Err(ActionError::invalid(
+        "the patch",
+        "has an operation that is not `add`, `remove`, `replace` or `test` with a `path` (and a `value`)",
+    ))
 }
 
 fn leaves(value: &Value, path: &str, fields: &mut Vec<String>) {
@@ -172,7 +219,10 @@ fn leaves(value: &Value, path: &str, fields: &mut Vec<String>) {
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
             for (index, item) in items.iter().enumerate() {
-                let key = item.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), escape);
+                let key = item
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .map_or_else(|| index.to_string(), escape);
                 leaves(item, &format!("{path}/{key}"), fields);
             }
         }
@@ -209,7 +259,13 @@ mod tests {
             assert!(Patch::new(PatchKind::Json, bad.clone()).is_err(), "{bad}");
         }
         assert!(Patch::new(PatchKind::Strategic, json!({"spec": {"replicas": 2}})).is_ok());
-        assert!(Patch::new(PatchKind::Json, json!([{"op": "remove", "path": "/spec/suspend"}])).is_ok());
+        assert!(
+            Patch::new(
+                PatchKind::Json,
+                json!([{"op": "remove", "path": "/spec/suspend"}])
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -219,7 +275,10 @@ mod tests {
         assert!(patch.is_sensitive());
         assert_eq!(
             patch.fields_touched(),
-            ["/spec/template/spec/containers/app/name", "/spec/template/spec/containers/app/securityContext/privileged"]
+            [
+                "/spec/template/spec/containers/app/name",
+                "/spec/template/spec/containers/app/securityContext/privileged"
+            ]
         );
     }
 

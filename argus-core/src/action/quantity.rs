@@ -41,7 +41,9 @@ impl Quantity {
             Some(milli) => Ok(Self { text, milli }),
             None => {
                 let shown: String = text.chars().take(32).filter(|c| !c.is_control()).collect();
-                let problem = format!("`{shown}` is no Kubernetes amount: write memory as `512Mi` or `2Gi`, CPU as `500m` or `2`");
+                let problem = format!(
+                    "`{shown}` is no Kubernetes amount: write memory as `512Mi` or `2Gi`, CPU as `500m` or `2`"
+                );
                 Err(ActionError::invalid("the amount", problem))
             }
         }
@@ -62,10 +64,16 @@ impl Quantity {
 
 /// Thousandths, for amounts that a cluster can have: below 2^63 units, no finer than a thousandth.
 fn milli(text: &str) -> Option<u128> {
-    let number_end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let number_end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(number_end)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || whole.len() > 19 || fraction.len() > 9 || fraction.contains('.') {
+    if whole.is_empty() && fraction.is_empty()
+        || whole.len() > 19
+        || fraction.len() > 9
+        || fraction.contains('.')
+    {
         return None;
     }
     let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
@@ -161,11 +169,18 @@ impl Image {
     /// [`ActionError::Invalid`] for anything outside the grammar, or beyond 512 characters.
     pub fn new(text: impl Into<String>) -> Result<Self, ActionError> {
         let text = text.into();
-        if text.len() <= 512 && IMAGE_PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(&text)) {
+        if text.len() <= 512
+            && IMAGE_PATTERN
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(&text))
+        {
             return Ok(Self(text));
         }
         let shown: String = text.chars().take(64).filter(|c| !c.is_control()).collect();
-        Err(ActionError::invalid("the image", format!("`{shown}` is no image reference: write `registry/name:tag`")))
+        Err(ActionError::invalid(
+            "the image",
+            format!("`{shown}` is no image reference: write `registry/name:tag`"),
+        ))
     }
 
     /// The reference as text.
@@ -209,18 +224,50 @@ mod tests {
         for good in ["1", "0.5", "512Mi", "1.5Gi", "250m", "100k", "2T", ".5"] {
             assert!(Quantity::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "512MB", "512mb", "-1", "+1", "1e3x", "Mi", "1 Mi", "1..5", "0.0001", "99999999999999999999Ti", "1Mi\n"] {
+        for bad in [
+            "",
+            "512MB",
+            "512mb",
+            "-1",
+            "+1",
+            "1e3x",
+            "Mi",
+            "1 Mi",
+            "1..5",
+            "0.0001",
+            "99999999999999999999Ti",
+            "1Mi\n",
+        ] {
             assert!(Quantity::new(bad).is_err(), "{bad}");
         }
-        assert_eq!(Quantity::new("1Gi").unwrap(), Quantity::new("1024Mi").unwrap());
+        assert_eq!(
+            Quantity::new("1Gi").unwrap(),
+            Quantity::new("1024Mi").unwrap()
+        );
     }
 
     #[test]
     fn images_follow_the_grammar() {
-        for good in ["web", "web:1", "library/web", "localhost:5000/a/b:v1.2-3", "r.example/web:does-not-exist", "a__b/c-d.e"] {
+        for good in [
+            "web",
+            "web:1",
+            "library/web",
+            "localhost:5000/a/b:v1.2-3",
+            "r.example/web:does-not-exist",
+            "a__b/c-d.e",
+        ] {
             assert!(Image::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "Web", "web:", "web@sha256:12", "a b", "web;rm", "https://r.example/web", "web:1=2"] {
+        for bad in [
+            "",
+            "Web",
+            "web:",
+            "web@sha256:12",
+            "a b",
+            "web;rm",
+            "https://r.example/web",
+            "web:1=2",
+        ] {
             assert!(Image::new(bad).is_err(), "{bad}");
         }
     }

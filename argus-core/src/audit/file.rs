@@ -73,10 +73,17 @@ impl FileAudit {
         let path = folder.join(FILE);
         let io = |verb| io_error(&path, verb);
         std::fs::create_dir_all(folder).map_err(io("made"))?;
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(io("opened"))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(io("opened"))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked(path.display().to_string())),
+            Err(TryLockError::WouldBlock) => {
+                return Err(AuditError::Locked(path.display().to_string()));
+            }
             Err(TryLockError::Error(source)) => return Err(io("locked")(source)),
         }
         let mut whole = 0;
@@ -88,8 +95,18 @@ impl FileAudit {
         }
         // The file itself, and its name in the folder.
         file.sync_all().map_err(io("synced"))?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("synced"))?;
-        Ok(Self { path, cut, writer: Arc::new(Mutex::new(Writer { file, tail, poisoned: false })) })
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io("synced"))?;
+        Ok(Self {
+            path,
+            cut,
+            writer: Arc::new(Mutex::new(Writer {
+                file,
+                tail,
+                poisoned: false,
+            })),
+        })
     }
 
     /// How many bytes of a torn last line were taken off when it was opened.
@@ -107,15 +124,25 @@ impl FileAudit {
         let mut file = File::open(&path).map_err(io_error(&path, "opened"))?;
         let mut whole = 0;
         let tail = walk(&path, &mut file, |_, end| whole = end)?;
-        let length = file.seek(SeekFrom::End(0)).map_err(io_error(&path, "read"))?;
+        let length = file
+            .seek(SeekFrom::End(0))
+            .map_err(io_error(&path, "read"))?;
         if length > whole {
-            return Err(damaged(&path, tail.records + 1, "the last line is cut short"));
+            return Err(damaged(
+                &path,
+                tail.records + 1,
+                "the last line is cut short",
+            ));
         }
         Ok(tail)
     }
 }
 
-fn append_now(path: &Path, writer: &mut Writer, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+fn append_now(
+    path: &Path,
+    writer: &mut Writer,
+    entry: AuditEntry,
+) -> Result<AuditRecord, AuditError> {
     if writer.poisoned {
         return Err(AuditError::Poisoned);
     }
@@ -126,18 +153,28 @@ fn append_now(path: &Path, writer: &mut Writer, entry: AuditEntry) -> Result<Aud
         previous: writer.tail.digest,
         entry,
     };
-    let mut line = serde_json::to_vec(&record).map_err(|error| AuditError::Sink(error.to_string()))?;
+    let mut line =
+        serde_json::to_vec(&record).map_err(|error| AuditError::Sink(error.to_string()))?;
     if line.len() as u64 >= MAX_RECORD_BYTES {
-        return Err(AuditError::Sink(format!("the record has {} bytes, at most {MAX_RECORD_BYTES} are stored", line.len())));
+        return Err(AuditError::Sink(format!(
+            "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
+            line.len()
+        )));
     }
     let digest = Digest::of_bytes(&line);
     line.push(b'\n');
     // Whatever fails from here on, the end of the file is unknown: no more records until it was opened again.
     writer.poisoned = true;
-    writer.file.write_all(&line).map_err(io_error(path, "written"))?;
+    writer
+        .file
+        .write_all(&line)
+        .map_err(io_error(path, "written"))?;
     writer.file.sync_data().map_err(io_error(path, "synced"))?;
     writer.poisoned = false;
-    writer.tail = Tail { records: record.sequence, digest };
+    writer.tail = Tail {
+        records: record.sequence,
+        digest,
+    };
     Ok(record)
 }
 
@@ -171,14 +208,26 @@ impl AuditSink for FileAudit {
 }
 
 /// Reads the file from its start, checking the chain; `each` gets every whole record and where it ends.
-fn walk(path: &Path, file: &mut File, mut each: impl FnMut(AuditRecord, u64)) -> Result<Tail, AuditError> {
-    file.seek(SeekFrom::Start(0)).map_err(io_error(path, "read"))?;
+fn walk(
+    path: &Path,
+    file: &mut File,
+    mut each: impl FnMut(AuditRecord, u64),
+) -> Result<Tail, AuditError> {
+    file.seek(SeekFrom::Start(0))
+        .map_err(io_error(path, "read"))?;
     let mut reader = BufReader::new(file);
-    let mut tail = Tail { records: 0, digest: Digest::ZERO };
+    let mut tail = Tail {
+        records: 0,
+        digest: Digest::ZERO,
+    };
     let (mut line, mut end) = (Vec::new(), 0u64);
     loop {
         line.clear();
-        let read = reader.by_ref().take(MAX_RECORD_BYTES).read_until(b'\n', &mut line).map_err(io_error(path, "read"))?;
+        let read = reader
+            .by_ref()
+            .take(MAX_RECORD_BYTES)
+            .read_until(b'\n', &mut line)
+            .map_err(io_error(path, "read"))?;
         let number = tail.records + 1;
         let Some(bytes) = line.strip_suffix(b"\n") else {
             if read as u64 == MAX_RECORD_BYTES {
@@ -186,24 +235,40 @@ fn walk(path: &Path, file: &mut File, mut each: impl FnMut(AuditRecord, u64)) ->
             }
             return Ok(tail);
         };
-        let record: AuditRecord = serde_json::from_slice(bytes).map_err(|error| damaged(path, number, &error.to_string()))?;
+        let record: AuditRecord = serde_json::from_slice(bytes)
+            .map_err(|error| damaged(path, number, &error.to_string()))?;
         if record.schema != AUDIT_SCHEMA {
             return Err(damaged(path, number, "its schema is not known"));
         }
         if record.sequence != number {
-            return Err(damaged(path, number, &format!("it says that it is record {}", record.sequence)));
+            return Err(damaged(
+                path,
+                number,
+                &format!("it says that it is record {}", record.sequence),
+            ));
         }
         if record.previous != tail.digest {
-            return Err(damaged(path, number, "it does not follow the record before it, one of the two was changed"));
+            return Err(damaged(
+                path,
+                number,
+                "it does not follow the record before it, one of the two was changed",
+            ));
         }
         end += read as u64;
-        tail = Tail { records: number, digest: Digest::of_bytes(bytes) };
+        tail = Tail {
+            records: number,
+            digest: Digest::of_bytes(bytes),
+        };
         each(record, end);
     }
 }
 
 fn damaged(path: &Path, record: u64, problem: &str) -> AuditError {
-    AuditError::Damaged { path: path.display().to_string(), record, problem: problem.to_owned() }
+    AuditError::Damaged {
+        path: path.display().to_string(),
+        record,
+        problem: problem.to_owned(),
+    }
 }
 
 fn io_error(path: &Path, verb: &'static str) -> impl FnOnce(std::io::Error) -> AuditError {
@@ -211,7 +276,9 @@ fn io_error(path: &Path, verb: &'static str) -> impl FnOnce(std::io::Error) -> A
     move |source| AuditError::Io { path, verb, source }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, AuditError> + Send + 'static) -> Result<T, AuditError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AuditError> + Send + 'static,
+) -> Result<T, AuditError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(AuditError::Sink(error.to_string())),

@@ -29,9 +29,17 @@ impl Seen {
     /// The workload that a person would change: a pod's Deployment, not its ReplicaSet.
     fn owner(&self, pod: &Pod) -> ObjectRef {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let named = |kind: &str, name: &str| ObjectRef { kind: kind.into(), namespace: namespace.clone(), name: name.into() };
-        let Some(owner) = controller(&pod.metadata) else { return named("Pod", pod.metadata.name.as_deref().unwrap_or_default()) };
-        let set = self.replica_sets.iter().find(|set| owner.kind == "ReplicaSet" && set.metadata.uid.as_ref() == Some(&owner.uid));
+        let named = |kind: &str, name: &str| ObjectRef {
+            kind: kind.into(),
+            namespace: namespace.clone(),
+            name: name.into(),
+        };
+        let Some(owner) = controller(&pod.metadata) else {
+            return named("Pod", pod.metadata.name.as_deref().unwrap_or_default());
+        };
+        let set = self.replica_sets.iter().find(|set| {
+            owner.kind == "ReplicaSet" && set.metadata.uid.as_ref() == Some(&owner.uid)
+        });
         match set.and_then(|set| controller(&set.metadata)) {
             Some(owner) => named(&owner.kind, &owner.name),
             None => named(&owner.kind, &owner.name),
@@ -40,16 +48,27 @@ impl Seen {
 
     /// The latest revision of a Deployment, before the current one, that has pods which are ready.
     fn working_revision(&self, owner: &ObjectRef) -> Option<Value> {
-        let deployment = self.deployments.iter().find(|d| owner.kind == "Deployment" && d.metadata.name.as_ref() == Some(&owner.name))?;
+        let deployment = self.deployments.iter().find(|d| {
+            owner.kind == "Deployment" && d.metadata.name.as_ref() == Some(&owner.name)
+        })?;
         let mut sets: Vec<(u64, &ReplicaSet)> = self
             .replica_sets
             .iter()
-            .filter(|set| controller(&set.metadata).is_some_and(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref()))
+            .filter(|set| {
+                controller(&set.metadata)
+                    .is_some_and(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref())
+            })
             .filter_map(|set| Some((revision(&set.metadata)?, set)))
             .collect();
         sets.sort_by_key(|(revision, _)| *revision);
         let (_, current) = sets.pop()?;
-        let ready = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) > 0;
+        let ready = |set: &ReplicaSet| {
+            set.status
+                .as_ref()
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or(0)
+                > 0
+        };
         let (revision, set) = sets.into_iter().rev().find(|(_, set)| ready(set))?;
         let images = images(set.spec.as_ref()?.template.as_ref()?);
         let only_images = without_images(set) == without_images(current);
@@ -63,25 +82,49 @@ impl Seen {
 }
 
 fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
 }
 
 fn revision(metadata: &ObjectMeta) -> Option<u64> {
-    metadata.annotations.as_ref()?.get("deployment.kubernetes.io/revision")?.parse().ok()
+    metadata
+        .annotations
+        .as_ref()?
+        .get("deployment.kubernetes.io/revision")?
+        .parse()
+        .ok()
 }
 
 fn images(template: &PodTemplateSpec) -> BTreeMap<String, String> {
     let containers = template.spec.iter().flat_map(|spec| &spec.containers);
-    containers.map(|container| (container.name.clone(), container.image.clone().unwrap_or_default())).collect()
+    containers
+        .map(|container| {
+            (
+                container.name.clone(),
+                container.image.clone().unwrap_or_default(),
+            )
+        })
+        .collect()
 }
 
 /// A ReplicaSet's template without images and hash: equal for two revisions that differ only in images.
 fn without_images(set: &ReplicaSet) -> Option<PodTemplateSpec> {
     let mut template = set.spec.as_ref()?.template.clone()?;
-    template.spec.iter_mut().flat_map(|spec| &mut spec.containers).for_each(|container| container.image = None);
-    template.metadata.iter_mut().filter_map(|metadata| metadata.labels.as_mut()).for_each(|labels| {
-        labels.remove("pod-template-hash");
-    });
+    template
+        .spec
+        .iter_mut()
+        .flat_map(|spec| &mut spec.containers)
+        .for_each(|container| container.image = None);
+    template
+        .metadata
+        .iter_mut()
+        .filter_map(|metadata| metadata.labels.as_mut())
+        .for_each(|labels| {
+            labels.remove("pod-template-hash");
+        });
     Some(template)
 }
 

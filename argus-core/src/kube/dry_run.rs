@@ -21,94 +21,195 @@ impl DryRunner for Kube {
     async fn dry_run(&self, step: PermittedStep<'_>) -> Result<Preview, DryRunError> {
         let action = step.action();
         let Some(target) = action.target() else {
-            return Err(DryRunError::Impossible("a manual step has no dry run".into()));
+            return Err(DryRunError::Impossible(
+                "a manual step has no dry run".into(),
+            ));
         };
-        let before = self.read(target).await.map_err(dry_run_error)?.ok_or_else(|| DryRunError::NotFound(target.to_string()))?;
+        let before = self
+            .read(target)
+            .await
+            .map_err(dry_run_error)?
+            .ok_or_else(|| DryRunError::NotFound(target.to_string()))?;
         let write = self.write(action, target, &before).await?;
         let uid = uid(&before).to_owned();
-        let after = send(&self.api(target), target, &write, &uid, resource_version(&before), true).await.map_err(dry_run_error)?;
+        let after = send(
+            &self.api(target),
+            target,
+            &write,
+            &uid,
+            resource_version(&before),
+            true,
+        )
+        .await
+        .map_err(dry_run_error)?;
         let after = whole(&write, &before, after);
         if desired_state(&before) == desired_state(&after) {
-            let problem = format!("{target} already is as the step wants it, or the fields have other names: the step would change nothing");
+            let problem = format!(
+                "{target} already is as the step wants it, or the fields have other names: the step would change nothing"
+            );
             return Err(DryRunError::Impossible(problem));
         }
-        Ok(Preview { uid, before, after, write })
+        Ok(Preview {
+            uid,
+            before,
+            after,
+            write,
+        })
     }
 }
 
 impl Kube {
     /// The request that does `action` to the object as it is.
-    async fn write(&self, action: &Action, target: &Target, before: &Value) -> Result<Write, DryRunError> {
+    async fn write(
+        &self,
+        action: &Action,
+        target: &Target,
+        before: &Value,
+    ) -> Result<Write, DryRunError> {
         let containers = || {
-            let list = before.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-            list.into_iter().flatten().filter_map(|container| container.get("name")?.as_str()).collect::<Vec<_>>()
+            let list = before
+                .pointer("/spec/template/spec/containers")
+                .and_then(Value::as_array);
+            list.into_iter()
+                .flatten()
+                .filter_map(|container| container.get("name")?.as_str())
+                .collect::<Vec<_>>()
         };
         let known = |name: &DnsLabel| {
             let names = containers();
-            let problem = || format!("{target} has no container `{name}`, it has {}", names.join(", "));
-            if names.contains(&name.as_str()) { Ok(()) } else { Err(DryRunError::Impossible(problem())) }
+            let problem = || {
+                format!(
+                    "{target} has no container `{name}`, it has {}",
+                    names.join(", ")
+                )
+            };
+            if names.contains(&name.as_str()) {
+                Ok(())
+            } else {
+                Err(DryRunError::Impossible(problem()))
+            }
         };
-        let patch = |patch_type, body| Write::Patch { subresource: None, patch_type, body };
-        let template = |spec: Value| patch(PatchKind::Strategic, json!({ "spec": { "template": spec } }));
+        let patch = |patch_type, body| Write::Patch {
+            subresource: None,
+            patch_type,
+            body,
+        };
+        let template = |spec: Value| {
+            patch(
+                PatchKind::Strategic,
+                json!({ "spec": { "template": spec } }),
+            )
+        };
         Ok(match action {
             Action::RolloutRestart { .. } => {
                 let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-                template(json!({ "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": now } } }))
+                template(
+                    json!({ "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": now } } }),
+                )
             }
-            Action::Scale { replicas, .. } => {
-                Write::Patch { subresource: Some("scale".into()), patch_type: PatchKind::Merge, body: json!({ "spec": { "replicas": replicas } }) }
-            }
-            Action::SetResources { container, limits, requests, .. } => {
+            Action::Scale { replicas, .. } => Write::Patch {
+                subresource: Some("scale".into()),
+                patch_type: PatchKind::Merge,
+                body: json!({ "spec": { "replicas": replicas } }),
+            },
+            Action::SetResources {
+                container,
+                limits,
+                requests,
+                ..
+            } => {
                 container.as_ref().map_or(Ok(()), known)?;
-                let names: Vec<&str> = container.as_ref().map_or_else(containers, |name| vec![name.as_str()]);
+                let names: Vec<&str> = container
+                    .as_ref()
+                    .map_or_else(containers, |name| vec![name.as_str()]);
                 let resources = resources(limits, requests);
-                let list: Vec<Value> = names.iter().map(|name| json!({ "name": name, "resources": resources })).collect();
+                let list: Vec<Value> = names
+                    .iter()
+                    .map(|name| json!({ "name": name, "resources": resources }))
+                    .collect();
                 template(json!({ "spec": { "containers": list } }))
             }
             Action::SetImage { images, .. } => {
                 images.keys().try_for_each(known)?;
-                let list: Vec<Value> = images.iter().map(|(name, image)| json!({ "name": name, "image": image })).collect();
+                let list: Vec<Value> = images
+                    .iter()
+                    .map(|(name, image)| json!({ "name": name, "image": image }))
+                    .collect();
                 template(json!({ "spec": { "containers": list } }))
             }
             Action::Patch { patch: change, .. } => patch(change.kind(), change.body().clone()),
             Action::DeletePod { .. } => {
-                let owned = before.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
-                    owners.iter().any(|owner| owner.get("controller") == Some(&Value::Bool(true)))
-                });
+                let owned = before
+                    .pointer("/metadata/ownerReferences")
+                    .and_then(Value::as_array)
+                    .is_some_and(|owners| {
+                        owners
+                            .iter()
+                            .any(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+                    });
                 if !owned {
-                    return Err(DryRunError::Impossible(format!("nothing would make {target} again: it has no owner")));
+                    return Err(DryRunError::Impossible(format!(
+                        "nothing would make {target} again: it has no owner"
+                    )));
                 }
                 Write::Delete
             }
             Action::RolloutUndo { to_revision, .. } => {
                 let template = self.earlier_template(target, before, *to_revision).await?;
-                patch(PatchKind::Json, json!([{ "op": "replace", "path": "/spec/template", "value": template }]))
+                patch(
+                    PatchKind::Json,
+                    json!([{ "op": "replace", "path": "/spec/template", "value": template }]),
+                )
             }
-            Action::Manual { .. } => return Err(DryRunError::Impossible("a manual step has no dry run".into())),
+            Action::Manual { .. } => {
+                return Err(DryRunError::Impossible(
+                    "a manual step has no dry run".into(),
+                ));
+            }
         })
     }
 
     /// The pod template of an earlier revision, as its ReplicaSet keeps it.
-    async fn earlier_template(&self, target: &Target, deployment: &Value, revision: Option<u32>) -> Result<Value, DryRunError> {
-        let sets = self.replica_sets(target.namespace()).list(&Default::default()).await.map_err(dry_run_error)?;
+    async fn earlier_template(
+        &self,
+        target: &Target,
+        deployment: &Value,
+        revision: Option<u32>,
+    ) -> Result<Value, DryRunError> {
+        let sets = self
+            .replica_sets(target.namespace())
+            .list(&Default::default())
+            .await
+            .map_err(dry_run_error)?;
         let mut revisions: Vec<(u32, Value)> = sets
             .items
             .iter()
             .map(json)
-            .filter(|set| set.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str) == Some(uid(deployment)))
+            .filter(|set| {
+                set.pointer("/metadata/ownerReferences/0/uid")
+                    .and_then(Value::as_str)
+                    == Some(uid(deployment))
+            })
             .filter_map(|set| Some((set_revision(&set)?, set.pointer("/spec/template")?.clone())))
             .collect();
         revisions.sort_by_key(|(revision, _)| *revision);
         let found = match revision {
-            Some(wanted) => revisions.into_iter().find(|(revision, _)| *revision == wanted),
+            Some(wanted) => revisions
+                .into_iter()
+                .find(|(revision, _)| *revision == wanted),
             // The last one is the one that runs now.
             None => revisions.into_iter().rev().nth(1),
         };
         let (_, mut template) = found.ok_or_else(|| {
-            let which = revision.map_or("an earlier revision".to_owned(), |revision| format!("revision {revision}"));
+            let which = revision.map_or("an earlier revision".to_owned(), |revision| {
+                format!("revision {revision}")
+            });
             DryRunError::Impossible(format!("{target} has no {which} to go back to"))
         })?;
-        if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        if let Some(labels) = template
+            .pointer_mut("/metadata/labels")
+            .and_then(Value::as_object_mut)
+        {
             labels.remove("pod-template-hash");
         }
         Ok(template)
@@ -116,11 +217,20 @@ impl Kube {
 }
 
 fn set_revision(set: &Value) -> Option<u32> {
-    set.pointer("/metadata/annotations")?.get("deployment.kubernetes.io/revision")?.as_str()?.parse().ok()
+    set.pointer("/metadata/annotations")?
+        .get("deployment.kubernetes.io/revision")?
+        .as_str()?
+        .parse()
+        .ok()
 }
 
 fn resources(limits: &Amounts, requests: &Amounts) -> Value {
-    let part = |amounts: &Amounts| -> Map<String, Value> { amounts.iter().map(|(name, amount)| (name.into(), amount.as_str().into())).collect() };
+    let part = |amounts: &Amounts| -> Map<String, Value> {
+        amounts
+            .iter()
+            .map(|(name, amount)| (name.into(), amount.as_str().into()))
+            .collect()
+    };
     let mut resources = Map::new();
     for (name, amounts) in [("limits", limits), ("requests", requests)] {
         if !amounts.is_empty() {
@@ -141,12 +251,23 @@ pub(super) async fn send(
 ) -> Result<Value, Error> {
     match write {
         Write::Delete => {
-            let preconditions = Preconditions { uid: Some(uid.into()), resource_version: Some(version.into()) };
-            let params = DeleteParams { dry_run, preconditions: Some(preconditions), ..DeleteParams::default() };
+            let preconditions = Preconditions {
+                uid: Some(uid.into()),
+                resource_version: Some(version.into()),
+            };
+            let params = DeleteParams {
+                dry_run,
+                preconditions: Some(preconditions),
+                ..DeleteParams::default()
+            };
             api.delete(target.name(), &params).await?;
             Ok(Value::Null)
         }
-        Write::Patch { subresource, patch_type, body } => {
+        Write::Patch {
+            subresource,
+            patch_type,
+            body,
+        } => {
             let params = PatchParams {
                 dry_run,
                 field_manager: Some(FIELD_MANAGER.into()),
@@ -155,7 +276,10 @@ pub(super) async fn send(
             };
             let patch = conditional(*patch_type, body, uid, version, subresource.is_none())?;
             let object = match subresource {
-                Some(name) => api.patch_subresource(name, target.name(), &params, &patch).await?,
+                Some(name) => {
+                    api.patch_subresource(name, target.name(), &params, &patch)
+                        .await?
+                }
                 None => api.patch(target.name(), &params, &patch).await?,
             };
             Ok(json(&object))
@@ -163,13 +287,24 @@ pub(super) async fn send(
     }
 }
 
-fn conditional(kind: PatchKind, body: &Value, uid: &str, version: &str, whole_object: bool) -> Result<Patch<Value>, Error> {
+fn conditional(
+    kind: PatchKind,
+    body: &Value,
+    uid: &str,
+    version: &str,
+    whole_object: bool,
+) -> Result<Patch<Value>, Error> {
     let mut body = body.clone();
     if kind == PatchKind::Json {
         let test = |path: &str, value: &str| json!({ "op": "test", "path": path, "value": value });
-        let mut operations = vec![test("/metadata/uid", uid), test("/metadata/resourceVersion", version)];
+        let mut operations = vec![
+            test("/metadata/uid", uid),
+            test("/metadata/resourceVersion", version),
+        ];
         operations.extend(body.as_array_mut().map(std::mem::take).unwrap_or_default());
-        return serde_json::from_value(operations.into()).map(Patch::Json).map_err(Error::SerdeError);
+        return serde_json::from_value(operations.into())
+            .map(Patch::Json)
+            .map_err(Error::SerdeError);
     }
     if let Some(fields) = body.as_object_mut() {
         let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
@@ -181,17 +316,30 @@ fn conditional(kind: PatchKind, body: &Value, uid: &str, version: &str, whole_ob
             }
         }
     }
-    Ok(if kind == PatchKind::Merge { Patch::Merge(body) } else { Patch::Strategic(body) })
+    Ok(if kind == PatchKind::Merge {
+        Patch::Merge(body)
+    } else {
+        Patch::Strategic(body)
+    })
 }
 
 /// The whole object after a write; a subresource answers with its own kind.
 pub(super) fn whole(write: &Write, before: &Value, answer: Value) -> Value {
     match write {
-        Write::Patch { subresource: Some(_), .. } => {
+        Write::Patch {
+            subresource: Some(_),
+            ..
+        } => {
             let mut object = before.clone();
             if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
                 // A scale leaves zero out.
-                spec.insert("replicas".into(), answer.pointer("/spec/replicas").cloned().unwrap_or(0.into()));
+                spec.insert(
+                    "replicas".into(),
+                    answer
+                        .pointer("/spec/replicas")
+                        .cloned()
+                        .unwrap_or(0.into()),
+                );
             }
             object
         }
@@ -203,7 +351,13 @@ pub(super) fn dry_run_error(error: Error) -> DryRunError {
     match refusal(&error) {
         Some((403, message)) => DryRunError::Forbidden(message),
         Some((code, message)) if code < 500 && code != 429 => DryRunError::Refused(message),
-        Some((_, problem)) => DryRunError::Unreachable { problem, source: None },
-        None => DryRunError::Unreachable { problem: "no connection, or an answer that is not Kubernetes'".into(), source: Some(error.into()) },
+        Some((_, problem)) => DryRunError::Unreachable {
+            problem,
+            source: None,
+        },
+        None => DryRunError::Unreachable {
+            problem: "no connection, or an answer that is not Kubernetes'".into(),
+            source: Some(error.into()),
+        },
     }
 }

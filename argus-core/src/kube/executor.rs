@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Kube, dry_run::send, dry_run::whole, json, refusal, resource_version, rolls_out, uid};
+use super::{Kube, dry_run::send, dry_run::whole, json, refusal, resource_version, uid};
 use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;
 use crate::dry_run::{Preview, Write, desired_state};
@@ -21,37 +21,58 @@ impl Executor for Kube {
         let (target, preview) = (target(step)?, step.preview());
         let approved = desired_state(&preview.before);
         for _ in 0..TRIES {
-            let current = self.read(target).await.map_err(|error| ApplyError::Refused(words(&error)))?;
+            let current = self
+                .read(target)
+                .await
+                .map_err(|error| ApplyError::Refused(words(&error)))?;
             let current = current.ok_or_else(|| ApplyError::Stale(target.to_string()))?;
             if uid(&current) != preview.uid || desired_state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
             }
-            match send(&self.api(target), target, &preview.write, &preview.uid, resource_version(&current), false).await {
+            match send(
+                &self.api(target),
+                target,
+                &preview.write,
+                &preview.uid,
+                resource_version(&current),
+                false,
+            )
+            .await
+            {
                 Ok(answer) => return Ok(whole(&preview.write, &current, answer)),
                 Err(error) => match refusal(&error) {
                     // The version moved: look again whether it was only the status.
                     Some((409 | 422, _)) if self.moved(target, &current).await => {}
                     Some((404, _)) => return Err(ApplyError::Stale(target.to_string())),
-                    Some((code, message)) if code < 500 => return Err(ApplyError::Refused(message)),
+                    Some((code, message)) if code < 500 => {
+                        return Err(ApplyError::Refused(message));
+                    }
                     _ => return Err(unknown(error)),
                 },
             }
         }
-        Err(ApplyError::Refused(format!("{target} changes all the time")))
+        Err(ApplyError::Refused(format!(
+            "{target} changes all the time"
+        )))
     }
 
     async fn settle(&self, step: ApprovedStep<'_>) -> Result<(), SettleError> {
-        let Some(target) = step.action().target() else { return Ok(()) };
+        let Some(target) = step.action().target() else {
+            return Ok(());
+        };
         let waiting = async {
             match target.kind() {
                 Kind::Pod => self.replaced(target, step.preview()).await,
-                kind if rolls_out(kind) => self.rolled_out(target, step.preview()).await,
+                kind if kind.rolls_out() => self.rolled_out(target, step.preview()).await,
                 _ => Ok(()),
             }
         };
         match timeout(self.settle_within, waiting).await {
             Ok(result) => result,
-            Err(_) => Err(SettleError(format!("{target} did not come to rest within {} seconds", self.settle_within.as_secs()))),
+            Err(_) => Err(SettleError(format!(
+                "{target} did not come to rest within {} seconds",
+                self.settle_within.as_secs()
+            ))),
         }
     }
 
@@ -59,28 +80,50 @@ impl Executor for Kube {
         let (target, preview) = (target(step)?, step.preview());
         match self.read(target).await.map_err(unknown)? {
             None => Ok(preview.after.is_null()),
-            Some(current) if preview.after.is_null() => Ok(uid(&current) != preview.uid || current.pointer("/metadata/deletionTimestamp").is_some()),
-            Some(current) => Ok(uid(&current) == preview.uid && taken_over(&current, preview).is_empty()),
+            Some(current) if preview.after.is_null() => Ok(uid(&current) != preview.uid
+                || current.pointer("/metadata/deletionTimestamp").is_some()),
+            Some(current) => {
+                Ok(uid(&current) == preview.uid && taken_over(&current, preview).is_empty())
+            }
         }
     }
 
     async fn undo(&self, undo: UndoStep<'_>) -> Result<Undone, UndoError> {
         let (step, preview) = (undo.step(), undo.step().preview());
-        let Some(target) = step.action().target() else { return Ok(Undone::NothingToRestore) };
+        let Some(target) = step.action().target() else {
+            return Ok(Undone::NothingToRestore);
+        };
         if preview.after.is_null() {
             return Ok(Undone::NothingToRestore);
         }
         for _ in 0..TRIES {
-            let current = self.read(target).await.map_err(|error| UndoError::Unreachable(words(&error)))?;
-            let current = current.filter(|object| uid(object) == preview.uid).ok_or_else(|| UndoError::Gone(target.to_string()))?;
+            let current = self
+                .read(target)
+                .await
+                .map_err(|error| UndoError::Unreachable(words(&error)))?;
+            let current = current
+                .filter(|object| uid(object) == preview.uid)
+                .ok_or_else(|| UndoError::Gone(target.to_string()))?;
             if desired_state(&current) == desired_state(&preview.before) {
                 return Ok(Undone::Restored);
             }
             let fields = taken_over(&current, preview);
             if !fields.is_empty() {
-                return Err(UndoError::NotOurs { target: target.to_string(), fields: fields.join(", ") });
+                return Err(UndoError::NotOurs {
+                    target: target.to_string(),
+                    fields: fields.join(", "),
+                });
             }
-            match send(&self.api(target), target, &inverse(preview), &preview.uid, resource_version(&current), false).await {
+            match send(
+                &self.api(target),
+                target,
+                &inverse(preview),
+                &preview.uid,
+                resource_version(&current),
+                false,
+            )
+            .await
+            {
                 Ok(_) => return Ok(Undone::Restored),
                 Err(error) => match refusal(&error) {
                     Some((409 | 422, _)) if self.moved(target, &current).await => {}
@@ -90,7 +133,9 @@ impl Executor for Kube {
                 },
             }
         }
-        Err(UndoError::Unreachable(format!("{target} could not be restored in {TRIES} tries")))
+        Err(UndoError::Unreachable(format!(
+            "{target} could not be restored in {TRIES} tries"
+        )))
     }
 }
 
@@ -105,10 +150,15 @@ impl Kube {
         // A deadline that was exceeded before the write says nothing about it.
         let old = exceeded(&preview.before);
         let seen = old.clone();
-        let object = wait(self.api(target), target.name(), move |object| rollout(kind, object, &seen).is_some()).await?;
+        let object = wait(self.api(target), target.name(), move |object| {
+            rollout(kind, object, &seen).is_some()
+        })
+        .await?;
         match object.and_then(|object| rollout(kind, &object, &old)) {
             Some(true) => Ok(()),
-            Some(false) => Err(SettleError(format!("the rollout of {target} failed: it exceeded its progress deadline"))),
+            Some(false) => Err(SettleError(format!(
+                "the rollout of {target} failed: it exceeded its progress deadline"
+            ))),
             None => Err(SettleError(format!("{target} is gone"))),
         }
     }
@@ -116,21 +166,40 @@ impl Kube {
     /// Waits until the pod is gone and its ReplicaSet has all its pods ready again.
     async fn replaced(&self, target: &Target, preview: &Preview) -> Result<(), SettleError> {
         let old = preview.uid.clone();
-        wait(self.api(target), target.name(), move |object| uid(object) != old).await?;
+        wait(self.api(target), target.name(), move |object| {
+            uid(object) != old
+        })
+        .await?;
         let owner = preview.before.pointer("/metadata/ownerReferences/0");
-        let field = |name: &str| owner.and_then(|owner| owner.get(name)).and_then(Value::as_str);
+        let field = |name: &str| {
+            owner
+                .and_then(|owner| owner.get(name))
+                .and_then(Value::as_str)
+        };
         if field("kind") != Some("ReplicaSet") {
             return Ok(());
         }
-        let number = |object: &Value, path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-        let ready = move |object: &Value| number(object, "/status/readyReplicas") >= number(object, "/spec/replicas");
-        wait(self.replica_sets(target.namespace()), field("name").unwrap_or_default(), ready).await?;
+        let number =
+            |object: &Value, path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let ready = move |object: &Value| {
+            number(object, "/status/readyReplicas") >= number(object, "/spec/replicas")
+        };
+        wait(
+            self.replica_sets(target.namespace()),
+            field("name").unwrap_or_default(),
+            ready,
+        )
+        .await?;
         Ok(())
     }
 }
 
 /// Watches until the object satisfies the condition or is gone.
-async fn wait(api: Api<DynamicObject>, name: &str, condition: impl Fn(&Value) -> bool) -> Result<Option<Value>, SettleError> {
+async fn wait(
+    api: Api<DynamicObject>,
+    name: &str,
+    condition: impl Fn(&Value) -> bool,
+) -> Result<Option<Value>, SettleError> {
     let met = |object: Option<&DynamicObject>| object.is_none_or(|object| condition(&json(object)));
     match await_condition(api, name, met).await {
         Ok(object) => Ok(object.map(|object| json(&object))),
@@ -146,19 +215,27 @@ fn rollout(kind: Kind, object: &Value, old: &Option<Value>) -> Option<bool> {
     if number("/status/observedGeneration") < number("/metadata/generation") {
         return None;
     }
-    let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let wanted = object
+        .pointer("/spec/replicas")
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
     let complete = match kind {
         Kind::Deployment => {
             let exceeded = exceeded(object);
             if exceeded.is_some() && exceeded != *old {
                 return Some(false);
             }
-            number("/status/updatedReplicas") == wanted && number("/status/replicas") == wanted && number("/status/availableReplicas") == wanted
+            number("/status/updatedReplicas") == wanted
+                && number("/status/replicas") == wanted
+                && number("/status/availableReplicas") == wanted
         }
-        Kind::StatefulSet => number("/status/readyReplicas") == wanted && number("/status/updatedReplicas") == wanted,
+        Kind::StatefulSet => {
+            number("/status/readyReplicas") == wanted && number("/status/updatedReplicas") == wanted
+        }
         _ => {
             let wanted = number("/status/desiredNumberScheduled");
-            number("/status/updatedNumberScheduled") == wanted && number("/status/numberAvailable") == wanted
+            number("/status/updatedNumberScheduled") == wanted
+                && number("/status/numberAvailable") == wanted
         }
     };
     complete.then_some(true)
@@ -166,24 +243,38 @@ fn rollout(kind: Kind, object: &Value, old: &Option<Value>) -> Option<bool> {
 
 /// When a Deployment's progress deadline was exceeded, if it was.
 fn exceeded(object: &Value) -> Option<Value> {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
-    let condition = conditions.iter().find(|condition| condition.get("reason") == Some(&"ProgressDeadlineExceeded".into()))?;
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition.get("reason") == Some(&"ProgressDeadlineExceeded".into()))?;
     condition.get("lastUpdateTime").cloned()
 }
 
 /// The changes that lead from the object as applied back to the object as it was.
 fn back(preview: &Preview) -> json_patch::Patch {
-    json_patch::diff(&desired_state(&preview.after), &desired_state(&preview.before))
+    json_patch::diff(
+        &desired_state(&preview.after),
+        &desired_state(&preview.before),
+    )
 }
 
 /// The fields that the step changed and that aren't as it left them.
 fn taken_over(current: &Value, preview: &Preview) -> Vec<String> {
     let (current, ours) = (desired_state(current), desired_state(&preview.after));
-    let paths = back(preview).0.into_iter().map(|operation| operation.path().to_string());
+    let paths = back(preview)
+        .0
+        .into_iter()
+        .map(|operation| operation.path().to_string());
     let changed = paths.filter(|path| {
         // An index means nothing by itself: the whole list must be as we left it.
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let place = if ours.pointer(parent).is_some_and(Value::is_array) { parent } else { path };
+        let place = if ours.pointer(parent).is_some_and(Value::is_array) {
+            parent
+        } else {
+            path
+        };
         current.pointer(place) != ours.pointer(place)
     });
     changed.collect()
@@ -191,22 +282,45 @@ fn taken_over(current: &Value, preview: &Preview) -> Vec<String> {
 
 fn inverse(preview: &Preview) -> Write {
     match &preview.write {
-        Write::Patch { subresource: Some(name), .. } => {
-            let replicas = preview.before.pointer("/spec/replicas").cloned().unwrap_or_default();
-            Write::Patch { subresource: Some(name.clone()), patch_type: PatchKind::Merge, body: json!({ "spec": { "replicas": replicas } }) }
+        Write::Patch {
+            subresource: Some(name),
+            ..
+        } => {
+            let replicas = preview
+                .before
+                .pointer("/spec/replicas")
+                .cloned()
+                .unwrap_or_default();
+            Write::Patch {
+                subresource: Some(name.clone()),
+                patch_type: PatchKind::Merge,
+                body: json!({ "spec": { "replicas": replicas } }),
+            }
         }
-        _ => Write::Patch { subresource: None, patch_type: PatchKind::Json, body: serde_json::to_value(back(preview)).unwrap_or_default() },
+        _ => Write::Patch {
+            subresource: None,
+            patch_type: PatchKind::Json,
+            body: serde_json::to_value(back(preview)).unwrap_or_default(),
+        },
     }
 }
 
 fn target(step: ApprovedStep<'_>) -> Result<&Target, ApplyError> {
-    step.action().target().ok_or_else(|| ApplyError::Refused("a manual step is never run".into()))
+    step.action()
+        .target()
+        .ok_or_else(|| ApplyError::Refused("a manual step is never run".into()))
 }
 
 fn words(error: &Error) -> String {
-    refusal(error).map_or_else(|| "no connection to the cluster".to_owned(), |(_, message)| message)
+    refusal(error).map_or_else(
+        || "no connection to the cluster".to_owned(),
+        |(_, message)| message,
+    )
 }
 
 fn unknown(error: Error) -> ApplyError {
-    ApplyError::Unknown { problem: words(&error), source: Some(error.into()) }
+    ApplyError::Unknown {
+        problem: words(&error),
+        source: Some(error.into()),
+    }
 }

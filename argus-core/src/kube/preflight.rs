@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use ::kube::Api;
 use ::kube::api::PostParams;
 use futures::future::try_join_all;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 
-use super::{Kube, dry_run::dry_run_error, rolls_out};
+use super::{Kube, dry_run::dry_run_error};
 use crate::action::{Action, Kind};
 use crate::dry_run::DryRunError;
 use crate::verdict::Permitted;
@@ -23,7 +25,12 @@ struct Permission {
 }
 
 pub(super) async fn missing(kube: &Kube, plan: &Permitted) -> Result<Vec<String>, DryRunError> {
-    let needed: BTreeSet<Permission> = plan.plan().steps().iter().flat_map(|step| needed(step.action())).collect();
+    let needed: BTreeSet<Permission> = plan
+        .plan()
+        .steps()
+        .iter()
+        .flat_map(|step| needed(step.action()))
+        .collect();
     let reviews: Api<SelfSubjectAccessReview> = Api::all(kube.client.clone());
     let asked = needed.iter().map(|permission| {
         let reviews = reviews.clone();
@@ -36,8 +43,14 @@ pub(super) async fn missing(kube: &Kube, plan: &Permitted) -> Result<Vec<String>
                 namespace: Some(permission.namespace.clone()),
                 ..ResourceAttributes::default()
             };
-            let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
-            let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+            let spec = SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(attributes),
+                ..SelfSubjectAccessReviewSpec::default()
+            };
+            let review = SelfSubjectAccessReview {
+                spec,
+                ..SelfSubjectAccessReview::default()
+            };
             let answer = reviews.create(&PostParams::default(), &review).await?;
             let allowed = answer.status.is_some_and(|status| status.allowed);
             Ok((!allowed).then(|| permission.to_string()))
@@ -49,7 +62,9 @@ pub(super) async fn missing(kube: &Kube, plan: &Permitted) -> Result<Vec<String>
 
 /// What an action, its undo and waiting for it need.
 fn needed(action: &Action) -> Vec<Permission> {
-    let Some(target) = action.target() else { return Vec::new() };
+    let Some(target) = action.target() else {
+        return Vec::new();
+    };
     let kind = target.kind();
     let on = |verb, kind: Kind, subresource| Permission {
         verb,
@@ -64,11 +79,17 @@ fn needed(action: &Action) -> Vec<Permission> {
         Action::DeletePod { .. } => permissions.push(on("delete", kind, None)),
         _ => permissions.push(on("patch", kind, None)),
     }
-    if rolls_out(kind) || kind == Kind::Pod {
+    if kind.rolls_out() || kind == Kind::Pod {
         permissions.extend([on("list", kind, None), on("watch", kind, None)]);
     }
-    if matches!(action, Action::RolloutUndo { .. } | Action::DeletePod { .. }) {
-        let sets = |verb| Permission { resource: "replicasets", ..on(verb, Kind::Deployment, None) };
+    if matches!(
+        action,
+        Action::RolloutUndo { .. } | Action::DeletePod { .. }
+    ) {
+        let sets = |verb| Permission {
+            resource: "replicasets",
+            ..on(verb, Kind::Deployment, None)
+        };
         permissions.extend([sets("list"), sets("watch")]);
     }
     permissions

@@ -34,7 +34,10 @@ impl Scanner for Kube {
             unreachable = unreachable.or(error);
         }
         match unreachable {
-            Some(error) => Err(ScanError { problem: "no connection, or an answer that is not Kubernetes'".into(), source: Some(error.into()) }),
+            Some(error) => Err(ScanError {
+                problem: "no connection, or an answer that is not Kubernetes'".into(),
+                source: Some(error.into()),
+            }),
             None => Ok(scan),
         }
     }
@@ -45,11 +48,21 @@ impl Kube {
     async fn scan_namespace(&self, namespace: &str) -> (Scan, Option<Error>) {
         let (pods, deployments, sets, configs) = join!(
             all_pages(Api::<Pod>::namespaced(self.client.clone(), namespace)),
-            all_pages(Api::<Deployment>::namespaced(self.client.clone(), namespace)),
-            all_pages(Api::<ReplicaSet>::namespaced(self.client.clone(), namespace)),
+            all_pages(Api::<Deployment>::namespaced(
+                self.client.clone(),
+                namespace
+            )),
+            all_pages(Api::<ReplicaSet>::namespaced(
+                self.client.clone(),
+                namespace
+            )),
             all_metadata(Api::<ConfigMap>::namespaced(self.client.clone(), namespace)),
         );
-        let mut missing = Missing { namespace, incomplete: Vec::new(), unreachable: None };
+        let mut missing = Missing {
+            namespace,
+            incomplete: Vec::new(),
+            unreachable: None,
+        };
         let seen = Seen {
             now: Timestamp::now(),
             unready_after: self.unready_after,
@@ -60,7 +73,14 @@ impl Kube {
         };
         let mut findings = pods::analyze(&seen);
         findings.extend(deployments::analyze(&seen));
-        (Scan { findings, workloads: deployments::workloads(&seen), incomplete: missing.incomplete }, missing.unreachable)
+        (
+            Scan {
+                findings,
+                workloads: deployments::workloads(&seen),
+                incomplete: missing.incomplete,
+            },
+            missing.unreachable,
+        )
     }
 }
 
@@ -76,7 +96,10 @@ impl Missing<'_> {
             Ok(items) => items,
             Err(error) => {
                 match refusal(&error) {
-                    Some((_, message)) => self.incomplete.push(format!("the {what} of namespace {} could not be read: {message}", self.namespace)),
+                    Some((_, message)) => self.incomplete.push(format!(
+                        "the {what} of namespace {} could not be read: {message}",
+                        self.namespace
+                    )),
                     None => self.unreachable = Some(error),
                 }
                 Vec::new()

@@ -5,11 +5,25 @@ use std::fmt::Write as _;
 use crate::action::{Action, Amounts, Target};
 
 pub(super) fn command(action: &Action) -> String {
-    let line = |verb: &str, target: &Target| format!("kubectl {verb} {}/{} -n {}", target.kind().singular(), target.name(), target.namespace());
+    let line = |verb: &str, target: &Target| {
+        format!(
+            "kubectl {verb} {}/{} -n {}",
+            target.kind().singular(),
+            target.name(),
+            target.namespace()
+        )
+    };
     match action {
         Action::RolloutRestart { target } => line("rollout restart", target),
-        Action::Scale { target, replicas } => format!("{} --replicas={replicas}", line("scale", target)),
-        Action::SetResources { target, container, limits, requests } => {
+        Action::Scale { target, replicas } => {
+            format!("{} --replicas={replicas}", line("scale", target))
+        }
+        Action::SetResources {
+            target,
+            container,
+            limits,
+            requests,
+        } => {
             let mut text = line("set resources", target);
             if let Some(container) = container {
                 let _ = write!(text, " -c {container}");
@@ -21,20 +35,39 @@ pub(super) fn command(action: &Action) -> String {
             }
             text
         }
-        Action::SetImage { target, images } => images.iter().fold(line("set image", target), |mut text, (container, image)| {
-            let _ = write!(text, " {container}={image}");
-            text
-        }),
-        Action::Patch { target, patch } => format!("{} --type={} -p {}", line("patch", target), patch.kind().as_str(), quote(&patch.body().to_string())),
+        Action::SetImage { target, images } => {
+            images
+                .iter()
+                .fold(line("set image", target), |mut text, (container, image)| {
+                    let _ = write!(text, " {container}={image}");
+                    text
+                })
+        }
+        Action::Patch { target, patch } => format!(
+            "{} --type={} -p {}",
+            line("patch", target),
+            patch.kind().as_str(),
+            quote(&patch.body().to_string())
+        ),
         Action::DeletePod { target } => line("delete", target),
-        Action::RolloutUndo { target, to_revision: None } => line("rollout undo", target),
-        Action::RolloutUndo { target, to_revision: Some(revision) } => format!("{} --to-revision={revision}", line("rollout undo", target)),
+        Action::RolloutUndo {
+            target,
+            to_revision: None,
+        } => line("rollout undo", target),
+        Action::RolloutUndo {
+            target,
+            to_revision: Some(revision),
+        } => format!("{} --to-revision={revision}", line("rollout undo", target)),
         Action::Manual { command, .. } => command.clone(),
     }
 }
 
 fn list(amounts: &Amounts) -> String {
-    amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
+    amounts
+        .iter()
+        .map(|(name, amount)| format!("{name}={amount}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// `text` in single quotes.
@@ -45,14 +78,15 @@ fn quote(text: &str) -> String {
 /// JSON text with everything beyond ASCII escaped, so that what is read is what runs.
 fn ascii(json: &str) -> String {
     let mut units = [0; 2];
-    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
-        if c.is_ascii() && c != '\u{7f}' {
-            text.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(text, "\\u{unit:04x}");
+    json.chars()
+        .fold(String::with_capacity(json.len()), |mut text, c| {
+            if c.is_ascii() && c != '\u{7f}' {
+                text.push(c);
+            } else {
+                for unit in c.encode_utf16(&mut units) {
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
             }
-        }
-        text
-    })
+            text
+        })
 }

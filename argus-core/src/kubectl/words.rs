@@ -13,9 +13,21 @@ pub(super) struct Word {
 pub(super) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
     let mut words = Vec::new();
     let mut current: Option<Word> = None;
-    let mut chars = text.trim_end_matches([' ', '\n', '\t']).chars().enumerate().peekable();
+    let mut chars = text
+        .trim_end_matches([' ', '\n', '\t'])
+        .chars()
+        .enumerate()
+        .peekable();
     while let Some((position, c)) = chars.next() {
-        let mut push = |c: Option<char>| current.get_or_insert_with(|| Word { text: String::new(), position }).text.extend(c);
+        let mut push = |c: Option<char>| {
+            current
+                .get_or_insert_with(|| Word {
+                    text: String::new(),
+                    position,
+                })
+                .text
+                .extend(c)
+        };
         match c {
             ' ' | '\t' => words.extend(current.take()),
             '\'' => {
@@ -24,7 +36,13 @@ pub(super) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
                     match chars.next() {
                         Some((_, '\'')) => break,
                         Some((at, c)) => push(Some(shown(at, c)?)),
-                        None => return Err(CommandError::new(position, "a single quote is not closed", "close it with another `'`")),
+                        None => {
+                            return Err(CommandError::new(
+                                position,
+                                "a single quote is not closed",
+                                "close it with another `'`",
+                            ));
+                        }
                     }
                 }
             }
@@ -39,19 +57,38 @@ pub(super) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
                                 push(Some('\\'));
                                 push(Some(shown(next, c)?));
                             }
-                            None => return Err(CommandError::new(at, "the text ends in a backslash", "write the whole command")),
+                            None => {
+                                return Err(CommandError::new(
+                                    at,
+                                    "the text ends in a backslash",
+                                    "write the whole command",
+                                ));
+                            }
                         },
                         Some((at, c @ ('$' | '`' | '!'))) => return Err(operator(at, c)),
                         Some((at, c)) => push(Some(shown(at, c)?)),
-                        None => return Err(CommandError::new(position, "a double quote is not closed", "close it with another `\"`")),
+                        None => {
+                            return Err(CommandError::new(
+                                position,
+                                "a double quote is not closed",
+                                "close it with another `\"`",
+                            ));
+                        }
                     }
                 }
             }
             '\\' => match chars.next() {
                 Some((at, c)) if c != '\n' => push(Some(shown(at, c)?)),
-                _ => return Err(CommandError::new(position, "the line goes on after a backslash", "write the command on one line")),
+                _ => {
+                    return Err(CommandError::new(
+                        position,
+                        "the line goes on after a backslash",
+                        "write the command on one line",
+                    ));
+                }
             },
-            '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | ']' | '{' | '}' | '~' | '!' | '#' | '\n' => {
+            '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | ']' | '{'
+            | '}' | '~' | '!' | '#' | '\n' => {
                 return Err(operator(position, c));
             }
             c => push(Some(shown(position, c)?)),
@@ -66,9 +103,20 @@ fn shown(position: usize, c: char) -> Result<char, CommandError> {
         return Ok(c);
     }
     if c.is_ascii() || c.is_control() {
-        return Err(CommandError::new(position, format!("there is a control character, {}", c.escape_unicode()), "write plain text"));
+        return Err(CommandError::new(
+            position,
+            format!("there is a control character, {}", c.escape_unicode()),
+            "write plain text",
+        ));
     }
-    Err(CommandError::new(position, format!("the character `{}` is not ASCII and may look like another", c.escape_unicode()), "write plain English letters, digits and punctuation"))
+    Err(CommandError::new(
+        position,
+        format!(
+            "the character `{}` is not ASCII and may look like another",
+            c.escape_unicode()
+        ),
+        "write plain English letters, digits and punctuation",
+    ))
 }
 
 fn operator(position: usize, c: char) -> CommandError {
@@ -77,7 +125,14 @@ fn operator(position: usize, c: char) -> CommandError {
         '<' | '>' => ("redirects files", "leave it out"),
         '$' | '`' | '(' | ')' => ("runs or inserts something else", "write the value itself"),
         '#' => ("starts a comment", "leave it out"),
-        _ => ("is expanded by a shell", "name the one object, and put JSON into single quotes"),
+        _ => (
+            "is expanded by a shell",
+            "name the one object, and put JSON into single quotes",
+        ),
     };
-    CommandError::new(position, format!("`{}` {problem}", c.escape_default()), hint)
+    CommandError::new(
+        position,
+        format!("`{}` {problem}", c.escape_default()),
+        hint,
+    )
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::action::{Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Risk, Target};
+use crate::action::{
+    Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Risk, Target,
+};
 use crate::incident::{Cause, Finding, Incident, ObjectRef};
 use crate::names::DnsLabel;
 use crate::prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt};
@@ -45,8 +47,11 @@ impl Playbook {
 impl LlmProvider for Playbook {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let draft = draft(prompt.incident());
-        let text = serde_json::to_string(&draft)
-            .map_err(|error| LlmError { problem: "the plan could not be written".into(), retryable: false, source: Some(error.into()) })?;
+        let text = serde_json::to_string(&draft).map_err(|error| LlmError {
+            problem: "the plan could not be written".into(),
+            retryable: false,
+            source: Some(error.into()),
+        })?;
         Ok(Completion::new(text, NAME))
     }
 }
@@ -70,21 +75,37 @@ fn draft(incident: &Incident) -> Draft {
         if fixes.len() == MAX_STEPS || owner.as_ref().is_some_and(|owner| fixed.contains(owner)) {
             continue;
         }
-        let fix = owner.as_ref().and_then(|owner| fix(incident, finding, owner)?.ok());
+        let fix = owner
+            .as_ref()
+            .and_then(|owner| fix(incident, finding, owner)?.ok());
         fixed.extend(owner.clone());
         fixes.push(fix.unwrap_or_else(|| by_hand(finding, owner.as_ref())));
     }
-    let risk = fixes.iter().filter_map(|fix| fix.step.action.as_ref()).map(Action::risk).max_by_key(|(risk, _)| *risk);
+    let risk = fixes
+        .iter()
+        .filter_map(|fix| fix.step.action.as_ref())
+        .map(Action::risk)
+        .max_by_key(|(risk, _)| *risk);
     let (risk_level, reason) = risk.unwrap_or((Risk::Low, "nothing is changed"));
     Draft {
         summary: if fixes.is_empty() {
             "Nothing needs to be changed: no finding asks for it.".into()
         } else {
-            shortened(fixes.iter().map(|fix| fix.summary.as_str()).collect::<Vec<_>>().join(" "), 400)
+            shortened(
+                fixes
+                    .iter()
+                    .map(|fix| fix.summary.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                400,
+            )
         },
         risk_level,
         risk_reason: format!("At most: {reason}."),
-        rollback_steps: fixes.iter().filter_map(|fix| fix.rollback.clone()).collect(),
+        rollback_steps: fixes
+            .iter()
+            .filter_map(|fix| fix.rollback.clone())
+            .collect(),
         steps: fixes.into_iter().map(|fix| fix.step).collect(),
     }
 }
@@ -97,7 +118,12 @@ fn cause_of(finding: &Finding) -> Option<Cause> {
         ("CrashLoopBackOff", Cause::CrashLoop),
         ("Image pull failure", Cause::ImagePull),
     ];
-    finding.cause.or_else(|| named.iter().find(|(start, _)| title.starts_with(start)).map(|(_, cause)| *cause))
+    finding.cause.or_else(|| {
+        named
+            .iter()
+            .find(|(start, _)| title.starts_with(start))
+            .map(|(_, cause)| *cause)
+    })
 }
 
 /// The workload to change: the scanner's word, or what the pod's name says, `<deployment>-<hash>-<suffix>`.
@@ -108,108 +134,214 @@ fn owner_of(finding: &Finding) -> Option<ObjectRef> {
         let (rest, suffix) = pod.rsplit_once('-')?;
         let (name, hash) = rest.rsplit_once('-')?;
         // Kubernetes makes these suffixes of consonants and digits only.
-        let made = |text: &str| text.chars().all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c));
-        let matches = suffix.len() == 5 && made(suffix) && (6..=10).contains(&hash.len()) && made(hash);
-        matches.then(|| ObjectRef { kind: "Deployment".into(), namespace: namespace.into(), name: name.into() })
+        let made = |text: &str| {
+            text.chars()
+                .all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
+        };
+        let matches =
+            suffix.len() == 5 && made(suffix) && (6..=10).contains(&hash.len()) && made(hash);
+        matches.then(|| ObjectRef {
+            kind: "Deployment".into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        })
     })
 }
 
 /// The fix of a finding; `None` where there is no rule for it.
-fn fix(incident: &Incident, finding: &Finding, owner: &ObjectRef) -> Option<Result<Fix, ActionError>> {
+fn fix(
+    incident: &Incident,
+    finding: &Finding,
+    owner: &ObjectRef,
+) -> Option<Result<Fix, ActionError>> {
     let app = &owner.name;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == owner.kind)?;
-    let target = || Ok::<_, ActionError>(Target::new(kind, owner.namespace.clone(), owner.name.clone())?);
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| kind.to_string() == owner.kind)?;
+    let target = || {
+        Ok::<_, ActionError>(Target::new(
+            kind,
+            owner.namespace.clone(),
+            owner.name.clone(),
+        )?)
+    };
     let fact = |name: &str| finding.raw_data.get(name);
     let text = |name: &str| fact(name).and_then(Value::as_str);
     let working = fact("working_revision").filter(|_| kind == Kind::Deployment);
-    let container = text("container").or_else(|| finding.target.strip_prefix("k8s://")?.split('/').nth(2));
+    let container =
+        text("container").or_else(|| finding.target.strip_prefix("k8s://")?.split('/').nth(2));
     match cause_of(finding)? {
         Cause::OomKilled => {
-            let old = text("memory_limit").map(ToOwned::to_owned).or_else(|| limit_in_diagnosis(incident));
+            let old = text("memory_limit")
+                .map(ToOwned::to_owned)
+                .or_else(|| limit_in_diagnosis(incident));
             Some(more_memory(app, target, container?, old.as_deref()?))
         }
         Cause::ImagePull => {
             let working = working?;
             let only_images = working.get("only_images_changed") == Some(&Value::Bool(true));
-            let image = working.get("images").and_then(|images| images.get(container?)).and_then(Value::as_str);
+            let image = working
+                .get("images")
+                .and_then(|images| images.get(container?))
+                .and_then(Value::as_str);
             match image {
                 // The rest of the update is kept.
-                Some(image) if !only_images => Some(last_image(app, target, container?, image, text("image"))),
+                Some(image) if !only_images => {
+                    Some(last_image(app, target, container?, image, text("image")))
+                }
                 _ => Some(go_back(app, target, working, "whose image could be loaded")),
             }
         }
-        Cause::CrashLoop | Cause::StuckRollout => Some(go_back(app, target, working?, "which still runs")),
+        Cause::CrashLoop | Cause::StuckRollout => {
+            Some(go_back(app, target, working?, "which still runs"))
+        }
         Cause::ScaledToZero => Some(one_copy(app, target)),
         Cause::PodWedged => {
-            let pod = fact("pods").and_then(|pods| pods.get(0)).and_then(Value::as_str)?;
+            let pod = fact("pods")
+                .and_then(|pods| pods.get(0))
+                .and_then(Value::as_str)?;
             Some(new_pod(app, owner, pod))
         }
         Cause::StaleConfig => Some(restart(app, target, text("config_map")?)),
-        Cause::ProbePort => Some(right_port(app, target, container?, text("check")?, text("port")?, fact("container_port")?.as_u64()?)),
+        Cause::ProbePort => Some(right_port(
+            app,
+            target,
+            container?,
+            text("check")?,
+            text("port")?,
+            fact("container_port")?.as_u64()?,
+        )),
         Cause::Pending | Cause::Unavailable | Cause::ContainerConfig => None,
     }
 }
 
 /// argus-ops' findings don't say the limit, its diagnoses do: "the memory limit of 256Mi is too low".
 fn limit_in_diagnosis(incident: &Incident) -> Option<String> {
-    let words = incident.diagnosis()?.root_cause.split(|c: char| !c.is_ascii_alphanumeric());
-    words.filter(|word| word.ends_with("Mi") || word.ends_with("Gi")).find(|word| Quantity::new(*word).is_ok()).map(ToOwned::to_owned)
+    let words = incident
+        .diagnosis()?
+        .root_cause
+        .split(|c: char| !c.is_ascii_alphanumeric());
+    words
+        .filter(|word| word.ends_with("Mi") || word.ends_with("Gi"))
+        .find(|word| Quantity::new(*word).is_ok())
+        .map(ToOwned::to_owned)
 }
 
 fn step(description: String, action: Action) -> DraftStep {
-    DraftStep { description, command: Some(action.command()), action: Some(action) }
+    DraftStep {
+        description,
+        command: Some(action.command()),
+        action: Some(action),
+    }
 }
 
-fn more_memory(app: &str, target: impl Fn() -> Result<Target, ActionError>, container: &str, old: &str) -> Result<Fix, ActionError> {
+fn more_memory(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    container: &str,
+    old: &str,
+) -> Result<Fix, ActionError> {
     let old = Quantity::new(old)?;
     let mebibytes = (old.milli() * 2).div_ceil(1000 << 20).max(16);
     let new = Quantity::new(format!("{mebibytes}Mi"))?;
     let set = |memory: Quantity| {
-        let limits = Amounts { memory: Some(memory), cpu: None };
-        Action::set_resources(target()?, Some(DnsLabel::new(container)?), limits, Amounts::default())
+        let limits = Amounts {
+            memory: Some(memory),
+            cpu: None,
+        };
+        Action::set_resources(
+            target()?,
+            Some(DnsLabel::new(container)?),
+            limits,
+            Amounts::default(),
+        )
     };
     Ok(Fix {
         summary: format!("Give {app} more memory."),
         step: step(
-            format!("Let {app} use more memory so that it is no longer stopped for using too much (currently {old}, will set to {new}). Its copies restart one by one."),
+            format!(
+                "Let {app} use more memory so that it is no longer stopped for using too much (currently {old}, will set to {new}). Its copies restart one by one."
+            ),
             set(new)?,
         ),
-        rollback: Some(step(format!("Give {app} its old memory limit back."), set(old)?)),
+        rollback: Some(step(
+            format!("Give {app} its old memory limit back."),
+            set(old)?,
+        )),
     })
 }
 
-fn last_image(app: &str, target: impl Fn() -> Result<Target, ActionError>, container: &str, image: &str, broken: Option<&str>) -> Result<Fix, ActionError> {
-    let set = |image: &str| Action::set_image(target()?, BTreeMap::from([(DnsLabel::new(container)?, Image::new(image)?)]));
+fn last_image(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    container: &str,
+    image: &str,
+    broken: Option<&str>,
+) -> Result<Fix, ActionError> {
+    let set = |image: &str| {
+        Action::set_image(
+            target()?,
+            BTreeMap::from([(DnsLabel::new(container)?, Image::new(image)?)]),
+        )
+    };
     Ok(Fix {
         summary: format!("Run {app} with the last version that could be loaded."),
         step: step(
-            format!("Start {app} from the last image that worked, {image}, because the new one can't be loaded. Everything else of the update is kept."),
+            format!(
+                "Start {app} from the last image that worked, {image}, because the new one can't be loaded. Everything else of the update is kept."
+            ),
             set(image)?,
         ),
-        rollback: broken.and_then(|image| Some(step(format!("Ask for the new image of {app} again."), set(image).ok()?))),
+        rollback: broken.and_then(|image| {
+            Some(step(
+                format!("Ask for the new image of {app} again."),
+                set(image).ok()?,
+            ))
+        }),
     })
 }
 
-fn go_back(app: &str, target: impl Fn() -> Result<Target, ActionError>, working: &Value, which: &str) -> Result<Fix, ActionError> {
-    let revision = working.get("revision").and_then(Value::as_u64).and_then(|revision| u32::try_from(revision).ok());
+fn go_back(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    working: &Value,
+    which: &str,
+) -> Result<Fix, ActionError> {
+    let revision = working
+        .get("revision")
+        .and_then(Value::as_u64)
+        .and_then(|revision| u32::try_from(revision).ok());
     Ok(Fix {
         summary: format!("Go back to the last version of {app} that worked."),
         step: step(
-            format!("Put back the earlier version of {app}, {which}, because the update broke it. Copies are replaced one by one, so what still works keeps working."),
+            format!(
+                "Put back the earlier version of {app}, {which}, because the update broke it. Copies are replaced one by one, so what still works keeps working."
+            ),
             Action::rollout_undo(target()?, revision)?,
         ),
-        rollback: Some(step(format!("Bring the update of {app} back."), Action::rollout_undo(target()?, None)?)),
+        rollback: Some(step(
+            format!("Bring the update of {app} back."),
+            Action::rollout_undo(target()?, None)?,
+        )),
     })
 }
 
-fn one_copy(app: &str, target: impl Fn() -> Result<Target, ActionError>) -> Result<Fix, ActionError> {
+fn one_copy(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+) -> Result<Fix, ActionError> {
     Ok(Fix {
         summary: format!("Start {app} again."),
         step: step(
-            format!("Create a copy of {app} so that something answers again (currently no copies, will set to 1)."),
+            format!(
+                "Create a copy of {app} so that something answers again (currently no copies, will set to 1)."
+            ),
             Action::scale(target()?, 1)?,
         ),
-        rollback: Some(step(format!("Stop {app} again."), Action::scale(target()?, 0)?)),
+        rollback: Some(step(
+            format!("Stop {app} again."),
+            Action::scale(target()?, 0)?,
+        )),
     })
 }
 
@@ -217,18 +349,26 @@ fn new_pod(app: &str, owner: &ObjectRef, pod: &str) -> Result<Fix, ActionError> 
     Ok(Fix {
         summary: format!("Replace the stuck copy of {app}."),
         step: step(
-            format!("Remove the copy of {app} that is stuck; Kubernetes starts a fresh one in its place."),
+            format!(
+                "Remove the copy of {app} that is stuck; Kubernetes starts a fresh one in its place."
+            ),
             Action::delete_pod(Target::new(Kind::Pod, owner.namespace.clone(), pod)?)?,
         ),
         rollback: None,
     })
 }
 
-fn restart(app: &str, target: impl Fn() -> Result<Target, ActionError>, config: &str) -> Result<Fix, ActionError> {
+fn restart(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    config: &str,
+) -> Result<Fix, ActionError> {
     Ok(Fix {
         summary: format!("Restart {app} with its new settings."),
         step: step(
-            format!("Restart the copies of {app} one by one, so that they read the settings in {config} that were changed after they started."),
+            format!(
+                "Restart the copies of {app} one by one, so that they read the settings in {config} that were changed after they started."
+            ),
             Action::rollout_restart(target()?)?,
         ),
         rollback: None,
@@ -244,18 +384,26 @@ fn right_port(
     right: u64,
 ) -> Result<Fix, ActionError> {
     let set = |port: Value| {
-        let containers = json!([{ "name": container, "readinessProbe": { check: { "port": port } } }]);
+        let containers =
+            json!([{ "name": container, "readinessProbe": { check: { "port": port } } }]);
         let body = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
         Action::patch(target()?, Patch::new(PatchKind::Strategic, body)?)
     };
-    let wrong = port.parse::<u64>().map_or_else(|_| Value::from(port), Value::from);
+    let wrong = port
+        .parse::<u64>()
+        .map_or_else(|_| Value::from(port), Value::from);
     Ok(Fix {
         summary: format!("Ask {app} for its health at the right port."),
         step: step(
-            format!("Ask {app} at port {right}, where it listens, whether it is ready (currently asked at {port}), so that it gets work again."),
+            format!(
+                "Ask {app} at port {right}, where it listens, whether it is ready (currently asked at {port}), so that it gets work again."
+            ),
             set(right.into())?,
         ),
-        rollback: Some(step(format!("Ask {app} at the old port again."), set(wrong)?)),
+        rollback: Some(step(
+            format!("Ask {app} at the old port again."),
+            set(wrong)?,
+        )),
     })
 }
 
@@ -263,17 +411,33 @@ fn right_port(
 fn by_hand(finding: &Finding, owner: Option<&ObjectRef>) -> Fix {
     let what = owner.map_or_else(|| finding.target.clone(), ToString::to_string);
     let command = match owner {
-        Some(owner) => format!("kubectl describe {}/{} -n {}", owner.kind.to_ascii_lowercase(), owner.name, owner.namespace),
+        Some(owner) => format!(
+            "kubectl describe {}/{} -n {}",
+            owner.kind.to_ascii_lowercase(),
+            owner.name,
+            owner.namespace
+        ),
         None => "kubectl get events".into(),
     };
-    let description = format!("Look at {what} yourself: there is no safe standard fix for \"{}\". {}", finding.title, finding.description);
+    let description = format!(
+        "Look at {what} yourself: there is no safe standard fix for \"{}\". {}",
+        finding.title, finding.description
+    );
     Fix {
         summary: shortened(format!("A person has to look at {what}."), 200),
-        step: DraftStep { description: shortened(description, 1000), command: Some(command), action: None },
+        step: DraftStep {
+            description: shortened(description, 1000),
+            command: Some(command),
+            action: None,
+        },
         rollback: None,
     }
 }
 
 fn shortened(text: String, most: usize) -> String {
-    if text.chars().count() <= most { text } else { text.chars().take(most - 1).chain(['…']).collect() }
+    if text.chars().count() <= most {
+        text
+    } else {
+        text.chars().take(most - 1).chain(['…']).collect()
+    }
 }

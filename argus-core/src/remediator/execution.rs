@@ -35,17 +35,37 @@ impl<'a> Execution<'a> {
     pub(super) fn new(remediator: &'a Remediator, approved: &'a Approved) -> Self {
         let steps = approved.steps();
         let statuses = vec![StepStatus::Untouched; steps.len()];
-        Self { remediator, approved, steps, statuses, lines: Vec::new(), started: Timestamp::now() }
+        Self {
+            remediator,
+            approved,
+            steps,
+            statuses,
+            lines: Vec::new(),
+            started: Timestamp::now(),
+        }
     }
 
     pub(super) async fn run(mut self) -> Result<Outcome, RemediatorError> {
         let before = self.remediator.scan().await?;
-        self.record(AuditEvent::Approved, None, Some(format!("until {}", self.approved.expires_at().strftime("%Y-%m-%dT%H:%M:%SZ")))).await?;
+        self.record(
+            AuditEvent::Approved,
+            None,
+            Some(format!(
+                "until {}",
+                self.approved.expires_at().strftime("%Y-%m-%dT%H:%M:%SZ")
+            )),
+        )
+        .await?;
 
         let failure = match self.apply_all().await {
             Ok(()) => None,
             Err(Failure::Audit(error)) => return Err(error),
-            Err(Failure::Stale(what)) if self.statuses.iter().all(|status| *status == StepStatus::Untouched) => {
+            Err(Failure::Stale(what))
+                if self
+                    .statuses
+                    .iter()
+                    .all(|status| *status == StepStatus::Untouched) =>
+            {
                 self.finish(Ending::Stopped, &what).await?;
                 return Err(RemediatorError::Stale { what });
             }
@@ -57,13 +77,16 @@ impl<'a> Execution<'a> {
         };
         let mut rescan = self.rescan(&before).await?;
         // A plan that made things worse is a failed plan.
-        let regressed = rescan.as_ref().is_some_and(|rescan| rescan.recovery == Recovery::Regressed);
+        let regressed = rescan
+            .as_ref()
+            .is_some_and(|rescan| rescan.recovery == Recovery::Regressed);
         if ending == Ending::Succeeded && regressed {
             error = Some("the app runs worse than before".into());
             ending = self.unwind().await?;
             rescan = self.rescan(&before).await?;
         }
-        self.finish(ending, error.as_deref().unwrap_or("done")).await?;
+        self.finish(ending, error.as_deref().unwrap_or("done"))
+            .await?;
         Ok(Outcome {
             plan_id: self.approved.plan().plan_id().clone(),
             executed_at: self.started,
@@ -86,40 +109,97 @@ impl<'a> Execution<'a> {
     async fn apply_one(&mut self, step: ApprovedStep<'a>) -> Result<(), Failure> {
         let executor = &self.remediator.doors.executor;
         // The intent is durable before anything is written; if it isn't, nothing was.
-        self.record(AuditEvent::StepIntended, Some(step), None).await.map_err(Failure::Audit)?;
+        self.record(AuditEvent::StepIntended, Some(step), None)
+            .await
+            .map_err(Failure::Audit)?;
         self.set(step, StepStatus::Unknown);
         match executor.apply(step).await {
-            Ok(object) if object.is_null() || desired_state(&object) == desired_state(&step.preview().after) => {}
+            Ok(object)
+                if object.is_null()
+                    || desired_state(&object) == desired_state(&step.preview().after) => {}
             Ok(_) => {
                 let problem = "the cluster stored something else than what was approved";
-                return Err(self.fail(step, StepStatus::Applied, AuditEvent::StepUnsettled, problem.into()).await);
+                return Err(self
+                    .fail(
+                        step,
+                        StepStatus::Applied,
+                        AuditEvent::StepUnsettled,
+                        problem.into(),
+                    )
+                    .await);
             }
             Err(error @ ApplyError::Unknown { .. }) => match executor.is_in_force(step).await {
                 Ok(true) => {}
-                Ok(false) => return Err(self.fail(step, StepStatus::Untouched, AuditEvent::StepFailed, error.to_string()).await),
-                Err(_) => return Err(self.fail(step, StepStatus::Unknown, AuditEvent::StepUnknown, error.to_string()).await),
+                Ok(false) => {
+                    return Err(self
+                        .fail(
+                            step,
+                            StepStatus::Untouched,
+                            AuditEvent::StepFailed,
+                            error.to_string(),
+                        )
+                        .await);
+                }
+                Err(_) => {
+                    return Err(self
+                        .fail(
+                            step,
+                            StepStatus::Unknown,
+                            AuditEvent::StepUnknown,
+                            error.to_string(),
+                        )
+                        .await);
+                }
             },
             Err(error) => {
-                let failure = self.fail(step, StepStatus::Untouched, AuditEvent::StepFailed, error.to_string()).await;
+                let failure = self
+                    .fail(
+                        step,
+                        StepStatus::Untouched,
+                        AuditEvent::StepFailed,
+                        error.to_string(),
+                    )
+                    .await;
                 return Err(match (error, failure) {
                     (ApplyError::Stale(_), Failure::Step(problem)) => Failure::Stale(problem),
                     (_, failure) => failure,
                 });
             }
         }
-        self.mark(step, StepStatus::Applied, AuditEvent::StepApplied, None).await?;
+        self.mark(step, StepStatus::Applied, AuditEvent::StepApplied, None)
+            .await?;
         if let Err(error) = executor.settle(step).await {
-            return Err(self.fail(step, StepStatus::Applied, AuditEvent::StepUnsettled, error.to_string()).await);
+            return Err(self
+                .fail(
+                    step,
+                    StepStatus::Applied,
+                    AuditEvent::StepUnsettled,
+                    error.to_string(),
+                )
+                .await);
         }
-        self.mark(step, StepStatus::Settled, AuditEvent::StepSettled, None).await?;
-        self.lines.push(format!("step {} done: {}", step.index() + 1, step.command()));
+        self.mark(step, StepStatus::Settled, AuditEvent::StepSettled, None)
+            .await?;
+        self.lines.push(format!(
+            "step {} done: {}",
+            step.index() + 1,
+            step.command()
+        ));
         Ok(())
     }
 
     /// Notes what became of a step, here and in the trail.
-    async fn mark(&mut self, step: ApprovedStep<'a>, status: StepStatus, event: AuditEvent, outcome: Option<String>) -> Result<(), Failure> {
+    async fn mark(
+        &mut self,
+        step: ApprovedStep<'a>,
+        status: StepStatus,
+        event: AuditEvent,
+        outcome: Option<String>,
+    ) -> Result<(), Failure> {
         self.set(step, status);
-        self.record(event, Some(step), outcome).await.map_err(Failure::Audit)
+        self.record(event, Some(step), outcome)
+            .await
+            .map_err(Failure::Audit)
     }
 
     fn set(&mut self, step: ApprovedStep<'a>, status: StepStatus) {
@@ -128,7 +208,13 @@ impl<'a> Execution<'a> {
         }
     }
 
-    async fn fail(&mut self, step: ApprovedStep<'a>, status: StepStatus, event: AuditEvent, problem: String) -> Failure {
+    async fn fail(
+        &mut self,
+        step: ApprovedStep<'a>,
+        status: StepStatus,
+        event: AuditEvent,
+        problem: String,
+    ) -> Failure {
         let line = format!("step {} failed: {problem}", step.index() + 1);
         self.lines.push(line.clone());
         match self.mark(step, status, event, Some(problem)).await {
@@ -144,20 +230,32 @@ impl<'a> Execution<'a> {
         }
         let mut ending = Ending::Undone;
         for step in self.steps.clone().into_iter().rev() {
-            let status = self.statuses.get(step.index()).copied().unwrap_or(StepStatus::Untouched);
+            let status = self
+                .statuses
+                .get(step.index())
+                .copied()
+                .unwrap_or(StepStatus::Untouched);
             if matches!(status, StepStatus::Untouched | StepStatus::Undone) {
                 continue;
             }
-            self.record(AuditEvent::UndoIntended, Some(step), None).await?;
+            self.record(AuditEvent::UndoIntended, Some(step), None)
+                .await?;
             let (status, event, line, outcome) = match self.undo_one(step).await {
                 Ok(done) => (StepStatus::Undone, AuditEvent::StepUndone, "undone", done),
-                Err(problem) => (StepStatus::Stuck, AuditEvent::UndoFailed, "could not be undone", problem),
+                Err(problem) => (
+                    StepStatus::Stuck,
+                    AuditEvent::UndoFailed,
+                    "could not be undone",
+                    problem,
+                ),
             };
             if status == StepStatus::Stuck {
                 ending = Ending::Stuck;
             }
-            self.lines.push(format!("step {} {line}: {outcome}", step.index() + 1));
-            if let Err(Failure::Audit(error)) = self.mark(step, status, event, Some(outcome)).await {
+            self.lines
+                .push(format!("step {} {line}: {outcome}", step.index() + 1));
+            if let Err(Failure::Audit(error)) = self.mark(step, status, event, Some(outcome)).await
+            {
                 return Err(error);
             }
         }
@@ -167,14 +265,41 @@ impl<'a> Execution<'a> {
     async fn undo_one(&self, step: ApprovedStep<'a>) -> Result<String, String> {
         // Undo passes policy too: the object as it would be restored is judged like any other.
         let preview = step.preview();
-        let back = Preview { before: preview.after.clone(), after: preview.before.clone(), ..preview.clone() };
-        let evaluation = self.remediator.evaluate_objects(self.approved.plan(), Phase::Undo, objects([(step.index(), &back)])).await;
+        let back = Preview {
+            before: preview.after.clone(),
+            after: preview.before.clone(),
+            ..preview.clone()
+        };
+        let evaluation = self
+            .remediator
+            .evaluate_objects(
+                self.approved.plan(),
+                Phase::Undo,
+                objects([(step.index(), &back)]),
+            )
+            .await;
         match evaluation {
             Ok(evaluation) if evaluation.verdict != Verdict::Deny => {}
-            Ok(evaluation) => return Err(format!("policy refuses the undo: {}", evaluation.violations.iter().map(|v| v.message.as_str()).collect::<Vec<_>>().join("; "))),
+            Ok(evaluation) => {
+                return Err(format!(
+                    "policy refuses the undo: {}",
+                    evaluation
+                        .violations
+                        .iter()
+                        .map(|v| v.message.as_str())
+                        .collect::<Vec<_>>()
+                        .join("; ")
+                ));
+            }
             Err(error) => return Err(error.to_string()),
         }
-        match self.remediator.doors.executor.undo(UndoStep::new(step)).await {
+        match self
+            .remediator
+            .doors
+            .executor
+            .undo(UndoStep::new(step))
+            .await
+        {
             Ok(Undone::Restored) => Ok("the fields are as they were".into()),
             Ok(Undone::NothingToRestore) => Ok("nothing to restore".into()),
             Err(error) => Err(error.to_string()),
@@ -183,21 +308,43 @@ impl<'a> Execution<'a> {
 
     async fn rescan(&self, before: &Scan) -> Result<Option<Rescan>, RemediatorError> {
         let Ok(after) = self.remediator.scan().await else {
-            self.record(AuditEvent::Rescanned, None, Some("the cluster could not be scanned".into())).await?;
+            self.record(
+                AuditEvent::Rescanned,
+                None,
+                Some("the cluster could not be scanned".into()),
+            )
+            .await?;
             return Ok(None);
         };
         let mut in_force = true;
         for step in &self.steps {
             let status = self.statuses.get(step.index());
             if status == Some(&StepStatus::Settled) {
-                in_force &= self.remediator.doors.executor.is_in_force(*step).await.unwrap_or(false);
+                in_force &= self
+                    .remediator
+                    .doors
+                    .executor
+                    .is_in_force(*step)
+                    .await
+                    .unwrap_or(false);
             }
         }
-        let changed: Vec<_> = self.steps.iter().filter_map(|step| step.action().target()).map(object_ref).collect();
+        let changed: Vec<_> = self
+            .steps
+            .iter()
+            .filter_map(|step| step.action().target())
+            .map(object_ref)
+            .collect();
         let rescan = Rescan::compare(before, &after, &changed, in_force);
         let entry = self.entry(AuditEvent::Rescanned, None, Some(rescan.summary()));
-        let (findings_before, findings_after) = (Some(before.findings.len()), Some(after.findings.len()));
-        self.append(AuditEntry { findings_before, findings_after, ..entry }).await?;
+        let (findings_before, findings_after) =
+            (Some(before.findings.len()), Some(after.findings.len()));
+        self.append(AuditEntry {
+            findings_before,
+            findings_after,
+            ..entry
+        })
+        .await?;
         Ok(Some(rescan))
     }
 
@@ -208,29 +355,51 @@ impl<'a> Execution<'a> {
             Ending::Stopped => "stopped",
             Ending::Stuck => "stuck",
         };
-        self.record(AuditEvent::Finished, None, Some(format!("{ending}: {how}"))).await
+        self.record(AuditEvent::Finished, None, Some(format!("{ending}: {how}")))
+            .await
     }
 
-    fn entry(&self, event: AuditEvent, step: Option<ApprovedStep<'_>>, outcome: Option<String>) -> AuditEntry {
+    fn entry(
+        &self,
+        event: AuditEvent,
+        step: Option<ApprovedStep<'_>>,
+        outcome: Option<String>,
+    ) -> AuditEntry {
         AuditEntry {
             step: step.map(|step| step.index()),
             command: step.map(|step| redact(step.command())),
             digest: Some(self.approved.digest()),
             revision: Some(self.approved.revision()),
             outcome: outcome.map(|text| redact(&text)),
-            ..self.remediator.entry(self.approved.plan(), event, self.approved.approver())
+            ..self
+                .remediator
+                .entry(self.approved.plan(), event, self.approved.approver())
         }
     }
 
-    async fn record(&self, event: AuditEvent, step: Option<ApprovedStep<'_>>, outcome: Option<String>) -> Result<(), RemediatorError> {
+    async fn record(
+        &self,
+        event: AuditEvent,
+        step: Option<ApprovedStep<'_>>,
+        outcome: Option<String>,
+    ) -> Result<(), RemediatorError> {
         self.append(self.entry(event, step, outcome)).await
     }
 
     async fn append(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
-        let standing = self.statuses.iter().filter(|status| !matches!(status, StepStatus::Untouched | StepStatus::Undone)).count();
-        self.remediator.record(entry).await.map_err(|error| match error {
-            RemediatorError::Audit { source, .. } => RemediatorError::Audit { source, standing },
-            other => other,
-        })
+        let standing = self
+            .statuses
+            .iter()
+            .filter(|status| !matches!(status, StepStatus::Untouched | StepStatus::Undone))
+            .count();
+        self.remediator
+            .record(entry)
+            .await
+            .map_err(|error| match error {
+                RemediatorError::Audit { source, .. } => {
+                    RemediatorError::Audit { source, standing }
+                }
+                other => other,
+            })
     }
 }

@@ -4,8 +4,12 @@
 //! A fix shows by what the cluster does, not by a flag: raise a memory limit above what the app needs and it stops
 //! crashing. For the first minute of users and for fast tests; what it does is held against a real API server by the
 //! same tests.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "indexing makes missing fields of JSON objects; what clients send is checked to be of objects first"
+)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -28,15 +32,18 @@ use crate::scope::Scope;
 mod api;
 mod builder;
 mod controllers;
+mod discovery;
 mod kubelet;
 mod patch;
 mod resources;
+mod selectors;
 mod store;
 
 pub use builder::DeploymentBuilder;
 
-use api::{Call, Place, Reply, answer, discovery, verb, watch_line};
+use api::{Call, Place, Reply, answer, verb, watch_line};
 use controllers::Controllers;
+use discovery::discovery;
 use kubelet::{Kubelet, Pace};
 use store::{Key, Store, status};
 
@@ -57,7 +64,11 @@ struct Failure {
 
 impl Failure {
     fn new(code: u16, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message }
+        Self {
+            code,
+            reason,
+            message,
+        }
     }
 }
 
@@ -110,8 +121,9 @@ struct State {
     kubelet: Kubelet,
     /// What the client may not do: verb and resource, `scale` as `deployments/scale`.
     denied: Vec<(String, String)>,
-    /// How many requests are answered before the one that fails, and how.
-    faults: Vec<Fault>,
+    /// The writes that fail, counted from 0 over those that are no dry runs of the admin, and how.
+    faults: BTreeMap<usize, Fault>,
+    written: usize,
     writes: Vec<WriteSeen>,
 }
 
@@ -119,11 +131,11 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The next write that is no dry run is answered with this HTTP status, and not done.
+    /// The write is answered with this HTTP status, and not done.
     RefuseWrite(u16),
-    /// The next write that is no dry run is done, and the connection is cut before the answer.
+    /// The write is done, and the connection is cut before the answer.
     CutAfterWrite,
-    /// The next write that is no dry run is not done, and the connection is cut.
+    /// The write is not done, and the connection is cut.
     CutBeforeWrite,
 }
 
@@ -132,7 +144,10 @@ impl Cluster {
     /// Tokio runtime.
     #[must_use]
     pub fn start() -> Self {
-        let pace = Pace { start: Duration::from_millis(20), backoff: Duration::from_millis(200) };
+        let pace = Pace {
+            start: Duration::from_millis(20),
+            backoff: Duration::from_millis(200),
+        };
         let mut store = Store::new();
         for namespace in ["default", "kube-system"] {
             let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace }, "status": { "phase": "Active" } });
@@ -145,8 +160,20 @@ impl Cluster {
                         "conditions": [{ "type": "Ready", "status": "True" }] },
         });
         store.put(Key::new("nodes", "", "memory-node-0"), node);
-        let state = State { store, controllers: Controllers::default(), kubelet: Kubelet::new(pace), denied: Vec::new(), faults: Vec::new(), writes: Vec::new() };
-        let inner = Arc::new(Inner { state: Mutex::new(state), moved: Notify::new(), ticker: Mutex::default() });
+        let state = State {
+            store,
+            controllers: Controllers::default(),
+            kubelet: Kubelet::new(pace),
+            denied: Vec::new(),
+            faults: BTreeMap::new(),
+            written: 0,
+            writes: Vec::new(),
+        };
+        let inner = Arc::new(Inner {
+            state: Mutex::new(state),
+            moved: Notify::new(),
+            ticker: Mutex::default(),
+        });
         let ticker = tokio::spawn(tick(Arc::downgrade(&inner)));
         *inner.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker.abort_handle());
         Self { inner }
@@ -187,15 +214,19 @@ impl Cluster {
                     });
                     let io = hyper_util::rt::TokioIo::new(stream);
                     // A client that goes away is no error of the server.
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(io, service)
+                        .await;
                 });
             }
         });
-        Ok(Served { address, task: task.abort_handle() })
+        Ok(Served {
+            address,
+            task: task.abort_handle(),
+        })
     }
 
     /// A Deployment to be created: healthy until told otherwise.
-    #[must_use]
     pub fn deployment(&self, namespace: &str, name: &str, image: &str) -> DeploymentBuilder {
         DeploymentBuilder::new(self.client(), namespace, name, image)
     }
@@ -205,9 +236,11 @@ impl Cluster {
         self.lock().denied.push((verb.into(), resource.into()));
     }
 
-    /// Makes the next matching request of anybody but the admin fail; several are taken in turn.
-    pub fn inject(&self, fault: Fault) {
-        self.lock().faults.push(fault);
+    /// Makes a write fail: number `nth`, from 0, of those from now on that are no dry runs and not the admin's.
+    pub fn inject(&self, nth: usize, fault: Fault) {
+        let mut state = self.lock();
+        let number = state.written + nth;
+        state.faults.insert(number, fault);
     }
 
     /// The writes that were asked for so far, dry runs among them, oldest first; access reviews left out.
@@ -220,7 +253,11 @@ impl Cluster {
     ///
     /// # Errors
     /// A scan that failed, or none with findings in that time.
-    pub async fn wait_for_findings(&self, scanner: &dyn Scanner, scope: &Scope) -> Result<Vec<Finding>, crate::incident::ScanError> {
+    pub async fn wait_for_findings(
+        &self,
+        scanner: &dyn Scanner,
+        scope: &Scope,
+    ) -> Result<Vec<Finding>, crate::incident::ScanError> {
         for _ in 0..200 {
             let scan = scanner.scan(scope).await?;
             if !scan.findings.is_empty() {
@@ -228,14 +265,24 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(crate::incident::ScanError { problem: "nothing was found within ten seconds".into(), source: None })
+        Err(crate::incident::ScanError {
+            problem: "nothing was found within ten seconds".into(),
+            source: None,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn handle<B>(&self, user: &str, request: Request<B>) -> Result<Response<Body>, std::io::Error>
+    async fn handle<B>(
+        &self,
+        user: &str,
+        request: Request<B>,
+    ) -> Result<Response<Body>, std::io::Error>
     where
         B: http_body::Body + Send,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -243,27 +290,84 @@ impl Cluster {
         let (head, body) = request.into_parts();
         let body = match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(_) => return Ok(json_response(413, &status(413, "RequestEntityTooLarge", "the request is too large"))),
+            Err(_) => {
+                return Ok(json_response(
+                    413,
+                    &status(413, "RequestEntityTooLarge", "the request is too large"),
+                ));
+            }
         };
-        let header = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default();
+        let header = |name| {
+            head.headers
+                .get(name)
+                .and_then(|value: &http::HeaderValue| value.to_str().ok())
+                .unwrap_or_default()
+        };
         let path = head.uri.path();
-        let query: HashMap<String, String> =
-            head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.into(), decoded(value))).collect();
-        let call = Call { user, method: head.method.as_str(), path, query, content_type: header(header::CONTENT_TYPE), accept: header(header::ACCEPT), body: &body };
+        let query: HashMap<String, String> = head
+            .uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.into(), decoded(value)))
+            .collect();
+        let call = Call {
+            user,
+            method: head.method.as_str(),
+            path,
+            query,
+            content_type: header(header::CONTENT_TYPE),
+            accept: header(header::ACCEPT),
+            body: &body,
+        };
         match self.reply(&call) {
             Ok(Reply::Json(code, object)) => Ok(json_response(code, &object)),
-            Ok(Reply::Text(text)) => Ok(response(200, "text/plain", Full::new(text.into()).boxed_unsync())),
-            Ok(Reply::Watch { resource, namespace, version, selectors, metadata_only }) => {
-                let timeout = call.query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(300).min(600);
-                let lines = self.watch(resource.plural, namespace, version, timeout).map(move |event| match event {
-                    Ok(event) => watch_line(&event, &selectors, metadata_only).unwrap_or_default(),
-                    Err(gone) => format!("{}\n", json!({ "type": "ERROR", "object": gone })),
-                });
-                let frames = lines.filter(|line| std::future::ready(!line.is_empty())).map(|line| Ok(Frame::data(Bytes::from(line))));
-                Ok(response(200, "application/json", StreamBody::new(frames).boxed_unsync()))
+            Ok(Reply::Text(text)) => Ok(response(
+                200,
+                "text/plain",
+                Full::new(text.into()).boxed_unsync(),
+            )),
+            Ok(Reply::Watch {
+                resource,
+                namespace,
+                version,
+                selectors,
+                metadata_only,
+            }) => {
+                let timeout = call
+                    .query
+                    .get("timeoutSeconds")
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(300)
+                    .min(600);
+                let lines = self
+                    .watch(resource.plural, namespace, version, timeout)
+                    .map(move |event| match event {
+                        Ok(event) => {
+                            watch_line(&event, &selectors, metadata_only).unwrap_or_default()
+                        }
+                        Err(gone) => format!("{}\n", json!({ "type": "ERROR", "object": gone })),
+                    });
+                let frames = lines
+                    .filter(|line| std::future::ready(!line.is_empty()))
+                    .map(|line| Ok(Frame::data(Bytes::from(line))));
+                Ok(response(
+                    200,
+                    "application/json",
+                    StreamBody::new(frames).boxed_unsync(),
+                ))
             }
-            Err(Failure { code: 0, message, .. }) => Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, message)),
-            Err(failure) => Ok(json_response(failure.code, &status(failure.code, failure.reason, &failure.message))),
+            Err(Failure {
+                code: 0, message, ..
+            }) => Err(std::io::Error::new(
+                std::io::ErrorKind::ConnectionReset,
+                message,
+            )),
+            Err(failure) => Ok(json_response(
+                failure.code,
+                &status(failure.code, failure.reason, &failure.message),
+            )),
         }
     }
 
@@ -271,31 +375,60 @@ impl Cluster {
         if matches!(call.path, "/healthz" | "/livez" | "/readyz") {
             return Ok(Reply::Text("ok".into()));
         }
-        if call.method == Method::POST.as_str() && call.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" {
+        if call.method == Method::POST.as_str()
+            && call.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        {
             return self.review_access(call);
         }
         let Some(place) = Place::read(call.path) else {
             let found = discovery(call.path).filter(|_| call.method == Method::GET.as_str());
-            return found.map(|object| Reply::Json(200, object)).ok_or_else(|| Failure::new(404, "NotFound", "the server could not find the requested resource".into()));
+            return found.map(|object| Reply::Json(200, object)).ok_or_else(|| {
+                Failure::new(
+                    404,
+                    "NotFound",
+                    "the server could not find the requested resource".into(),
+                )
+            });
         };
         let mut state = self.lock();
         let verb = verb(call, &place);
         let writes = matches!(verb, "create" | "update" | "patch" | "delete");
-        let resource = place.subresource.map_or_else(|| place.resource.plural.to_owned(), |sub| format!("{}/{sub}", place.resource.plural));
+        let resource = place.subresource.map_or_else(
+            || place.resource.plural.to_owned(),
+            |sub| format!("{}/{sub}", place.resource.plural),
+        );
         // A dry run of a delete stands in its body.
-        let dry_run = call.query.contains_key("dryRun") || serde_json::from_slice::<Value>(call.body).is_ok_and(|body| verb == "delete" && body.get("dryRun").is_some());
+        let dry_run = call.query.contains_key("dryRun")
+            || serde_json::from_slice::<Value>(call.body)
+                .is_ok_and(|body| verb == "delete" && body.get("dryRun").is_some());
         let answer = if user_lacks(&state, call, verb, &resource) {
             let namespace = place.namespace.unwrap_or_default();
-            let message = format!("{resource} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in the namespace \"{namespace}\"", call.user);
+            let message = format!(
+                "{resource} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in the namespace \"{namespace}\"",
+                call.user
+            );
             Err(Failure::new(403, "Forbidden", message))
         } else {
-            let fault = if writes && !dry_run && call.user != ADMIN && !state.faults.is_empty() { Some(state.faults.remove(0)) } else { None };
+            let mut fault = None;
+            if writes && !dry_run && call.user != ADMIN {
+                let number = state.written;
+                state.written += 1;
+                fault = state.faults.remove(&number);
+            }
             match fault {
-                Some(Fault::RefuseWrite(code)) => Err(Failure::new(code, "Injected", "made to fail by the test".into())),
-                Some(Fault::CutBeforeWrite) => Err(Failure::new(0, "Cut", "the connection was cut before the write".into())),
-                Some(Fault::CutAfterWrite) => {
-                    answer(&mut state.store, call, &place).and(Err(Failure::new(0, "Cut", "the connection was cut after the write".into())))
-                }
+                Some(Fault::RefuseWrite(code)) => Err(Failure::new(
+                    code,
+                    "Injected",
+                    "made to fail by the test".into(),
+                )),
+                Some(Fault::CutBeforeWrite) => Err(Failure::new(
+                    0,
+                    "Cut",
+                    "the connection was cut before the write".into(),
+                )),
+                Some(Fault::CutAfterWrite) => answer(&mut state.store, call, &place).and(Err(
+                    Failure::new(0, "Cut", "the connection was cut after the write".into()),
+                )),
                 None => answer(&mut state.store, call, &place),
             }
         };
@@ -305,7 +438,13 @@ impl Cluster {
                 Ok(_) => 200,
                 Err(failure) => failure.code,
             };
-            state.writes.push(WriteSeen { user: call.user.into(), verb: verb.into(), path: call.path.into(), dry_run, code });
+            state.writes.push(WriteSeen {
+                user: call.user.into(),
+                verb: verb.into(),
+                path: call.path.into(),
+                dry_run,
+                code,
+            });
             // As with a real one, controllers need a moment; clients never see them half-way through a write.
             self.inner.moved.notify_one();
         }
@@ -313,16 +452,32 @@ impl Cluster {
     }
 
     fn review_access(&self, call: &Call<'_>) -> Result<Reply, Failure> {
-        let mut review: Value = serde_json::from_slice(call.body).map_err(|error| Failure::new(400, "BadRequest", error.to_string()))?;
-        let of = |field: &str| review.pointer(&format!("/spec/resourceAttributes/{field}")).and_then(Value::as_str).unwrap_or_default();
-        let resource = if of("subresource").is_empty() { of("resource").to_owned() } else { format!("{}/{}", of("resource"), of("subresource")) };
+        let mut review: Value = serde_json::from_slice(call.body)
+            .map_err(|error| Failure::new(400, "BadRequest", error.to_string()))?;
+        let of = |field: &str| {
+            review
+                .pointer(&format!("/spec/resourceAttributes/{field}"))
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let resource = if of("subresource").is_empty() {
+            of("resource").to_owned()
+        } else {
+            format!("{}/{}", of("resource"), of("subresource"))
+        };
         let allowed = !user_lacks(&self.lock(), call, of("verb"), &resource);
         review["status"] = json!({ "allowed": allowed });
         Ok(Reply::Json(201, review))
     }
 
     /// The events of a resource after a version, until the timeout.
-    fn watch(&self, plural: &'static str, namespace: Option<String>, version: u64, seconds: u64) -> impl Stream<Item = Result<store::Event, Value>> + Send + use<> {
+    fn watch(
+        &self,
+        plural: &'static str,
+        namespace: Option<String>,
+        version: u64,
+        seconds: u64,
+    ) -> impl Stream<Item = Result<store::Event, Value>> + Send + use<> {
         let changed = self.lock().store.subscribe();
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
         let inner = Arc::downgrade(&self.inner);
@@ -338,14 +493,25 @@ impl Cluster {
                         state.store.since(version, plural, namespace.as_deref())
                     };
                     match events {
-                        None => return Some((vec![Err(status(410, "Expired", "too old resource version"))], None)),
+                        None => {
+                            return Some((
+                                vec![Err(status(410, "Expired", "too old resource version"))],
+                                None,
+                            ));
+                        }
                         Some(events) => {
                             if let Some(last) = events.last().map(|event| event.version) {
-                                return Some((events.into_iter().map(Ok).collect(), Some((inner, changed, last))));
+                                return Some((
+                                    events.into_iter().map(Ok).collect(),
+                                    Some((inner, changed, last)),
+                                ));
                             }
                         }
                     }
-                    tokio::time::timeout_at(end, changed.changed()).await.ok()?.ok()?;
+                    tokio::time::timeout_at(end, changed.changed())
+                        .await
+                        .ok()?
+                        .ok()?;
                 }
             }
         });
@@ -386,14 +552,23 @@ impl Drop for Served {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(ticker) = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(ticker) = self
+            .ticker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             ticker.abort();
         }
     }
 }
 
 fn user_lacks(state: &State, call: &Call<'_>, verb: &str, resource: &str) -> bool {
-    call.user != ADMIN && state.denied.iter().any(|(denied, on)| denied == verb && on == resource)
+    call.user != ADMIN
+        && state
+            .denied
+            .iter()
+            .any(|(denied, on)| denied == verb && on == resource)
 }
 
 /// Runs the controllers after every change, and the kubelet whenever something is due.
@@ -402,7 +577,12 @@ async fn tick(inner: Weak<Inner>) {
         let Some(held) = inner.upgrade() else { return };
         let due = {
             let mut state = held.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let State { store, controllers, kubelet, .. } = &mut *state;
+            let State {
+                store,
+                controllers,
+                kubelet,
+                ..
+            } = &mut *state;
             // Each look may give another controller something to do; real ones settle just the same.
             for _ in 0..100 {
                 let before = store.version();
@@ -415,7 +595,11 @@ async fn tick(inner: Weak<Inner>) {
             kubelet.next_due()
         };
         // A moment between looks keeps a busy cluster from starving its clients; a second bounds deadlines.
-        let pause = due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now())).clamp(Duration::from_millis(2), Duration::from_millis(250));
+        let pause = due
+            .map_or(Duration::from_secs(1), |due| {
+                due.saturating_duration_since(Instant::now())
+            })
+            .clamp(Duration::from_millis(2), Duration::from_millis(250));
         let moved = held.moved.notified();
         let _ = tokio::time::timeout(pause, moved).await;
     }
@@ -428,7 +612,11 @@ fn decoded(text: &str) -> String {
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+                let digit = |byte: Option<u8>| {
+                    byte.and_then(|byte| char::from(byte).to_digit(16))
+                        .and_then(|digit| u8::try_from(digit).ok())
+                        .unwrap_or(0)
+                };
                 digit(rest.next()) * 16 + digit(rest.next())
             }
             byte => byte,
@@ -438,12 +626,20 @@ fn decoded(text: &str) -> String {
 }
 
 fn json_response(code: u16, object: &Value) -> Response<Body> {
-    response(code, "application/json", Full::new(Bytes::from(object.to_string())).boxed_unsync())
+    response(
+        code,
+        "application/json",
+        Full::new(Bytes::from(object.to_string())).boxed_unsync(),
+    )
 }
 
 fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    *response.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static(content_type),
+    );
     response
 }

@@ -13,7 +13,11 @@ use crate::verdict::{PolicyEngine, PolicyInput};
 pub struct Broken(String);
 
 fn hold(holds: bool, law: &str) -> Result<(), Broken> {
-    if holds { Ok(()) } else { Err(Broken(law.to_owned())) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Broken(law.to_owned()))
+    }
 }
 
 /// The laws of an [`AuditSink`] that is empty: sequence, chain, order and queries.
@@ -23,7 +27,9 @@ fn hold(holds: bool, law: &str) -> Result<(), Broken> {
 pub async fn audit_sink(sink: &dyn AuditSink) -> Result<(), Broken> {
     let failed = |error: crate::audit::AuditError| Broken(format!("the sink failed: {error}"));
     let incident = |name: &str| IncidentId::new(name).map_err(|error| Broken(error.to_string()));
-    let plan = |n: usize| PlanId::try_from(format!("PLAN-{n:032x}")).map_err(|error| Broken(error.to_string()));
+    let plan = |n: usize| {
+        PlanId::try_from(format!("PLAN-{n:032x}")).map_err(|error| Broken(error.to_string()))
+    };
     let mut previous = Digest::ZERO;
     for n in 1..=5usize {
         let entry = AuditEntry {
@@ -40,19 +46,56 @@ pub async fn audit_sink(sink: &dyn AuditSink) -> Result<(), Broken> {
             findings_after: None,
         };
         let record = sink.append(entry.clone()).await.map_err(failed)?;
-        hold(record.sequence == n as u64, "records are numbered from 1 without gaps")?;
-        hold(record.previous == previous, "every record names the digest of the one before")?;
-        hold(record.entry == entry, "what was appended is what was stored")?;
-        previous = Digest::of_bytes(&serde_json::to_vec(&record).map_err(|error| Broken(error.to_string()))?);
+        hold(
+            record.sequence == n as u64,
+            "records are numbered from 1 without gaps",
+        )?;
+        hold(
+            record.previous == previous,
+            "every record names the digest of the one before",
+        )?;
+        hold(
+            record.entry == entry,
+            "what was appended is what was stored",
+        )?;
+        previous = Digest::of_bytes(
+            &serde_json::to_vec(&record).map_err(|error| Broken(error.to_string()))?,
+        );
     }
     let all = sink.records(&AuditQuery::default()).await.map_err(failed)?;
-    hold(all.iter().map(|record| record.sequence).eq((1..=5).rev()), "records are read newest first")?;
-    let odd = AuditQuery { incident_id: Some(incident("INC-odd")?), ..AuditQuery::default() };
-    hold(sink.records(&odd).await.map_err(failed)?.len() == 3, "records are found by incident")?;
-    let one = AuditQuery { plan_id: Some(plan(2)?), ..AuditQuery::default() };
-    hold(sink.records(&one).await.map_err(failed)?.len() == 1, "records are found by plan")?;
-    let newest = AuditQuery { limit: Some(2), ..AuditQuery::default() };
-    hold(sink.records(&newest).await.map_err(failed)?.iter().map(|record| record.sequence).eq([5, 4]), "the limit keeps the newest")
+    hold(
+        all.iter().map(|record| record.sequence).eq((1..=5).rev()),
+        "records are read newest first",
+    )?;
+    let odd = AuditQuery {
+        incident_id: Some(incident("INC-odd")?),
+        ..AuditQuery::default()
+    };
+    hold(
+        sink.records(&odd).await.map_err(failed)?.len() == 3,
+        "records are found by incident",
+    )?;
+    let one = AuditQuery {
+        plan_id: Some(plan(2)?),
+        ..AuditQuery::default()
+    };
+    hold(
+        sink.records(&one).await.map_err(failed)?.len() == 1,
+        "records are found by plan",
+    )?;
+    let newest = AuditQuery {
+        limit: Some(2),
+        ..AuditQuery::default()
+    };
+    hold(
+        sink.records(&newest)
+            .await
+            .map_err(failed)?
+            .iter()
+            .map(|record| record.sequence)
+            .eq([5, 4]),
+        "the limit keeps the newest",
+    )
 }
 
 /// The laws of a [`PolicyEngine`]: it is deterministic, and every opinion has evidence.
@@ -65,7 +108,13 @@ pub async fn policy_engine(engine: &dyn PolicyEngine, input: &PolicyInput) -> Re
     let first = engine.evaluate(input).await.map_err(failed)?;
     let second = engine.evaluate(input).await.map_err(failed)?;
     hold(first == second, "the same input gives the same opinions")?;
-    hold(engine.revision() == revision, "evaluating does not change the revision")?;
+    hold(
+        engine.revision() == revision,
+        "evaluating does not change the revision",
+    )?;
     hold(!first.is_empty(), "at least one pack was asked")?;
-    hold(first.iter().all(|opinion| !opinion.evaluated.is_empty()), "every pack evaluated a rule")
+    hold(
+        first.iter().all(|opinion| !opinion.evaluated.is_empty()),
+        "every pack evaluated a rule",
+    )
 }

@@ -1,13 +1,22 @@
 //! The whole walk, from a fault to the proof that it is gone: once in memory and once on a real API server, with the
 //! same assertions. The judge of what was written is the server's own audit log.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 mod world;
 
 use std::time::Duration;
 
 use argus_core::testing::Scripted;
-use argus_core::{Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, OnFailure, Playbook, Recovery, Remediator, RemediatorError, Settings, StepStatus, Verdict, step_statuses};
+use argus_core::{
+    Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, OnFailure, Playbook,
+    Recovery, Remediator, RemediatorError, Settings, StepStatus, Verdict, step_statuses,
+};
 use serde_json::json;
 use world::World;
 
@@ -58,99 +67,274 @@ fn has(cause: Cause) -> impl Fn(&[Finding]) -> bool {
 }
 
 fn patch(path: &str) -> Vec<world::Write> {
-    vec![("patch".into(), path.into(), true, 200), ("patch".into(), path.into(), false, 200)]
+    vec![
+        ("patch".into(), path.into(), true, 200),
+        ("patch".into(), path.into(), false, 200),
+    ]
 }
 
 /// Fixes what the playbook finds and asserts that it is fixed, by exactly these writes.
-async fn fix(world: &World, wanted: impl Fn(&[Finding]) -> bool, command: &str, writes: Vec<world::Write>) {
+async fn fix(
+    world: &World,
+    wanted: impl Fn(&[Finding]) -> bool,
+    command: &str,
+    writes: Vec<world::Write>,
+) {
     let findings = world.findings(wanted).await;
     let (remediator, dry_run) = world.prepare(findings).await;
     let command = command.replace("shop", world.namespace());
-    assert_eq!(dry_run.plan().steps().iter().map(|step| step.command().to_owned()).collect::<Vec<_>>(), [command]);
+    assert_eq!(
+        dry_run
+            .plan()
+            .steps()
+            .iter()
+            .map(|step| step.command().to_owned())
+            .collect::<Vec<_>>(),
+        [command]
+    );
     let outcome = world.execute(&remediator, dry_run).await;
     assert!(outcome.success, "{outcome:#?}");
     let rescan = outcome.rescan.unwrap();
     assert_eq!(rescan.recovery, Recovery::Resolved, "{rescan:#?}");
-    assert!(rescan.summary().ends_with("Remaining: no issues."), "{}", rescan.summary());
+    assert!(
+        rescan.summary().ends_with("Remaining: no issues."),
+        "{}",
+        rescan.summary()
+    );
     assert_eq!(outcome.steps, [StepStatus::Settled]);
     assert_eq!(step_statuses(&world.audit.all()), [StepStatus::Settled]);
     assert_eq!(world.writes().await, writes);
 }
 
 async fn out_of_memory_is_fixed_by_a_higher_limit(world: &World) {
-    world.deployment("web", "r.example/web:1").needs_memory("200Mi").memory_limit("128Mi").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .needs_memory("200Mi")
+        .memory_limit("128Mi")
+        .create()
+        .await
+        .unwrap();
     let command = "kubectl set resources deployment/web -n shop -c app --limits=memory=256Mi";
-    fix(world, has(Cause::OomKilled), command, patch("deployments/web")).await;
+    fix(
+        world,
+        has(Cause::OomKilled),
+        command,
+        patch("deployments/web"),
+    )
+    .await;
 }
 
 async fn a_bad_image_is_fixed_by_going_back(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
-    world.deployment("web", "r.example/web:does-not-exist").update().await.unwrap();
-    fix(world, has(Cause::ImagePull), "kubectl rollout undo deployment/web -n shop --to-revision=1", patch("deployments/web")).await;
+    world
+        .deployment("web", "r.example/web:does-not-exist")
+        .update()
+        .await
+        .unwrap();
+    fix(
+        world,
+        has(Cause::ImagePull),
+        "kubectl rollout undo deployment/web -n shop --to-revision=1",
+        patch("deployments/web"),
+    )
+    .await;
     assert_eq!(image(world).await, "r.example/web:1");
 }
 
 async fn image(world: &World) -> String {
-    world.get("web").await.spec.unwrap().template.spec.unwrap().containers[0].image.clone().unwrap()
+    world
+        .get("web")
+        .await
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap()
+        .containers[0]
+        .image
+        .clone()
+        .unwrap()
 }
 
 async fn a_bad_image_in_a_larger_update_is_fixed_alone(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
-    world.deployment("web", "r.example/web:does-not-exist").env("COLOUR", "blue").update().await.unwrap();
-    fix(world, has(Cause::ImagePull), "kubectl set image deployment/web -n shop app=r.example/web:1", patch("deployments/web")).await;
-    assert!(world.get("web").await.spec.unwrap().template.spec.unwrap().containers[0].env.is_some());
+    world
+        .deployment("web", "r.example/web:does-not-exist")
+        .env("COLOUR", "blue")
+        .update()
+        .await
+        .unwrap();
+    fix(
+        world,
+        has(Cause::ImagePull),
+        "kubectl set image deployment/web -n shop app=r.example/web:1",
+        patch("deployments/web"),
+    )
+    .await;
+    assert!(
+        world
+            .get("web")
+            .await
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap()
+            .containers[0]
+            .env
+            .is_some()
+    );
 }
 
 async fn a_crash_after_an_update_is_fixed_by_going_back(world: &World) {
-    world.deployment("web", "r.example/web:1").needs_env("DATABASE_URL").env("DATABASE_URL", "db").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .needs_env("DATABASE_URL")
+        .env("DATABASE_URL", "db")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
-    world.deployment("web", "r.example/web:1").needs_env("DATABASE_URL").update().await.unwrap();
-    fix(world, has(Cause::CrashLoop), "kubectl rollout undo deployment/web -n shop --to-revision=1", patch("deployments/web")).await;
+    world
+        .deployment("web", "r.example/web:1")
+        .needs_env("DATABASE_URL")
+        .update()
+        .await
+        .unwrap();
+    fix(
+        world,
+        has(Cause::CrashLoop),
+        "kubectl rollout undo deployment/web -n shop --to-revision=1",
+        patch("deployments/web"),
+    )
+    .await;
 }
 
 async fn a_stuck_rollout_is_fixed_by_going_back(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
-    world.deployment("web", "r.example/web:2").state("ContainerCreating").progress_deadline(1).update().await.unwrap();
-    fix(world, has(Cause::StuckRollout), "kubectl rollout undo deployment/web -n shop --to-revision=1", patch("deployments/web")).await;
+    world
+        .deployment("web", "r.example/web:2")
+        .state("ContainerCreating")
+        .progress_deadline(1)
+        .update()
+        .await
+        .unwrap();
+    fix(
+        world,
+        has(Cause::StuckRollout),
+        "kubectl rollout undo deployment/web -n shop --to-revision=1",
+        patch("deployments/web"),
+    )
+    .await;
 }
 
 async fn an_app_without_copies_gets_one(world: &World) {
-    world.deployment("web", "r.example/web:1").replicas(0).create().await.unwrap();
-    fix(world, has(Cause::ScaledToZero), "kubectl scale deployment/web -n shop --replicas=1", patch("deployments/web/scale")).await;
+    world
+        .deployment("web", "r.example/web:1")
+        .replicas(0)
+        .create()
+        .await
+        .unwrap();
+    fix(
+        world,
+        has(Cause::ScaledToZero),
+        "kubectl scale deployment/web -n shop --replicas=1",
+        patch("deployments/web/scale"),
+    )
+    .await;
 }
 
 async fn a_stuck_pod_is_replaced(world: &World) {
-    world.deployment("web", "r.example/web:1").replicas(2).create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .replicas(2)
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
     let pod = world.pods().await[0].metadata.name.clone().unwrap();
     world.wedge(&pod).await;
     let path = format!("pods/{pod}");
-    let writes = vec![("delete".into(), path.clone(), true, 200), ("delete".into(), path, false, 200)];
-    fix(world, has(Cause::PodWedged), &format!("kubectl delete pod/{pod} -n shop"), writes).await;
-    assert!(world.pods().await.iter().all(|other| other.metadata.name.as_ref() != Some(&pod)));
+    let writes = vec![
+        ("delete".into(), path.clone(), true, 200),
+        ("delete".into(), path, false, 200),
+    ];
+    fix(
+        world,
+        has(Cause::PodWedged),
+        &format!("kubectl delete pod/{pod} -n shop"),
+        writes,
+    )
+    .await;
+    assert!(
+        world
+            .pods()
+            .await
+            .iter()
+            .all(|other| other.metadata.name.as_ref() != Some(&pod))
+    );
 }
 
 async fn old_settings_are_read_again(world: &World) {
     world.config_map("settings", "old").await;
-    world.deployment("web", "r.example/web:1").env_from("settings").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .env_from("settings")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
     // The API keeps times to the second.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     world.config_map("settings", "new").await;
-    fix(world, has(Cause::StaleConfig), "kubectl rollout restart deployment/web -n shop", patch("deployments/web")).await;
+    fix(
+        world,
+        has(Cause::StaleConfig),
+        "kubectl rollout restart deployment/web -n shop",
+        patch("deployments/web"),
+    )
+    .await;
 }
 
 async fn a_probe_at_the_wrong_port_is_mended(world: &World) {
-    world.deployment("web", "r.example/web:1").ports(8080, 9090).create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .ports(8080, 9090)
+        .create()
+        .await
+        .unwrap();
     let command = r#"kubectl patch deployment/web -n shop --type=strategic -p '{"spec":{"template":{"spec":{"containers":[{"name":"app","readinessProbe":{"httpGet":{"port":8080}}}]}}}}'"#;
-    fix(world, has(Cause::ProbePort), command, patch("deployments/web")).await;
+    fix(
+        world,
+        has(Cause::ProbePort),
+        command,
+        patch("deployments/web"),
+    )
+    .await;
 }
 
 async fn a_pending_pod_is_left_to_a_person(world: &World) {
-    world.deployment("web", "r.example/web:1").memory_request("100Ti").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .memory_request("100Ti")
+        .create()
+        .await
+        .unwrap();
     let findings = world.findings(has(Cause::Pending)).await;
     let remediator = world.remediator(Playbook::new());
     match world.walk(&remediator, findings).await {
@@ -161,7 +345,14 @@ async fn a_pending_pod_is_left_to_a_person(world: &World) {
 }
 
 async fn a_healthy_cluster_has_no_findings(world: &World) {
-    world.deployment("web", "r.example/web:1").replicas(3).ports(8080, 8080).memory_limit("64Mi").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .replicas(3)
+        .ports(8080, 8080)
+        .memory_limit("64Mi")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
     assert_eq!(world.findings(<[Finding]>::is_empty).await, []);
     let remediator = world.remediator(Playbook::new());
@@ -170,30 +361,79 @@ async fn a_healthy_cluster_has_no_findings(world: &World) {
 }
 
 async fn what_policy_refuses_never_reaches_the_cluster(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     for (command, rule) in [
-        ("kubectl scale deployment/coredns -n kube-system --replicas=0", "floor-scope"),
+        (
+            "kubectl scale deployment/coredns -n kube-system --replicas=0",
+            "floor-scope",
+        ),
         ("kubectl delete pod/web-1 -n default", "baseline-scope"),
-        ("kubectl scale deployment/web -n shop --replicas=0", "floor-high-risk"),
+        (
+            "kubectl scale deployment/web -n shop --replicas=0",
+            "floor-high-risk",
+        ),
     ] {
-        let remediator = world.remediator(Scripted::commands(&[&command.replace("shop", world.namespace())]));
+        let remediator = world.remediator(Scripted::commands(&[
+            &command.replace("shop", world.namespace())
+        ]));
         let error = world.walk(&remediator, Vec::new()).await.unwrap_err();
         assert!(error.is_denied(), "{error}");
-        let RemediatorError::Denied { evaluation, .. } = error else { panic!() };
-        assert!(evaluation.violations.iter().any(|violation| violation.id == rule), "{evaluation:?}");
+        let RemediatorError::Denied { evaluation, .. } = error else {
+            panic!()
+        };
+        assert!(
+            evaluation
+                .violations
+                .iter()
+                .any(|violation| violation.id == rule),
+            "{evaluation:?}"
+        );
     }
     // A privileged container comes to light only in the object that would result.
     let smuggled = r#"kubectl patch deployment/web -n shop -p '{"spec":{"template":{"spec":{"hostNetwork":true}}}}'"#;
-    let smuggled = world.remediator(Scripted::commands(&[&smuggled.replace("shop", world.namespace())]));
-    assert!(world.walk(&smuggled, Vec::new()).await.unwrap_err().is_denied());
-    assert!(world.writes().await.iter().all(|(_, _, dry_run, _)| *dry_run), "{:?}", world.writes().await);
-    assert!(world.audit.all().iter().any(|record| record.entry.event == AuditEvent::Denied));
+    let smuggled = world.remediator(Scripted::commands(&[
+        &smuggled.replace("shop", world.namespace())
+    ]));
+    assert!(
+        world
+            .walk(&smuggled, Vec::new())
+            .await
+            .unwrap_err()
+            .is_denied()
+    );
+    assert!(
+        world
+            .writes()
+            .await
+            .iter()
+            .all(|(_, _, dry_run, _)| *dry_run),
+        "{:?}",
+        world.writes().await
+    );
+    assert!(
+        world
+            .audit
+            .all()
+            .iter()
+            .any(|record| record.entry.event == AuditEvent::Denied)
+    );
 }
 
 async fn scale_to_two(world: &World) -> (Remediator, argus_core::DryRun) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
-    let command = format!("kubectl scale deployment/web -n {} --replicas=2", world.namespace());
+    let command = format!(
+        "kubectl scale deployment/web -n {} --replicas=2",
+        world.namespace()
+    );
     let remediator = world.remediator(Scripted::commands(&[&command]));
     let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
     (remediator, dry_run)
@@ -202,10 +442,18 @@ async fn scale_to_two(world: &World) -> (Remediator, argus_core::DryRun) {
 async fn what_changed_after_the_approval_is_stale(world: &World) {
     let (remediator, dry_run) = scale_to_two(world).await;
     let approved = dry_run.approve(Answer::confirm("amira")).unwrap();
-    world.merge("web", json!({ "spec": { "revisionHistoryLimit": 3 } })).await;
+    world
+        .merge("web", json!({ "spec": { "revisionHistoryLimit": 3 } }))
+        .await;
     let error = remediator.execute(approved).await.unwrap_err();
     assert!(error.is_stale(), "{error}");
-    assert!(world.writes().await.iter().all(|(_, _, dry_run, _)| *dry_run));
+    assert!(
+        world
+            .writes()
+            .await
+            .iter()
+            .all(|(_, _, dry_run, _)| *dry_run)
+    );
     assert_eq!(world.get("web").await.spec.unwrap().replicas, Some(1));
 }
 
@@ -218,14 +466,24 @@ async fn what_only_changed_its_status_is_not_stale(world: &World) {
     let outcome = remediator.execute(approved).await.unwrap();
     assert!(outcome.success, "{outcome:?}");
     assert_eq!(world.get("web").await.spec.unwrap().replicas, Some(2));
-    let actors: Vec<_> = world.audit.all().into_iter().filter(|record| record.entry.event == AuditEvent::StepApplied).map(|record| record.entry.requested_by).collect();
+    let actors: Vec<_> = world
+        .audit
+        .all()
+        .into_iter()
+        .filter(|record| record.entry.event == AuditEvent::StepApplied)
+        .map(|record| record.entry.requested_by)
+        .collect();
     assert_eq!(actors, [Actor::Automatic("the host".into())]);
 }
 
 /// Two apps; the second step starts an image that can't be loaded.
 async fn half_way(world: &World) -> [String; 2] {
     for name in ["api", "web"] {
-        world.deployment(name, "r.example/web:1").create().await.unwrap();
+        world
+            .deployment(name, "r.example/web:1")
+            .create()
+            .await
+            .unwrap();
         world.wait_ready(name).await;
     }
     let namespace = world.namespace();
@@ -241,23 +499,51 @@ fn impatient(world: &World) -> argus_core::Kube {
 
 async fn a_plan_that_fails_half_way_is_undone(world: &World) {
     let commands = half_way(world).await;
-    let remediator = world.remediator_on(Scripted::commands(&[&commands[0], &commands[1]]), impatient(world));
+    let remediator = world.remediator_on(
+        Scripted::commands(&[&commands[0], &commands[1]]),
+        impatient(world),
+    );
     let before = [world.get("api").await.spec, world.get("web").await.spec];
     let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
     let outcome = world.execute(&remediator, dry_run).await;
-    assert_eq!((outcome.success, outcome.ending), (false, Ending::Undone), "{outcome:#?}");
+    assert_eq!(
+        (outcome.success, outcome.ending),
+        (false, Ending::Undone),
+        "{outcome:#?}"
+    );
     assert_eq!(outcome.steps, [StepStatus::Undone, StepStatus::Undone]);
     assert_eq!(step_statuses(&world.audit.all()), outcome.steps);
-    assert_eq!([world.get("api").await.spec, world.get("web").await.spec], before);
-    let real: Vec<String> = world.writes().await.into_iter().filter(|(_, _, dry_run, _)| !dry_run).map(|(_, path, _, _)| path).collect();
-    assert_eq!(real, ["deployments/api", "deployments/web", "deployments/web", "deployments/api"], "undo is newest first");
+    assert_eq!(
+        [world.get("api").await.spec, world.get("web").await.spec],
+        before
+    );
+    let real: Vec<String> = world
+        .writes()
+        .await
+        .into_iter()
+        .filter(|(_, _, dry_run, _)| !dry_run)
+        .map(|(_, path, _, _)| path)
+        .collect();
+    assert_eq!(
+        real,
+        [
+            "deployments/api",
+            "deployments/web",
+            "deployments/web",
+            "deployments/api"
+        ],
+        "undo is newest first"
+    );
 }
 
 async fn a_host_may_stop_instead_of_undoing(world: &World) {
     let commands = half_way(world).await;
     let remediator = Remediator::builder()
         .scope(world.scope())
-        .settings(Settings { enabled: true, allow_high_risk: false })
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: false,
+        })
         .llm(Scripted::commands(&[&commands[0], &commands[1]]))
         .policy(argus_policy::RegoEngine::builtin().unwrap())
         .cluster(impatient(world))
@@ -274,13 +560,27 @@ async fn a_host_may_stop_instead_of_undoing(world: &World) {
 
 async fn what_somebody_else_changed_is_not_undone(world: &World) {
     let commands = half_way(world).await;
-    let remediator = world.remediator_on(Scripted::commands(&[&commands[0], &commands[1]]), impatient(world));
+    let remediator = world.remediator_on(
+        Scripted::commands(&[&commands[0], &commands[1]]),
+        impatient(world),
+    );
     let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
     let approved = dry_run.approve(Answer::confirm("amira")).unwrap();
     let meddle = async {
         // Once the first step is there, somebody else changes the same field.
         loop {
-            let limit = world.get("api").await.spec.unwrap().template.spec.unwrap().containers[0].resources.clone().and_then(|r| r.limits);
+            let limit = world
+                .get("api")
+                .await
+                .spec
+                .unwrap()
+                .template
+                .spec
+                .unwrap()
+                .containers[0]
+                .resources
+                .clone()
+                .and_then(|r| r.limits);
             if limit.is_some() {
                 break;
             }
@@ -292,12 +592,29 @@ async fn what_somebody_else_changed_is_not_undone(world: &World) {
     let outcome = outcome.unwrap();
     assert_eq!(outcome.ending, Ending::Stuck, "{outcome:#?}");
     assert_eq!(outcome.steps, [StepStatus::Stuck, StepStatus::Undone]);
-    let limits = world.get("api").await.spec.unwrap().template.spec.unwrap().containers[0].resources.clone().unwrap().limits.unwrap();
+    let limits = world
+        .get("api")
+        .await
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap()
+        .containers[0]
+        .resources
+        .clone()
+        .unwrap()
+        .limits
+        .unwrap();
     assert_eq!(limits["memory"].0, "96Mi", "what somebody else wrote stays");
 }
 
 async fn a_plan_that_changes_nothing_is_refused(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     for command in [
         "kubectl scale deployment/web -n shop --replicas=1",
         r#"kubectl patch deployment/web -n shop -p '{"spec":{"replikas":3}}'"#,
@@ -305,7 +622,9 @@ async fn a_plan_that_changes_nothing_is_refused(world: &World) {
         "kubectl set image deployment/web -n shop sidecar=r.example/x:1",
         "kubectl scale deployment/nope -n shop --replicas=1",
     ] {
-        let remediator = world.remediator(Scripted::commands(&[&command.replace("shop", world.namespace())]));
+        let remediator = world.remediator(Scripted::commands(&[
+            &command.replace("shop", world.namespace())
+        ]));
         match world.walk(&remediator, Vec::new()).await {
             Err(RemediatorError::DryRun { step: 0, .. }) => {}
             other => panic!("{command}: {other:?}"),
@@ -314,24 +633,47 @@ async fn a_plan_that_changes_nothing_is_refused(world: &World) {
 }
 
 async fn missing_permissions_are_named_before_anything_starts(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     world.take_patch_away().await;
-    let command = format!("kubectl rollout restart deployment/web -n {}", world.namespace());
+    let command = format!(
+        "kubectl rollout restart deployment/web -n {}",
+        world.namespace()
+    );
     let remediator = world.remediator(Scripted::commands(&[&command]));
     match world.walk(&remediator, Vec::new()).await {
-        Err(RemediatorError::Permissions { missing }) => assert_eq!(missing, [format!("patch deployments.apps in namespace {}", world.namespace())]),
+        Err(RemediatorError::Permissions { missing }) => assert_eq!(
+            missing,
+            [format!(
+                "patch deployments.apps in namespace {}",
+                world.namespace()
+            )]
+        ),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.writes().await, []);
 }
 
 async fn high_risk_needs_the_switch_and_the_name(world: &World) {
-    world.deployment("web", "r.example/web:1").create().await.unwrap();
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
     world.wait_ready("web").await;
-    let command = format!("kubectl scale deployment/web -n {} --replicas=0", world.namespace());
+    let command = format!(
+        "kubectl scale deployment/web -n {} --replicas=0",
+        world.namespace()
+    );
     let remediator = Remediator::builder()
         .scope(world.scope())
-        .settings(Settings { enabled: true, allow_high_risk: true })
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: true,
+        })
         .llm(Scripted::commands(&[&command]))
         .policy(argus_policy::RegoEngine::builtin().unwrap())
         .cluster(world.kube())

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
 use argus_core::testing::MemoryAudit;
-use argus_core::{Answer, DryRun, Finding, Incident, IncidentId, Kube, LlmProvider, Outcome, Playbook, Remediator, RemediatorError, Scanner, Scope, Settings};
+use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
+use argus_core::{
+    Answer, DryRun, Finding, Incident, IncidentId, Kube, LlmProvider, Outcome, Playbook,
+    Remediator, RemediatorError, Scanner, Scope, Settings,
+};
 use argus_policy::RegoEngine;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -18,9 +21,9 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 /// A write of Argus as the API server's audit log has it: verb, path without the namespace's prefix, dry run, status.
-pub type Write = (String, String, bool, u16);
+pub(crate) type Write = (String, String, bool, u16);
 
-pub struct World {
+pub(crate) struct World {
     admin: Client,
     argus: Client,
     namespace: String,
@@ -42,7 +45,7 @@ const REMEDIATOR: &str = r#"[
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]}]"#;
 
 impl World {
-    pub async fn memory() -> Self {
+    pub(crate) async fn memory() -> Self {
         let cluster = Cluster::start();
         let world = Self {
             admin: cluster.client(),
@@ -56,18 +59,45 @@ impl World {
     }
 
     /// The API server of `ARGUS_TEST_KUBECONFIG`, with a namespace and an identity of its own.
-    pub async fn real() -> Option<Self> {
-        let (Some(kubeconfig), Some(audit_log)) = (std::env::var_os("ARGUS_TEST_KUBECONFIG"), std::env::var_os("ARGUS_TEST_AUDIT_LOG")) else {
-            assert!(std::env::var_os("ARGUS_TEST_ALL").is_none(), "ARGUS_TEST_ALL is set, but no control plane is running: use `make test`");
-            eprintln!("skipped: no real API server; `make control-plane` builds and starts one (it needs Go and Debian's etcd-server)");
+    pub(crate) async fn real() -> Option<Self> {
+        let (Some(kubeconfig), Some(audit_log)) = (
+            std::env::var_os("ARGUS_TEST_KUBECONFIG"),
+            std::env::var_os("ARGUS_TEST_AUDIT_LOG"),
+        ) else {
+            assert!(
+                std::env::var_os("ARGUS_TEST_ALL").is_none(),
+                "ARGUS_TEST_ALL is set, but no control plane is running: use `make test`"
+            );
+            eprintln!(
+                "skipped: no real API server; `make control-plane` builds and starts one (it needs Go and Debian's etcd-server)"
+            );
             return None;
         };
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let namespace = format!("argus-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let namespace = format!(
+            "argus-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-        let connect = async |kubeconfig: Kubeconfig| Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()).unwrap();
+        let connect = async |kubeconfig: Kubeconfig| {
+            Client::try_from(
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .unwrap(),
+            )
+            .unwrap()
+        };
         let admin = connect(kubeconfig.clone()).await;
-        let mut world = Self { argus: admin.clone(), admin, namespace, cluster: ClusterKind::Real { audit_log: audit_log.into() }, audit: MemoryAudit::new() };
+        let mut world = Self {
+            argus: admin.clone(),
+            admin,
+            namespace,
+            cluster: ClusterKind::Real {
+                audit_log: audit_log.into(),
+            },
+            audit: MemoryAudit::new(),
+        };
         world.create_namespace().await;
         let token = world.create_identity().await;
         let mut as_argus = serde_json::to_value(kubeconfig).unwrap();
@@ -77,71 +107,114 @@ impl World {
     }
 
     async fn create_namespace(&self) {
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": self.namespace } })).unwrap();
-        Api::<Namespace>::all(self.admin.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        let namespace =
+            serde_json::from_value(json!({ "metadata": { "name": self.namespace } })).unwrap();
+        Api::<Namespace>::all(self.admin.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
     }
 
     /// A service account with exactly the two Roles, and a token for it.
     async fn create_identity(&self) -> String {
         let object = |name: &str, more: Value| {
             let mut object = json!({ "metadata": { "name": name, "namespace": self.namespace } });
-            object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            object
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             object
         };
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), &self.namespace);
-        accounts.create(&PostParams::default(), &serde_json::from_value(object("argus", json!({}))).unwrap()).await.unwrap();
-        for (name, rules) in [("argus-ops-reader", READER), ("argus-ops-remediator", REMEDIATOR)] {
+        accounts
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(object("argus", json!({}))).unwrap(),
+            )
+            .await
+            .unwrap();
+        for (name, rules) in [
+            ("argus-ops-reader", READER),
+            ("argus-ops-remediator", REMEDIATOR),
+        ] {
             let rules: Value = serde_json::from_str(rules).unwrap();
             let role = serde_json::from_value(object(name, json!({ "rules": rules }))).unwrap();
-            Api::<Role>::namespaced(self.admin.clone(), &self.namespace).create(&PostParams::default(), &role).await.unwrap();
+            Api::<Role>::namespaced(self.admin.clone(), &self.namespace)
+                .create(&PostParams::default(), &role)
+                .await
+                .unwrap();
             let binding = object(
                 name,
                 json!({ "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
                         "subjects": [{ "kind": "ServiceAccount", "name": "argus", "namespace": self.namespace }] }),
             );
-            Api::<RoleBinding>::namespaced(self.admin.clone(), &self.namespace).create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+            Api::<RoleBinding>::namespaced(self.admin.clone(), &self.namespace)
+                .create(
+                    &PostParams::default(),
+                    &serde_json::from_value(binding).unwrap(),
+                )
+                .await
+                .unwrap();
         }
-        let request: TokenRequest = serde_json::from_value(json!({ "metadata": {}, "spec": { "audiences": [], "expirationSeconds": 3600 } })).unwrap();
-        accounts.create_token_request("argus", &PostParams::default(), &request).await.unwrap().status.unwrap().token.unwrap()
+        let request: TokenRequest = serde_json::from_value(
+            json!({ "metadata": {}, "spec": { "audiences": [], "expirationSeconds": 3600 } }),
+        )
+        .unwrap();
+        accounts
+            .create_token_request("argus", &PostParams::default(), &request)
+            .await
+            .unwrap()
+            .status
+            .unwrap()
+            .token
+            .unwrap()
     }
 
     /// Takes the right to change Deployments away from Argus.
-    pub async fn take_patch_away(&self) {
+    pub(crate) async fn take_patch_away(&self) {
         match &self.cluster {
             ClusterKind::Memory(cluster) => cluster.deny("patch", "deployments"),
             ClusterKind::Real { .. } => {
                 let roles: Api<RoleBinding> = Api::namespaced(self.admin.clone(), &self.namespace);
-                roles.delete("argus-ops-remediator", &Default::default()).await.unwrap();
+                roles
+                    .delete("argus-ops-remediator", &Default::default())
+                    .await
+                    .unwrap();
                 // Authorizers learn of it by a watch.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    pub fn scope(&self) -> Scope {
+    pub(crate) fn scope(&self) -> Scope {
         Scope::namespaces([self.namespace.as_str()]).unwrap()
     }
 
-    pub fn kube(&self) -> Kube {
-        Kube::new(self.argus.clone()).unready_after(Duration::ZERO).settle_within(Duration::from_secs(30))
+    pub(crate) fn kube(&self) -> Kube {
+        Kube::new(self.argus.clone())
+            .unready_after(Duration::ZERO)
+            .settle_within(Duration::from_secs(30))
     }
 
-    pub fn deployment(&self, name: &str, image: &str) -> DeploymentBuilder {
+    pub(crate) fn deployment(&self, name: &str, image: &str) -> DeploymentBuilder {
         DeploymentBuilder::new(self.admin.clone(), &self.namespace, name, image)
     }
 
-    pub fn remediator(&self, llm: impl LlmProvider + 'static) -> Remediator {
+    pub(crate) fn remediator(&self, llm: impl LlmProvider + 'static) -> Remediator {
         self.remediator_on(llm, self.kube())
     }
 
-    pub fn remediator_on(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Remediator {
+    pub(crate) fn remediator_on(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Remediator {
         Remediator::builder()
             .scope(self.scope())
-            .settings(Settings { enabled: true, allow_high_risk: false })
+            .settings(Settings {
+                enabled: true,
+                allow_high_risk: false,
+            })
             .llm(llm)
             .policy(RegoEngine::builtin().unwrap())
             .cluster(kube)
@@ -151,7 +224,7 @@ impl World {
     }
 
     /// Scans until the findings are as wanted.
-    pub async fn findings(&self, wanted: impl Fn(&[Finding]) -> bool) -> Vec<Finding> {
+    pub(crate) async fn findings(&self, wanted: impl Fn(&[Finding]) -> bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         for _ in 0..300 {
             let scan = self.kube().scan(&self.scope()).await.unwrap();
@@ -166,58 +239,91 @@ impl World {
     }
 
     /// Walks with the playbook from the findings to the dry run.
-    pub async fn prepare(&self, findings: Vec<Finding>) -> (Remediator, DryRun) {
+    pub(crate) async fn prepare(&self, findings: Vec<Finding>) -> (Remediator, DryRun) {
         let remediator = self.remediator(Playbook::new());
         let dry_run = self.walk(&remediator, findings).await.unwrap();
         (remediator, dry_run)
     }
 
-    pub async fn walk(&self, remediator: &Remediator, findings: Vec<Finding>) -> Result<DryRun, RemediatorError> {
+    pub(crate) async fn walk(
+        &self,
+        remediator: &Remediator,
+        findings: Vec<Finding>,
+    ) -> Result<DryRun, RemediatorError> {
         let incident = Incident::new(IncidentId::new("INC-1").unwrap(), findings, None).unwrap();
         let plan = remediator.suggest(&incident).await?;
         remediator.dry_run(remediator.review(plan).await?).await
     }
 
-    pub async fn execute(&self, remediator: &Remediator, dry_run: DryRun) -> Outcome {
-        remediator.execute(dry_run.approve(Answer::confirm("amira")).unwrap()).await.unwrap()
+    pub(crate) async fn execute(&self, remediator: &Remediator, dry_run: DryRun) -> Outcome {
+        remediator
+            .execute(dry_run.approve(Answer::confirm("amira")).unwrap())
+            .await
+            .unwrap()
     }
 
-    pub async fn get(&self, name: &str) -> Deployment {
-        Api::namespaced(self.admin.clone(), &self.namespace).get(name).await.unwrap()
+    pub(crate) async fn get(&self, name: &str) -> Deployment {
+        Api::namespaced(self.admin.clone(), &self.namespace)
+            .get(name)
+            .await
+            .unwrap()
     }
 
-    pub async fn merge(&self, name: &str, patch: Value) {
+    pub(crate) async fn merge(&self, name: &str, patch: Value) {
         let api: Api<Deployment> = Api::namespaced(self.admin.clone(), &self.namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
-    pub async fn config_map(&self, name: &str, value: &str) {
+    pub(crate) async fn config_map(&self, name: &str, value: &str) {
         let api: Api<ConfigMap> = Api::namespaced(self.admin.clone(), &self.namespace);
         let object = json!({ "metadata": { "name": name, "namespace": self.namespace }, "data": { "MODE": value } });
         if api.get_opt(name).await.unwrap().is_some() {
-            api.patch(name, &PatchParams::default(), &Patch::Merge(json!({ "data": { "MODE": value } }))).await.unwrap();
+            api.patch(
+                name,
+                &PatchParams::default(),
+                &Patch::Merge(json!({ "data": { "MODE": value } })),
+            )
+            .await
+            .unwrap();
         } else {
-            api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+            api.create(
+                &PostParams::default(),
+                &serde_json::from_value(object).unwrap(),
+            )
+            .await
+            .unwrap();
         }
     }
 
-    pub async fn pods(&self) -> Vec<Pod> {
-        Api::namespaced(self.admin.clone(), &self.namespace).list(&ListParams::default()).await.unwrap().items
+    pub(crate) async fn pods(&self) -> Vec<Pod> {
+        Api::namespaced(self.admin.clone(), &self.namespace)
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
     }
 
     /// Makes a pod look stuck: it runs, and isn't ready.
-    pub async fn wedge(&self, pod: &str) {
+    pub(crate) async fn wedge(&self, pod: &str) {
         let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False", "reason": "ContainersNotReady", "lastTransitionTime": "2020-01-01T00:00:00Z" }] } });
         let api: Api<Pod> = Api::namespaced(self.admin.clone(), &self.namespace);
-        api.patch_status(pod, &PatchParams::default(), &Patch::Strategic(status)).await.unwrap();
+        api.patch_status(pod, &PatchParams::default(), &Patch::Strategic(status))
+            .await
+            .unwrap();
     }
 
     /// Waits until a Deployment has all its pods.
-    pub async fn wait_ready(&self, name: &str) {
+    pub(crate) async fn wait_ready(&self, name: &str) {
         for _ in 0..300 {
             let deployment = self.get(name).await;
             let wanted = deployment.spec.and_then(|spec| spec.replicas);
-            if deployment.status.is_some_and(|status| status.available_replicas == wanted && status.updated_replicas == wanted && status.replicas == wanted) {
+            if deployment.status.is_some_and(|status| {
+                status.available_replicas == wanted
+                    && status.updated_replicas == wanted
+                    && status.replicas == wanted
+            }) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -226,29 +332,52 @@ impl World {
     }
 
     /// What Argus wrote, by the server's own audit log.
-    pub async fn writes(&self) -> Vec<Write> {
-        let short = |path: &str| path.split_once(&format!("/namespaces/{}/", self.namespace)).map_or(path.to_owned(), |(_, rest)| rest.to_owned());
+    pub(crate) async fn writes(&self) -> Vec<Write> {
+        let short = |path: &str| {
+            path.split_once(&format!("/namespaces/{}/", self.namespace))
+                .map_or(path.to_owned(), |(_, rest)| rest.to_owned())
+        };
         match &self.cluster {
             ClusterKind::Memory(cluster) => {
-                let mine = cluster.writes().into_iter().filter(|write| write.user == "argus");
-                mine.map(|write| (write.verb, short(&write.path), write.dry_run, write.code)).collect()
+                let mine = cluster
+                    .writes()
+                    .into_iter()
+                    .filter(|write| write.user == "argus");
+                mine.map(|write| (write.verb, short(&write.path), write.dry_run, write.code))
+                    .collect()
             }
             ClusterKind::Real { audit_log } => {
                 // The log is written a moment after the answer.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let user = format!("system:serviceaccount:{}:argus", self.namespace);
                 let text = std::fs::read_to_string(audit_log).unwrap();
-                let events = text.lines().filter(|line| line.contains(&user)).map(|line| serde_json::from_str::<Value>(line).unwrap());
+                let events = text
+                    .lines()
+                    .filter(|line| line.contains(&user))
+                    .map(|line| serde_json::from_str::<Value>(line).unwrap());
                 events
-                    .filter(|event| event["user"]["username"] == user.as_str() && event["stage"] == "ResponseComplete")
-                    .filter(|event| ["create", "update", "patch", "delete", "deletecollection"].contains(&event["verb"].as_str().unwrap()))
+                    .filter(|event| {
+                        event["user"]["username"] == user.as_str()
+                            && event["stage"] == "ResponseComplete"
+                    })
+                    .filter(|event| {
+                        ["create", "update", "patch", "delete", "deletecollection"]
+                            .contains(&event["verb"].as_str().unwrap())
+                    })
                     .filter(|event| event["objectRef"]["resource"] != "selfsubjectaccessreviews")
                     .map(|event| {
                         let uri = event["requestURI"].as_str().unwrap();
                         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-                        let dry_run = query.contains("dryRun=All") || event["requestObject"]["dryRun"] == json!(["All"]);
-                        let code = u16::try_from(event["responseStatus"]["code"].as_u64().unwrap()).unwrap();
-                        (event["verb"].as_str().unwrap().to_owned(), short(path), dry_run, code)
+                        let dry_run = query.contains("dryRun=All")
+                            || event["requestObject"]["dryRun"] == json!(["All"]);
+                        let code = u16::try_from(event["responseStatus"]["code"].as_u64().unwrap())
+                            .unwrap();
+                        (
+                            event["verb"].as_str().unwrap().to_owned(),
+                            short(path),
+                            dry_run,
+                            code,
+                        )
                     })
                     .collect()
             }
@@ -256,9 +385,12 @@ impl World {
     }
 
     /// Removes what a real cluster would keep.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         if let ClusterKind::Real { .. } = self.cluster {
-            Api::<Namespace>::all(self.admin).delete(&self.namespace, &Default::default()).await.unwrap();
+            Api::<Namespace>::all(self.admin)
+                .delete(&self.namespace, &Default::default())
+                .await
+                .unwrap();
         }
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
 use argus_core::{
-    Answer, AuditQuery, AuditSink, Cause, FileAudit, Finding, Incident, Kube, LlmProvider, Playbook, Remediator, RemediatorError, Scan, Scanner, Scope, Settings,
+    Answer, AuditQuery, AuditSink, Cause, FileAudit, Finding, Incident, Kube, LlmProvider,
+    Playbook, Remediator, RemediatorError, Scan, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use clap::Parser;
@@ -20,7 +21,10 @@ use screen::Screen;
 
 /// Shows how Argus fixes a Kubernetes cluster without breaking it.
 #[derive(Parser)]
-#[command(version, after_help = "Without --kubeconfig it runs on a cluster in memory, to the end, without asking anything.")]
+#[command(
+    version,
+    after_help = "Without --kubeconfig it runs on a cluster in memory, to the end, without asking anything."
+)]
 struct Arguments {
     /// Work on the cluster of this kubeconfig file instead of the one in memory; only suggests, unless --apply is given.
     #[arg(long, value_name = "FILE", requires = "namespaces")]
@@ -78,24 +82,60 @@ async fn in_memory(screen: &Screen, audit: &FileAudit) -> Result<(), Box<dyn Err
     let cluster = Cluster::start();
     let scope = Scope::namespaces(["shop"])?;
     let kube = Kube::new(cluster.client()).unready_after(Duration::ZERO);
-    cluster.deployment("shop", "web", "registry.example/web:4.2").replicas(2).create().await?;
+    cluster
+        .deployment("shop", "web", "registry.example/web:4.2")
+        .replicas(2)
+        .create()
+        .await?;
     wait_for(&kube, &scope, <[Finding]>::is_empty).await?;
     // One app needs more memory than it may use, another was scaled to zero by mistake.
-    cluster.deployment("shop", "shopify-rpa", "registry.example/rpa:1.7").needs_memory("200Mi").memory_limit("128Mi").create().await?;
-    cluster.deployment("shop", "newsletter", "registry.example/newsletter:3").replicas(0).create().await?;
-    let shown = |findings: &[Finding]| findings.len() == 3 && findings.iter().any(|finding| finding.cause == Some(Cause::OomKilled));
+    cluster
+        .deployment("shop", "shopify-rpa", "registry.example/rpa:1.7")
+        .needs_memory("200Mi")
+        .memory_limit("128Mi")
+        .create()
+        .await?;
+    cluster
+        .deployment("shop", "newsletter", "registry.example/newsletter:3")
+        .replicas(0)
+        .create()
+        .await?;
+    let shown = |findings: &[Finding]| {
+        findings.len() == 3
+            && findings
+                .iter()
+                .any(|finding| finding.cause == Some(Cause::OomKilled))
+    };
     let scan = wait_for(&kube, &scope, shown).await?;
     screen.found("a cluster in memory", &scope, &scan);
 
-    let worst = Incident::by_owner(scan.findings)?.into_iter().max_by_key(|incident| incident.findings().len());
+    let worst = Incident::by_owner(scan.findings)?
+        .into_iter()
+        .max_by_key(|incident| incident.findings().len());
     if let Some(incident) = worst {
         let remediator = remediator(Playbook::new(), &scope, &kube, audit, screen, true)?;
-        walk(&remediator, &incident, screen, |_| Some(Answer::confirm("demo"))).await?;
+        walk(&remediator, &incident, screen, |_| {
+            Some(Answer::confirm("demo"))
+        })
+        .await?;
     }
 
     screen.heading("And if a log line gives orders, and the model obeys?");
-    let remediator = remediator(Scripted::new(OBEDIENT_PLAN), &scope, &kube, audit, screen, true)?;
-    walk(&remediator, &Incident::from_json(HOSTILE_INCIDENT)?, screen, |_| Some(Answer::confirm("demo"))).await
+    let remediator = remediator(
+        Scripted::new(OBEDIENT_PLAN),
+        &scope,
+        &kube,
+        audit,
+        screen,
+        true,
+    )?;
+    walk(
+        &remediator,
+        &Incident::from_json(HOSTILE_INCIDENT)?,
+        screen,
+        |_| Some(Answer::confirm("demo")),
+    )
+    .await
 }
 
 /// What an attacker may write into a log.
@@ -115,26 +155,54 @@ const OBEDIENT_PLAN: &str = r#"{
 }"#;
 
 /// Suggests for everything that is wrong in a real cluster; carries out what a person at the terminal approves.
-async fn on_a_cluster(arguments: &Arguments, kubeconfig: &Path, screen: &Screen, audit: &FileAudit) -> Result<(), Box<dyn Error>> {
+async fn on_a_cluster(
+    arguments: &Arguments,
+    kubeconfig: &Path,
+    screen: &Screen,
+    audit: &FileAudit,
+) -> Result<(), Box<dyn Error>> {
     let scope = Scope::namespaces(arguments.namespaces.clone())?;
-    let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: arguments.context.clone(),
+        ..KubeConfigOptions::default()
+    };
     let unusable = |error: &dyn Error| {
         // Parsers repeat the file, which may be a wrong one with secrets in it.
-        let why = error.to_string().lines().next().unwrap_or_default().to_owned();
-        format!("the kubeconfig `{}` can't be used: {why}", kubeconfig.display())
+        let why = error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        format!(
+            "the kubeconfig `{}` can't be used: {why}",
+            kubeconfig.display()
+        )
     };
     let config = Kubeconfig::read_from(kubeconfig).map_err(|error| unusable(&error))?;
-    let config = kube::Config::from_custom_kubeconfig(config, &options).await.map_err(|error| unusable(&error))?;
+    let config = kube::Config::from_custom_kubeconfig(config, &options)
+        .await
+        .map_err(|error| unusable(&error))?;
     let kube = Kube::new(kube::Client::try_from(config).map_err(|error| unusable(&error))?);
     let scan = kube.scan(&scope).await?;
     screen.found(&kubeconfig.display().to_string(), &scope, &scan);
     if !scan.incomplete.is_empty() {
         return Err(scan.incomplete.join("; ").into());
     }
-    let remediator = remediator(Playbook::new(), &scope, &kube, audit, screen, arguments.apply)?;
+    let remediator = remediator(
+        Playbook::new(),
+        &scope,
+        &kube,
+        audit,
+        screen,
+        arguments.apply,
+    )?;
     for incident in Incident::by_owner(scan.findings)? {
         let apply = arguments.apply;
-        walk(&remediator, &incident, screen, |name| if apply { screen.ask(name) } else { None }).await?;
+        walk(&remediator, &incident, screen, |name| {
+            if apply { screen.ask(name) } else { None }
+        })
+        .await?;
     }
     Ok(())
 }
@@ -150,7 +218,10 @@ fn remediator(
     let screen = screen.clone();
     let builder = Remediator::builder()
         .scope(scope.clone())
-        .settings(Settings { enabled, allow_high_risk: false })
+        .settings(Settings {
+            enabled,
+            allow_high_risk: false,
+        })
         .llm(llm)
         .policy(RegoEngine::builtin()?)
         .cluster(kube.clone())
@@ -198,7 +269,11 @@ async fn walk(
 }
 
 /// Scans until the findings are as wanted.
-async fn wait_for(kube: &Kube, scope: &Scope, wanted: impl Fn(&[Finding]) -> bool) -> Result<Scan, Box<dyn Error>> {
+async fn wait_for(
+    kube: &Kube,
+    scope: &Scope,
+    wanted: impl Fn(&[Finding]) -> bool,
+) -> Result<Scan, Box<dyn Error>> {
     for _ in 0..200 {
         let scan = kube.scan(scope).await?;
         if wanted(&scan.findings) {

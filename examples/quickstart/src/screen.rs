@@ -1,5 +1,9 @@
 //! What the walk looks like: plain English on a terminal, JSON lines for programs.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the program is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is what the program is for"
+)]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,7 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argus_core::{Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, Recovery, Risk, Scan, Scope, Tail, Verdict};
+use argus_core::{
+    Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, Recovery, Risk,
+    Scan, Scope, Tail, Verdict,
+};
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -21,7 +28,10 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, running: Arc::default() }
+        Self {
+            json,
+            running: Arc::default(),
+        }
     }
 
     /// A line of JSON for programs; says whether people see nothing else.
@@ -63,7 +73,10 @@ impl Screen {
             return;
         }
         let namespaces = scope.iter().collect::<Vec<_>>().join(", ");
-        println!("{} {cluster}, namespace {namespaces}", style("Argus").bold());
+        println!(
+            "{} {cluster}, namespace {namespaces}",
+            style("Argus").bold()
+        );
         match scan.findings.len() {
             0 => println!("{} Nothing is wrong.", style("✔").green()),
             1 => println!("1 issue was found:"),
@@ -78,7 +91,11 @@ impl Screen {
         if self.for_programs("incident", || json!(incident)) {
             return;
         }
-        println!("\n{}{}", Self::label("Incident"), style(incident.incident_id()).dim());
+        println!(
+            "\n{}{}",
+            Self::label("Incident"),
+            style(incident.incident_id()).dim()
+        );
         for finding in incident.findings() {
             println!("  {} {}", style("●").red(), finding.description);
             for evidence in finding.evidence.iter().take(2) {
@@ -96,13 +113,22 @@ impl Screen {
             Risk::Medium => style("medium risk").yellow(),
             Risk::High => style("high risk").red(),
         };
-        println!("\n{}{}  [{risk}]  {}", Self::label("Plan"), style(plan.summary()).bold(), style(format!("by {}", plan.model_used())).dim());
+        println!(
+            "\n{}{}  [{risk}]  {}",
+            Self::label("Plan"),
+            style(plan.summary()).bold(),
+            style(format!("by {}", plan.model_used())).dim()
+        );
         for (number, step) in (1..).zip(plan.steps()) {
             println!("  {number}. {}", step.description());
             println!("     {} {}", style("$").dim(), style(step.command()).blue());
         }
         for step in plan.rollback_steps() {
-            println!("  {} {}", style("to go back by hand:").dim(), style(step.command()).dim());
+            println!(
+                "  {} {}",
+                style("to go back by hand:").dim(),
+                style(step.command()).dim()
+            );
         }
     }
 
@@ -115,26 +141,60 @@ impl Screen {
             Verdict::RequireApproval => style("allowed, if a person approves").yellow(),
             Verdict::Deny => style("refused").red(),
         };
-        let rules: Vec<&str> = evaluation.opinions.iter().flat_map(|opinion| &opinion.evaluated).map(String::as_str).collect();
+        let rules: Vec<&str> = evaluation
+            .opinions
+            .iter()
+            .flat_map(|opinion| &opinion.evaluated)
+            .map(String::as_str)
+            .collect();
         println!("\n{}{word}", Self::label("Policy"));
-        for violation in evaluation.opinions.iter().flat_map(|opinion| opinion.require_approval.iter().chain(&opinion.warn)) {
-            println!("  {} {} {}", style("!").yellow(), violation.message, style(format!("({})", violation.id)).dim());
+        for violation in evaluation
+            .opinions
+            .iter()
+            .flat_map(|opinion| opinion.require_approval.iter().chain(&opinion.warn))
+        {
+            println!(
+                "  {} {} {}",
+                style("!").yellow(),
+                violation.message,
+                style(format!("({})", violation.id)).dim()
+            );
         }
-        println!("  {}", style(format!("{} rules looked: {}", rules.len(), rules.join(", "))).dim());
+        println!(
+            "  {}",
+            style(format!(
+                "{} rules looked: {}",
+                rules.len(),
+                rules.join(", ")
+            ))
+            .dim()
+        );
     }
 
     pub(crate) fn denied(&self, evaluation: &Evaluation) {
         if self.for_programs("denied", || json!(evaluation)) {
             return;
         }
-        println!("\n{}{}", Self::label("Policy"), style("refused, nothing was done").red().bold());
+        println!(
+            "\n{}{}",
+            Self::label("Policy"),
+            style("refused, nothing was done").red().bold()
+        );
         // Several rules may refuse for one reason: it is shown once, with all of them.
         let mut reasons: BTreeMap<&str, (&str, Vec<&str>)> = BTreeMap::new();
         for violation in &evaluation.violations {
-            reasons.entry(&violation.hint).or_insert((&violation.message, Vec::new())).1.push(&violation.id);
+            reasons
+                .entry(&violation.hint)
+                .or_insert((&violation.message, Vec::new()))
+                .1
+                .push(&violation.id);
         }
         for (hint, (message, rules)) in reasons {
-            println!("  {} {message} {}", style("✘").red(), style(format!("({})", rules.join(", "))).dim());
+            println!(
+                "  {} {message} {}",
+                style("✘").red(),
+                style(format!("({})", rules.join(", "))).dim()
+            );
             println!("    {}", style(format!("hint: {hint}")).dim());
         }
     }
@@ -143,7 +203,11 @@ impl Screen {
         if self.for_programs("manual", || json!(steps)) {
             return;
         }
-        println!("\n{}{}", Self::label("Policy"), style("left to a person").yellow());
+        println!(
+            "\n{}{}",
+            Self::label("Policy"),
+            style("left to a person").yellow()
+        );
         for (step, reason) in steps {
             println!("  {} step {}: {reason}", style("!").yellow(), step + 1);
         }
@@ -153,8 +217,15 @@ impl Screen {
         if self.for_programs("dry_run", || json!({ "digest": dry_run.digest(), "changes": dry_run.previews().iter().map(|preview| preview.changes()).collect::<Vec<_>>() })) {
             return;
         }
-        println!("\n{}tried on the cluster without doing it; this would change:", Self::label("Dry run"));
-        for change in dry_run.previews().iter().flat_map(|preview| preview.changes()) {
+        println!(
+            "\n{}tried on the cluster without doing it; this would change:",
+            Self::label("Dry run")
+        );
+        for change in dry_run
+            .previews()
+            .iter()
+            .flat_map(|preview| preview.changes())
+        {
             let (before, after) = change.values();
             println!("  {}", change.field);
             println!("    {}", style(format!("- {before}")).red());
@@ -169,29 +240,50 @@ impl Screen {
         }
         let wanted = name.unwrap_or("yes");
         match name {
-            Some(name) => eprintln!("\nThis plan is high-risk. Type the name of the resource, {name}, to carry it out:"),
-            None => eprintln!("\nI understand this will change my cluster. Type yes to carry the plan out:"),
+            Some(name) => eprintln!(
+                "\nThis plan is high-risk. Type the name of the resource, {name}, to carry it out:"
+            ),
+            None => eprintln!(
+                "\nI understand this will change my cluster. Type yes to carry the plan out:"
+            ),
         }
         let mut line = String::new();
         stdin().read_line(&mut line).ok()?;
         let typed = line.trim();
-        let confirm = || if name.is_some() { Answer::confirm_by_name("terminal", typed) } else { Answer::confirm("terminal") };
+        let confirm = || {
+            if name.is_some() {
+                Answer::confirm_by_name("terminal", typed)
+            } else {
+                Answer::confirm("terminal")
+            }
+        };
         (typed == wanted).then(confirm)
     }
 
     pub(crate) fn suggested_only(&self) {
         if !self.for_programs("suggested_only", || Value::Null) {
-            println!("\n{} Only suggested: nothing was changed. Use --apply at a terminal to carry plans out.", style("●").cyan());
+            println!(
+                "\n{} Only suggested: nothing was changed. Use --apply at a terminal to carry plans out.",
+                style("●").cyan()
+            );
         }
     }
 
     pub(crate) fn approved(&self, answer: &Answer, dry_run: &DryRun) {
         let digest = dry_run.digest().to_string();
-        if self.for_programs("approved", || json!({ "by": answer.actor(), "digest": digest })) {
+        if self.for_programs(
+            "approved",
+            || json!({ "by": answer.actor(), "digest": digest }),
+        ) {
             return;
         }
         let short: String = digest.chars().take(19).collect();
-        println!("\n{}by {}, for exactly this: {}, for ten minutes, once", Self::label("Approved"), answer.actor().name(), style(short).dim());
+        println!(
+            "\n{}by {}, for exactly this: {}, for ten minutes, once",
+            Self::label("Approved"),
+            answer.actor().name(),
+            style(short).dim()
+        );
     }
 
     /// Shows a record of the trail as progress.
@@ -205,12 +297,24 @@ impl Screen {
         let outcome = entry.outcome.as_deref().unwrap_or_default();
         match entry.event {
             AuditEvent::StepIntended => self.spin(format!("step {step}: {command}")),
-            AuditEvent::StepApplied => self.spin(format!("step {step}: written, waiting until it came to rest")),
-            AuditEvent::StepSettled => self.done(&format!("  {} step {step} is done", style("✔").green())),
-            AuditEvent::StepFailed | AuditEvent::StepUnknown | AuditEvent::StepUnsettled => self.done(&format!("  {} step {step}: {outcome}", style("✘").red())),
+            AuditEvent::StepApplied => self.spin(format!(
+                "step {step}: written, waiting until it came to rest"
+            )),
+            AuditEvent::StepSettled => {
+                self.done(&format!("  {} step {step} is done", style("✔").green()))
+            }
+            AuditEvent::StepFailed | AuditEvent::StepUnknown | AuditEvent::StepUnsettled => {
+                self.done(&format!("  {} step {step}: {outcome}", style("✘").red()))
+            }
             AuditEvent::UndoIntended => self.spin(format!("undoing step {step}")),
-            AuditEvent::StepUndone => self.done(&format!("  {} step {step} was undone: {outcome}", style("↺").yellow())),
-            AuditEvent::UndoFailed => self.done(&format!("  {} step {step} could not be undone: {outcome}", style("✘").red())),
+            AuditEvent::StepUndone => self.done(&format!(
+                "  {} step {step} was undone: {outcome}",
+                style("↺").yellow()
+            )),
+            AuditEvent::UndoFailed => self.done(&format!(
+                "  {} step {step} could not be undone: {outcome}",
+                style("✘").red()
+            )),
             _ => {}
         }
     }
@@ -232,7 +336,12 @@ impl Screen {
     }
 
     fn done(&self, line: &str) {
-        if let Some(bar) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(bar) = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             bar.finish_and_clear();
         }
         println!("{line}");
@@ -246,11 +355,22 @@ impl Screen {
             println!("\n{} {error}", style("✘").red());
         }
         let Some(rescan) = &outcome.rescan else {
-            println!("\n{}the cluster could not be scanned", Self::label("Re-scan"));
+            println!(
+                "\n{}the cluster could not be scanned",
+                Self::label("Re-scan")
+            );
             return;
         };
-        let sign = if rescan.recovery == Recovery::Resolved { style("✔").green() } else { style("!").yellow() };
-        println!("\n{}{sign} {}", Self::label("Re-scan"), style(rescan.summary()).bold());
+        let sign = if rescan.recovery == Recovery::Resolved {
+            style("✔").green()
+        } else {
+            style("!").yellow()
+        };
+        println!(
+            "\n{}{sign} {}",
+            Self::label("Re-scan"),
+            style(rescan.summary()).bold()
+        );
         for finding in &rescan.fixed {
             println!("  {} {}", style("✔").green(), finding.title);
         }
@@ -260,17 +380,37 @@ impl Screen {
     }
 
     pub(crate) fn trail(&self, folder: &Path, tail: &Tail, records: &[AuditRecord]) {
-        if self.for_programs("audit", || json!({ "folder": folder, "records": tail.records, "digest": tail.digest })) {
+        if self.for_programs(
+            "audit",
+            || json!({ "folder": folder, "records": tail.records, "digest": tail.digest }),
+        ) {
             return;
         }
-        println!("\n{}{} records, chained and whole, in {}", Self::label("Audit"), tail.records, folder.display());
+        println!(
+            "\n{}{} records, chained and whole, in {}",
+            Self::label("Audit"),
+            tail.records,
+            folder.display()
+        );
         for record in records {
             let entry = &record.entry;
-            let event = serde_json::to_value(entry.event).ok().and_then(|event| event.as_str().map(|text| text.replace('_', " "))).unwrap_or_default();
+            let event = serde_json::to_value(entry.event)
+                .ok()
+                .and_then(|event| event.as_str().map(|text| text.replace('_', " ")))
+                .unwrap_or_default();
             let time = record.timestamp.strftime("%H:%M:%S%.3f");
-            let what = entry.command.as_deref().or(entry.outcome.as_deref()).unwrap_or_default();
+            let what = entry
+                .command
+                .as_deref()
+                .or(entry.outcome.as_deref())
+                .unwrap_or_default();
             let what: String = what.chars().take(90).collect();
-            println!("  {:>3}  {time}  {event:<14}  {:<6}  {}", record.sequence, entry.requested_by.name(), style(what).dim());
+            println!(
+                "  {:>3}  {time}  {event:<14}  {:<6}  {}",
+                record.sequence,
+                entry.requested_by.name(),
+                style(what).dim()
+            );
         }
     }
 }

@@ -7,7 +7,10 @@ use super::{Seen, map};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    seen.deployments.iter().filter_map(|deployment| of_deployment(seen, deployment)).collect()
+    seen.deployments
+        .iter()
+        .filter_map(|deployment| of_deployment(seen, deployment))
+        .collect()
 }
 
 /// The Deployments as they are.
@@ -18,7 +21,13 @@ pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
         .map(|deployment| Workload {
             object: object(deployment),
             desired: count(deployment.spec.as_ref().and_then(|spec| spec.replicas)).unwrap_or(1),
-            ready: count(deployment.status.as_ref().and_then(|status| status.ready_replicas)).unwrap_or(0),
+            ready: count(
+                deployment
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.ready_replicas),
+            )
+            .unwrap_or(0),
         })
         .collect()
 }
@@ -35,21 +44,58 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     let owner = object(deployment);
     let app = &owner.name;
     let status = deployment.status.as_ref();
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let available = status.and_then(|status| status.available_replicas).unwrap_or(0);
-    let condition = |kind: &str| status.and_then(|status| status.conditions.iter().flatten().find(|condition| condition.type_ == kind));
-    let exceeded = condition("Progressing").filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"));
-    let unavailable = condition("Available")
-        .filter(|condition| condition.status == "False" && seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after));
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    let available = status
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0);
+    let condition = |kind: &str| {
+        status.and_then(|status| {
+            status
+                .conditions
+                .iter()
+                .flatten()
+                .find(|condition| condition.type_ == kind)
+        })
+    };
+    let exceeded = condition("Progressing")
+        .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"));
+    let unavailable = condition("Available").filter(|condition| {
+        condition.status == "False"
+            && seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
+    });
     let (cause, severity, title, description, evidence) = if wanted == 0 {
         let title = format!("{app} has no copies");
-        (Cause::ScaledToZero, Severity::Medium, title, format!("{app} is set to run no copies at all, so nothing answers."), None)
+        (
+            Cause::ScaledToZero,
+            Severity::Medium,
+            title,
+            format!("{app} is set to run no copies at all, so nothing answers."),
+            None,
+        )
     } else if let Some(condition) = exceeded {
-        let description = format!("The last update of {app} does not get anywhere: {available} of {wanted} copies are available.");
-        (Cause::StuckRollout, Severity::High, format!("The update of {app} is stuck"), description, condition.message.clone())
+        let description = format!(
+            "The last update of {app} does not get anywhere: {available} of {wanted} copies are available."
+        );
+        (
+            Cause::StuckRollout,
+            Severity::High,
+            format!("The update of {app} is stuck"),
+            description,
+            condition.message.clone(),
+        )
     } else if let Some(condition) = unavailable {
         let description = format!("Only {available} of {wanted} copies of {app} are available.");
-        (Cause::Unavailable, Severity::High, format!("{app} is not available"), description, condition.message.clone())
+        (
+            Cause::Unavailable,
+            Severity::High,
+            format!("{app} is not available"),
+            description,
+            condition.message.clone(),
+        )
     } else {
         return None;
     };

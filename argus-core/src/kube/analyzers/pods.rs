@@ -27,12 +27,18 @@ struct Symptom {
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
     let mut findings: BTreeMap<String, (Finding, Vec<Value>)> = BTreeMap::new();
-    for pod in seen.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+    for pod in seen
+        .pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+    {
         let owner = seen.owner(pod);
         let name = pod.metadata.name.clone().unwrap_or_default();
         for symptom in symptoms(seen, pod, &owner) {
             let id = Finding::stable_id(symptom.cause, &owner, &symptom.container);
-            let (_, pods) = findings.entry(id.clone()).or_insert_with(|| (finding(seen, id, symptom, &owner, &name), Vec::new()));
+            let (_, pods) = findings
+                .entry(id.clone())
+                .or_insert_with(|| (finding(seen, id, symptom, &owner, &name), Vec::new()));
             pods.push(name.clone().into());
         }
     }
@@ -44,15 +50,29 @@ pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
     findings.into_values().map(finish).collect()
 }
 
-fn finding(seen: &Seen, finding_id: String, symptom: Symptom, owner: &ObjectRef, pod: &str) -> Finding {
+fn finding(
+    seen: &Seen,
+    finding_id: String,
+    symptom: Symptom,
+    owner: &ObjectRef,
+    pod: &str,
+) -> Finding {
     let mut facts = symptom.facts;
     if let Some(working) = seen.working_revision(owner) {
         facts.insert("working_revision".into(), working);
     }
-    let container = if symptom.container.is_empty() { String::new() } else { format!("/{}", symptom.container) };
+    let container = if symptom.container.is_empty() {
+        String::new()
+    } else {
+        format!("/{}", symptom.container)
+    };
     Finding {
         finding_id,
-        category: if symptom.cause == Cause::StaleConfig { Category::Configuration } else { Category::PodHealth },
+        category: if symptom.cause == Cause::StaleConfig {
+            Category::Configuration
+        } else {
+            Category::PodHealth
+        },
         severity: symptom.severity,
         title: symptom.title,
         description: symptom.description,
@@ -68,30 +88,70 @@ fn finding(seen: &Seen, finding_id: String, symptom: Symptom, owner: &ObjectRef,
 }
 
 fn symptoms(seen: &Seen, pod: &Pod, owner: &ObjectRef) -> Vec<Symptom> {
-    let Some(status) = &pod.status else { return Vec::new() };
+    let Some(status) = &pod.status else {
+        return Vec::new();
+    };
     let app = &owner.name;
     let phase = status.phase.as_deref().unwrap_or_default();
-    let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == kind);
+    let condition = |kind: &str| {
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == kind)
+    };
     if phase == "Failed" && status.reason.as_deref() == Some("Evicted") {
-        return vec![wedged(app, "was evicted from its node", status.message.clone().unwrap_or_default())];
+        return vec![wedged(
+            app,
+            "was evicted from its node",
+            status.message.clone().unwrap_or_default(),
+        )];
     }
-    if let Some(unscheduled) = condition("PodScheduled").filter(|condition| condition.status == "False") {
+    if let Some(unscheduled) =
+        condition("PodScheduled").filter(|condition| condition.status == "False")
+    {
         return vec![pending(app, unscheduled)];
     }
     if phase == "Unknown" {
-        return vec![wedged(app, "runs on a node that does not answer", String::new())];
+        return vec![wedged(
+            app,
+            "runs on a node that does not answer",
+            String::new(),
+        )];
     }
-    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let statuses: Vec<&ContainerStatus> = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()).collect();
+    let containers = pod.spec.iter().flat_map(|spec| {
+        spec.init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+    });
+    let statuses: Vec<&ContainerStatus> = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten())
+        .collect();
     let mut symptoms: Vec<Symptom> = containers
         .filter_map(|container| {
-            let status = statuses.iter().find(|status| status.name == container.name)?;
-            of_container(seen, app, container, status).or_else(|| probe_port(app, container, status))
+            let status = statuses
+                .iter()
+                .find(|status| status.name == container.name)?;
+            of_container(seen, app, container, status)
+                .or_else(|| probe_port(app, container, status))
         })
         .collect();
-    let unready = condition("Ready").filter(|condition| condition.status == "False" && phase == "Running");
-    if symptoms.is_empty() && unready.is_some_and(|condition| seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)) {
-        symptoms.push(wedged(app, "runs but does not become ready", unready.and_then(|c| c.message.clone()).unwrap_or_default()));
+    let unready =
+        condition("Ready").filter(|condition| condition.status == "False" && phase == "Running");
+    if symptoms.is_empty()
+        && unready.is_some_and(|condition| {
+            seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
+        })
+    {
+        symptoms.push(wedged(
+            app,
+            "runs but does not become ready",
+            unready.and_then(|c| c.message.clone()).unwrap_or_default(),
+        ));
     }
     if symptoms.is_empty() {
         symptoms.extend(stale_config(seen, app, pod));
@@ -99,14 +159,30 @@ fn symptoms(seen: &Seen, pod: &Pod, owner: &ObjectRef) -> Vec<Symptom> {
     symptoms
 }
 
-fn of_container(seen: &Seen, app: &str, container: &Container, status: &ContainerStatus) -> Option<Symptom> {
+fn of_container(
+    seen: &Seen,
+    app: &str,
+    container: &Container,
+    status: &ContainerStatus,
+) -> Option<Symptom> {
     let state = status.state.as_ref();
     let waiting = state.and_then(|state| state.waiting.as_ref());
-    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let reason = waiting
+        .and_then(|waiting| waiting.reason.as_deref())
+        .unwrap_or_default();
     let message = waiting.and_then(|waiting| waiting.message.clone());
     let now = state.and_then(|state| state.terminated.as_ref());
-    let last = now.or_else(|| status.last_state.as_ref().and_then(|state| state.terminated.as_ref()));
-    let limit = container.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get("memory")).map(|limit| limit.0.clone());
+    let last = now.or_else(|| {
+        status
+            .last_state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref())
+    });
+    let limit = container
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.limits.as_ref()?.get("memory"))
+        .map(|limit| limit.0.clone());
     let mut symptom = Symptom {
         cause: Cause::CrashLoop,
         container: container.name.clone(),
@@ -119,11 +195,19 @@ fn of_container(seen: &Seen, app: &str, container: &Container, status: &Containe
     };
     let crashing = reason == "CrashLoopBackOff" || now.is_some_and(|end| end.exit_code != 0);
     let out_of_memory = last.filter(|end| end.reason.as_deref() == Some("OOMKilled"));
-    let recent = out_of_memory.is_some_and(|end| !seen.older_than(end.finished_at.as_ref(), REMEMBERED));
+    let recent =
+        out_of_memory.is_some_and(|end| !seen.older_than(end.finished_at.as_ref(), REMEMBERED));
     if out_of_memory.is_some() && (crashing || recent) {
-        let allowed = limit.as_ref().map_or_else(|| "its node has".to_owned(), |limit| format!("it may ({limit})"));
+        let allowed = limit.as_ref().map_or_else(
+            || "its node has".to_owned(),
+            |limit| format!("it may ({limit})"),
+        );
         symptom.cause = Cause::OomKilled;
-        symptom.severity = if crashing { Severity::High } else { Severity::Medium };
+        symptom.severity = if crashing {
+            Severity::High
+        } else {
+            Severity::Medium
+        };
         symptom.title = format!("{app} runs out of memory");
         symptom.description = format!(
             "The container {} of {app} was stopped because it used more memory than {allowed}. It restarted {} times.",
@@ -134,17 +218,31 @@ fn of_container(seen: &Seen, app: &str, container: &Container, status: &Containe
     } else if crashing {
         let code = last.map_or(0, |end| end.exit_code);
         symptom.title = format!("{app} crashes again and again");
-        symptom.description =
-            format!("The container {} of {app} ends with exit code {code} soon after each start. It restarted {} times.", container.name, status.restart_count);
+        symptom.description = format!(
+            "The container {} of {app} ends with exit code {code} soon after each start. It restarted {} times.",
+            container.name, status.restart_count
+        );
         symptom.evidence.push(format!("Exit code: {code}"));
-    } else if matches!(reason, "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") {
+    } else if matches!(
+        reason,
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName"
+    ) {
         symptom.cause = Cause::ImagePull;
         symptom.title = format!("{app} can't load its image");
-        symptom.description = format!("The container {} of {app} can't start because its image `{}` can't be loaded.", container.name, status.image);
-    } else if matches!(reason, "CreateContainerConfigError" | "RunContainerError" | "CreateContainerError") {
+        symptom.description = format!(
+            "The container {} of {app} can't start because its image `{}` can't be loaded.",
+            container.name, status.image
+        );
+    } else if matches!(
+        reason,
+        "CreateContainerConfigError" | "RunContainerError" | "CreateContainerError"
+    ) {
         symptom.cause = Cause::ContainerConfig;
         symptom.title = format!("{app} can't be started as it is configured");
-        symptom.description = format!("The container {} of {app} can't be started: {reason}.", container.name);
+        symptom.description = format!(
+            "The container {} of {app} can't be started: {reason}.",
+            container.name
+        );
     } else {
         return None;
     }
@@ -156,12 +254,21 @@ fn of_container(seen: &Seen, app: &str, container: &Container, status: &Containe
 
 /// A readiness probe that asks a port which the container doesn't declare.
 fn probe_port(app: &str, container: &Container, status: &ContainerStatus) -> Option<Symptom> {
-    let probe = container.readiness_probe.as_ref().filter(|_| !status.ready)?;
+    let probe = container
+        .readiness_probe
+        .as_ref()
+        .filter(|_| !status.ready)?;
     let (check, port) = probed(probe)?;
     let ports = container.ports.as_ref().filter(|ports| !ports.is_empty())?;
     let (asked, declared) = match port {
-        IntOrString::Int(number) => (number.to_string(), ports.iter().any(|port| port.container_port == *number)),
-        IntOrString::String(name) => (name.clone(), ports.iter().any(|port| port.name.as_ref() == Some(name))),
+        IntOrString::Int(number) => (
+            number.to_string(),
+            ports.iter().any(|port| port.container_port == *number),
+        ),
+        IntOrString::String(name) => (
+            name.clone(),
+            ports.iter().any(|port| port.name.as_ref() == Some(name)),
+        ),
     };
     if declared {
         return None;
@@ -176,15 +283,28 @@ fn probe_port(app: &str, container: &Container, status: &ContainerStatus) -> Opt
             "Kubernetes asks the container {} of {app} at port {asked} whether it is ready, but the container listens on {listens}, so it never gets any work.",
             container.name
         ),
-        evidence: vec![format!("Readiness probe: port {asked}"), format!("Container port: {listens}")],
+        evidence: vec![
+            format!("Readiness probe: port {asked}"),
+            format!("Container port: {listens}"),
+        ],
         metrics: Map::new(),
-        facts: map(json!({ "container": container.name, "check": check, "port": asked, "container_port": listens })),
+        facts: map(
+            json!({ "container": container.name, "check": check, "port": asked, "container_port": listens }),
+        ),
     })
 }
 
 fn probed(probe: &Probe) -> Option<(&'static str, &IntOrString)> {
-    let http = probe.http_get.as_ref().map(|check| ("httpGet", &check.port));
-    http.or_else(|| probe.tcp_socket.as_ref().map(|check| ("tcpSocket", &check.port)))
+    let http = probe
+        .http_get
+        .as_ref()
+        .map(|check| ("httpGet", &check.port));
+    http.or_else(|| {
+        probe
+            .tcp_socket
+            .as_ref()
+            .map(|check| ("tcpSocket", &check.port))
+    })
 }
 
 fn pending(app: &str, condition: &PodCondition) -> Symptom {
@@ -207,7 +327,10 @@ fn wedged(app: &str, how: &str, evidence: String) -> Symptom {
         severity: Severity::Medium,
         title: format!("A copy of {app} is stuck"),
         description: format!("A copy of {app} {how}."),
-        evidence: Some(evidence).filter(|text| !text.is_empty()).into_iter().collect(),
+        evidence: Some(evidence)
+            .filter(|text| !text.is_empty())
+            .into_iter()
+            .collect(),
         metrics: Map::new(),
         facts: Map::new(),
     }
@@ -217,12 +340,34 @@ fn wedged(app: &str, how: &str, evidence: String) -> Symptom {
 fn stale_config(seen: &Seen, app: &str, pod: &Pod) -> Option<Symptom> {
     let started = pod.status.as_ref()?.start_time.as_ref()?;
     let containers = &pod.spec.as_ref()?.containers;
-    let whole = containers.iter().flat_map(|c| c.env_from.iter().flatten()).filter_map(|from| Some(from.config_map_ref.as_ref()?.name.clone()));
-    let keys = containers.iter().flat_map(|c| c.env.iter().flatten()).filter_map(|env| Some(env.value_from.as_ref()?.config_map_key_ref.as_ref()?.name.clone()));
+    let whole = containers
+        .iter()
+        .flat_map(|c| c.env_from.iter().flatten())
+        .filter_map(|from| Some(from.config_map_ref.as_ref()?.name.clone()));
+    let keys = containers
+        .iter()
+        .flat_map(|c| c.env.iter().flatten())
+        .filter_map(|env| {
+            Some(
+                env.value_from
+                    .as_ref()?
+                    .config_map_key_ref
+                    .as_ref()?
+                    .name
+                    .clone(),
+            )
+        });
     let read: Vec<String> = whole.chain(keys).collect();
     let changed = seen.config_maps.iter().find(|config| {
-        let written = config.managed_fields.iter().flatten().filter_map(|field| field.time.as_ref()).map(|time| time.0).max();
-        config.name.as_ref().is_some_and(|name| read.contains(name)) && written.is_some_and(|written| written > started.0)
+        let written = config
+            .managed_fields
+            .iter()
+            .flatten()
+            .filter_map(|field| field.time.as_ref())
+            .map(|time| time.0)
+            .max();
+        config.name.as_ref().is_some_and(|name| read.contains(name))
+            && written.is_some_and(|written| written > started.0)
     })?;
     let config = changed.name.clone().unwrap_or_default();
     Some(Symptom {
@@ -230,7 +375,9 @@ fn stale_config(seen: &Seen, app: &str, pod: &Pod) -> Option<Symptom> {
         container: String::new(),
         severity: Severity::Low,
         title: format!("{app} runs with old settings"),
-        description: format!("{app} read its settings from the ConfigMap {config} when it started, and they were changed since."),
+        description: format!(
+            "{app} read its settings from the ConfigMap {config} when it started, and they were changed since."
+        ),
         evidence: vec![format!("ConfigMap {config} is newer than the pod")],
         metrics: Map::new(),
         facts: map(json!({ "config_map": config })),

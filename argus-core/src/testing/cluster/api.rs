@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::controllers::delete;
-use super::resources::{RESOURCES, Resource, find};
+use super::resources::{Resource, find};
+use super::selectors::Selectors;
 use super::store::{Key, Store, now, status};
 use super::{Failure, patch};
 
@@ -25,7 +26,13 @@ pub(super) enum Reply {
     Json(u16, Value),
     Text(String),
     /// A stream of events after a version.
-    Watch { resource: &'static Resource, namespace: Option<String>, version: u64, selectors: Selectors, metadata_only: bool },
+    Watch {
+        resource: &'static Resource,
+        namespace: Option<String>,
+        version: u64,
+        selectors: Selectors,
+        metadata_only: bool,
+    },
 }
 
 /// What a path names.
@@ -44,23 +51,51 @@ impl<'a> Place<'a> {
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
             _ => return None,
         };
-        let place = |plural: &str, namespace, name: Option<&&'a str>, subresource: Option<&&'a str>| {
-            Some(Self { resource: find(group, version, plural)?, namespace, name: name.copied(), subresource: subresource.copied() })
-        };
+        let place =
+            |plural: &str, namespace, name: Option<&&'a str>, subresource: Option<&&'a str>| {
+                Some(Self {
+                    resource: find(group, version, plural)?,
+                    namespace,
+                    name: name.copied(),
+                    subresource: subresource.copied(),
+                })
+            };
         match rest {
-            ["namespaces", namespace, plural, rest @ ..] if rest.len() <= 2 && find(group, version, plural).is_some() => place(plural, Some(*namespace), rest.first(), rest.get(1)),
-            [plural, rest @ ..] if rest.len() <= 2 => place(plural, None, rest.first(), rest.get(1)),
+            ["namespaces", namespace, plural, rest @ ..]
+                if rest.len() <= 2 && find(group, version, plural).is_some() =>
+            {
+                place(plural, Some(*namespace), rest.first(), rest.get(1))
+            }
+            [plural, rest @ ..] if rest.len() <= 2 => {
+                place(plural, None, rest.first(), rest.get(1))
+            }
             _ => None,
         }
     }
 
     fn key(&self) -> Key {
-        Key::new(self.resource.plural, self.namespace.unwrap_or_default(), self.name.unwrap_or_default())
+        Key::new(
+            self.resource.plural,
+            self.namespace.unwrap_or_default(),
+            self.name.unwrap_or_default(),
+        )
     }
 
     fn not_found(&self) -> Failure {
-        let group = if self.resource.group.is_empty() { String::new() } else { format!(".{}", self.resource.group) };
-        Failure::new(404, "NotFound", format!("{}{group} \"{}\" not found", self.resource.plural, self.name.unwrap_or_default()))
+        let group = if self.resource.group.is_empty() {
+            String::new()
+        } else {
+            format!(".{}", self.resource.group)
+        };
+        Failure::new(
+            404,
+            "NotFound",
+            format!(
+                "{}{group} \"{}\" not found",
+                self.resource.plural,
+                self.name.unwrap_or_default()
+            ),
+        )
     }
 }
 
@@ -78,37 +113,77 @@ pub(super) fn verb(call: &Call<'_>, place: &Place<'_>) -> &'static str {
 }
 
 fn is_true(query: &HashMap<String, String>, name: &str) -> bool {
-    query.get(name).is_some_and(|value| value == "1" || value == "true")
+    query
+        .get(name)
+        .is_some_and(|value| value == "1" || value == "true")
 }
 
-pub(super) fn answer(store: &mut Store, call: &Call<'_>, place: &Place<'_>) -> Result<Reply, Failure> {
+pub(super) fn answer(
+    store: &mut Store,
+    call: &Call<'_>,
+    place: &Place<'_>,
+) -> Result<Reply, Failure> {
     let dry_run = match call.query.get("dryRun").map(String::as_str) {
         None => false,
         Some("All") => true,
-        Some(other) => return Err(Failure::new(422, "Invalid", format!("dryRun: Unsupported value: \"{other}\""))),
+        Some(other) => {
+            return Err(Failure::new(
+                422,
+                "Invalid",
+                format!("dryRun: Unsupported value: \"{other}\""),
+            ));
+        }
     };
     let metadata_only = call.accept.contains("as=PartialObjectMetadata");
     match call.method {
         "GET" => match (place.name, place.subresource) {
             (Some(_), Some("log")) => Ok(Reply::Text(log(store, place)?)),
-            (Some(_), None | Some("status")) => Ok(Reply::Json(200, shown(store.get(&place.key()).ok_or_else(|| place.not_found())?, metadata_only))),
-            (Some(_), Some("scale")) if place.resource.scalable() => Ok(Reply::Json(200, scale(store.get(&place.key()).ok_or_else(|| place.not_found())?))),
+            (Some(_), None | Some("status")) => Ok(Reply::Json(
+                200,
+                shown(
+                    store.get(&place.key()).ok_or_else(|| place.not_found())?,
+                    metadata_only,
+                ),
+            )),
+            (Some(_), Some("scale")) if place.resource.scalable() => Ok(Reply::Json(
+                200,
+                scale(store.get(&place.key()).ok_or_else(|| place.not_found())?),
+            )),
             (None, None) => list(store, call, place, metadata_only),
             _ => Err(place.not_found()),
         },
-        "POST" if place.name.is_none() => create(store, place, object(call.body)?, dry_run, strict(call)).map(|object| Reply::Json(201, object)),
-        "PUT" | "PATCH" => write(store, call, place, dry_run).map(|object| Reply::Json(200, object)),
-        "DELETE" if place.name.is_some() && place.subresource.is_none() => remove(store, call, place, dry_run).map(|object| Reply::Json(200, object)),
-        _ => Err(Failure::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource".into())),
+        "POST" if place.name.is_none() => {
+            create(store, place, object(call.body)?, dry_run, strict(call))
+                .map(|object| Reply::Json(201, object))
+        }
+        "PUT" | "PATCH" => {
+            write(store, call, place, dry_run).map(|object| Reply::Json(200, object))
+        }
+        "DELETE" if place.name.is_some() && place.subresource.is_none() => {
+            remove(store, call, place, dry_run).map(|object| Reply::Json(200, object))
+        }
+        _ => Err(Failure::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource".into(),
+        )),
     }
 }
 
 fn strict(call: &Call<'_>) -> bool {
-    call.query.get("fieldValidation").is_some_and(|value| value == "Strict")
+    call.query
+        .get("fieldValidation")
+        .is_some_and(|value| value == "Strict")
 }
 
 fn object(body: &[u8]) -> Result<Value, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::new(400, "BadRequest", format!("the object provided can't be read: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        Failure::new(
+            400,
+            "BadRequest",
+            format!("the object provided can't be read: {error}"),
+        )
+    })
 }
 
 /// An object as clients see it.
@@ -119,22 +194,61 @@ fn shown(object: &Value, metadata_only: bool) -> Value {
     object.clone()
 }
 
-fn list(store: &Store, call: &Call<'_>, place: &Place<'_>, metadata_only: bool) -> Result<Reply, Failure> {
+fn list(
+    store: &Store,
+    call: &Call<'_>,
+    place: &Place<'_>,
+    metadata_only: bool,
+) -> Result<Reply, Failure> {
     let selectors = Selectors::read(&call.query)?;
     let namespace = place.namespace.map(ToOwned::to_owned);
     if is_true(&call.query, "watch") {
-        let version = call.query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
-        return Ok(Reply::Watch { resource: place.resource, namespace, version, selectors, metadata_only });
+        let version = call
+            .query
+            .get("resourceVersion")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        return Ok(Reply::Watch {
+            resource: place.resource,
+            namespace,
+            version,
+            selectors,
+            metadata_only,
+        });
     }
-    let all = store.list(place.resource.plural, namespace.as_deref()).filter(|(_, object)| selectors.select(object));
-    let after = call.query.get("continue").and_then(|token| token.split_once('/'));
-    let rest = all.skip_while(|(key, _)| after.is_some_and(|(namespace, name)| (key.namespace.as_str(), key.name.as_str()) <= (namespace, name)));
-    let limit = call.query.get("limit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let all = store
+        .list(place.resource.plural, namespace.as_deref())
+        .filter(|(_, object)| selectors.select(object));
+    let after = call
+        .query
+        .get("continue")
+        .and_then(|token| token.split_once('/'));
+    let rest = all.skip_while(|(key, _)| {
+        after.is_some_and(|(namespace, name)| {
+            (key.namespace.as_str(), key.name.as_str()) <= (namespace, name)
+        })
+    });
+    let limit = call
+        .query
+        .get("limit")
+        .and_then(|text| text.parse().ok())
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
     let mut items: Vec<(&Key, &Value)> = rest.take(limit.saturating_add(1)).collect();
     let more = items.len() > limit;
     items.truncate(limit);
-    let token = items.last().filter(|_| more).map(|(key, _)| format!("{}/{}", key.namespace, key.name));
-    let (api_version, kind) = if metadata_only { ("meta.k8s.io/v1".into(), "PartialObjectMetadataList".into()) } else { (place.resource.api_version(), format!("{}List", place.resource.kind)) };
+    let token = items
+        .last()
+        .filter(|_| more)
+        .map(|(key, _)| format!("{}/{}", key.namespace, key.name));
+    let (api_version, kind) = if metadata_only {
+        ("meta.k8s.io/v1".into(), "PartialObjectMetadataList".into())
+    } else {
+        (
+            place.resource.api_version(),
+            format!("{}List", place.resource.kind),
+        )
+    };
     Ok(Reply::Json(
         200,
         json!({ "apiVersion": api_version, "kind": kind,
@@ -143,29 +257,77 @@ fn list(store: &Store, call: &Call<'_>, place: &Place<'_>, metadata_only: bool) 
     ))
 }
 
-fn create(store: &mut Store, place: &Place<'_>, mut object: Value, dry_run: bool, strict: bool) -> Result<Value, Failure> {
-    if !object.is_object() {
-        return Err(Failure::new(400, "BadRequest", "the object provided is not an object".into()));
-    }
+fn create(
+    store: &mut Store,
+    place: &Place<'_>,
+    mut object: Value,
+    dry_run: bool,
+    strict: bool,
+) -> Result<Value, Failure> {
+    check_shape(&object)?;
     if let Some(namespace) = place.namespace {
         if store.get(&Key::new("namespaces", "", namespace)).is_none() {
-            return Err(Failure::new(404, "NotFound", format!("namespaces \"{namespace}\" not found")));
+            return Err(Failure::new(
+                404,
+                "NotFound",
+                format!("namespaces \"{namespace}\" not found"),
+            ));
         }
         object["metadata"]["namespace"] = namespace.into();
     }
     place.resource.admit(&mut object, None, strict)?;
     store.stamp_new(place.resource, &mut object);
     note_manager(&mut object, "create");
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let key = Key { name: name.to_owned(), ..place.key() };
+    let name = object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let key = Key {
+        name: name.to_owned(),
+        ..place.key()
+    };
     if store.get(&key).is_some() {
-        return Err(Failure::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", place.resource.plural)));
+        return Err(Failure::new(
+            409,
+            "AlreadyExists",
+            format!("{} \"{name}\" already exists", place.resource.plural),
+        ));
     }
-    if dry_run { Ok(object) } else { Ok(store.put(key, object)) }
+    if dry_run {
+        Ok(object)
+    } else {
+        Ok(store.put(key, object))
+    }
+}
+
+/// Objects have metadata, a spec and a status that are objects themselves, where they are there.
+fn check_shape(object: &Value) -> Result<(), Failure> {
+    let shaped = |part: &Value| part.is_object() || part.is_null();
+    let parts = [
+        "/metadata",
+        "/metadata/annotations",
+        "/metadata/labels",
+        "/spec",
+        "/status",
+    ];
+    if object.is_object()
+        && parts
+            .iter()
+            .filter_map(|part| object.pointer(part))
+            .all(shaped)
+    {
+        return Ok(());
+    }
+    Err(Failure::new(
+        400,
+        "BadRequest",
+        "the object provided is no Kubernetes object".into(),
+    ))
 }
 
 fn note_manager(object: &mut Value, manager: &str) {
-    object["metadata"]["managedFields"] = json!([{ "manager": manager, "operation": "Update", "time": now() }]);
+    object["metadata"]["managedFields"] =
+        json!([{ "manager": manager, "operation": "Update", "time": now() }]);
 }
 
 fn conflict(place: &Place<'_>) -> Failure {
@@ -177,22 +339,52 @@ fn conflict(place: &Place<'_>) -> Failure {
     Failure::new(409, "Conflict", message)
 }
 
-fn write(store: &mut Store, call: &Call<'_>, place: &Place<'_>, dry_run: bool) -> Result<Value, Failure> {
-    let old = store.get(&place.key()).cloned().ok_or_else(|| place.not_found())?;
+fn write(
+    store: &mut Store,
+    call: &Call<'_>,
+    place: &Place<'_>,
+    dry_run: bool,
+) -> Result<Value, Failure> {
+    let old = store
+        .get(&place.key())
+        .cloned()
+        .ok_or_else(|| place.not_found())?;
     let scaling = place.subresource == Some("scale");
-    if scaling && !place.resource.scalable() || !matches!(place.subresource, None | Some("scale" | "status")) {
+    if scaling && !place.resource.scalable()
+        || !matches!(place.subresource, None | Some("scale" | "status"))
+    {
         return Err(place.not_found());
     }
     let base = if scaling { scale(&old) } else { old.clone() };
-    let mut new = if call.method == "PUT" { object(call.body)? } else { base.clone() };
+    let mut new = if call.method == "PUT" {
+        object(call.body)?
+    } else {
+        base.clone()
+    };
     if call.method == "PATCH" {
         patch::apply(&mut new, call.content_type, call.body)?;
     }
-    let given = |path: &str| new.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if given("/metadata/uid").is_some_and(|uid| Some(uid) != old.pointer("/metadata/uid").and_then(Value::as_str)) {
-        return Err(Failure::new(409, "Conflict", "Precondition failed: UID in precondition does not match".into()));
+    check_shape(&new)?;
+    let given = |path: &str| {
+        new.pointer(path)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    if given("/metadata/uid")
+        .is_some_and(|uid| Some(uid) != old.pointer("/metadata/uid").and_then(Value::as_str))
+    {
+        return Err(Failure::new(
+            409,
+            "Conflict",
+            "Precondition failed: UID in precondition does not match".into(),
+        ));
     }
-    if given("/metadata/resourceVersion").is_some_and(|version| Some(version) != old.pointer("/metadata/resourceVersion").and_then(Value::as_str)) {
+    if given("/metadata/resourceVersion").is_some_and(|version| {
+        Some(version)
+            != old
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+    }) {
         return Err(conflict(place));
     }
     let mut object = old.clone();
@@ -202,9 +394,18 @@ fn write(store: &mut Store, call: &Call<'_>, place: &Place<'_>, dry_run: bool) -
         }
         Some(_) => object["status"] = new.get("status").cloned().unwrap_or_default(),
         None => {
-            let identity = |object: &Value| [object.pointer("/metadata/name").cloned(), object.pointer("/metadata/namespace").cloned()];
+            let identity = |object: &Value| {
+                [
+                    object.pointer("/metadata/name").cloned(),
+                    object.pointer("/metadata/namespace").cloned(),
+                ]
+            };
             if identity(&new) != identity(&old) {
-                return Err(Failure::new(400, "BadRequest", "the name and the namespace of the object can't change".into()));
+                return Err(Failure::new(
+                    400,
+                    "BadRequest",
+                    "the name and the namespace of the object can't change".into(),
+                ));
             }
             // The server keeps what clients can't write here.
             new["status"] = old.get("status").cloned().unwrap_or_default();
@@ -217,12 +418,27 @@ fn write(store: &mut Store, call: &Call<'_>, place: &Place<'_>, dry_run: bool) -
             object = new;
         }
     }
-    place.resource.admit(&mut object, Some(&old), strict(call))?;
+    place
+        .resource
+        .admit(&mut object, Some(&old), strict(call))?;
     if place.subresource.is_none() {
-        note_manager(&mut object, call.query.get("fieldManager").map_or("unknown", String::as_str));
+        note_manager(
+            &mut object,
+            call.query
+                .get("fieldManager")
+                .map_or("unknown", String::as_str),
+        );
     }
-    let object = if dry_run { object } else { store.put(place.key(), object) };
-    Ok(if scaling { scale(&object) } else { shown(&object, false) })
+    let object = if dry_run {
+        object
+    } else {
+        store.put(place.key(), object)
+    };
+    Ok(if scaling {
+        scale(&object)
+    } else {
+        shown(&object, false)
+    })
 }
 
 fn scale(object: &Value) -> Value {
@@ -236,102 +452,68 @@ fn scale(object: &Value) -> Value {
     })
 }
 
-fn remove(store: &mut Store, call: &Call<'_>, place: &Place<'_>, dry_run: bool) -> Result<Value, Failure> {
-    let old = store.get(&place.key()).cloned().ok_or_else(|| place.not_found())?;
-    let options = if call.body.is_empty() { json!({}) } else { object(call.body)? };
-    for (precondition, field) in [("/preconditions/uid", "/metadata/uid"), ("/preconditions/resourceVersion", "/metadata/resourceVersion")] {
-        if options.pointer(precondition).is_some_and(|wanted| !wanted.is_null() && Some(wanted) != old.pointer(field)) {
+fn remove(
+    store: &mut Store,
+    call: &Call<'_>,
+    place: &Place<'_>,
+    dry_run: bool,
+) -> Result<Value, Failure> {
+    let old = store
+        .get(&place.key())
+        .cloned()
+        .ok_or_else(|| place.not_found())?;
+    let options = if call.body.is_empty() {
+        json!({})
+    } else {
+        object(call.body)?
+    };
+    for (precondition, field) in [
+        ("/preconditions/uid", "/metadata/uid"),
+        (
+            "/preconditions/resourceVersion",
+            "/metadata/resourceVersion",
+        ),
+    ] {
+        if options
+            .pointer(precondition)
+            .is_some_and(|wanted| !wanted.is_null() && Some(wanted) != old.pointer(field))
+        {
             return Err(conflict(place));
         }
     }
-    let dry_run = dry_run || options.get("dryRun").and_then(Value::as_array).is_some_and(|list| list.contains(&"All".into()));
+    let dry_run = dry_run
+        || options
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .is_some_and(|list| list.contains(&"All".into()));
     if !dry_run {
         delete(store, &place.key());
     }
-    Ok(if place.resource.plural == "pods" { shown(&old, false) } else { status(200, "", "") })
+    Ok(if place.resource.plural == "pods" {
+        shown(&old, false)
+    } else {
+        status(200, "", "")
+    })
 }
 
 fn log(store: &Store, place: &Place<'_>) -> Result<String, Failure> {
     let pod = store.get(&place.key()).ok_or_else(|| place.not_found())?;
-    let text = pod.pointer("/metadata/annotations").and_then(|annotations| annotations.get("fake-kubelet/log")?.as_str());
+    let text = pod
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get("fake-kubelet/log")?.as_str());
     Ok(format!("{}\n", text.unwrap_or("listening on 0.0.0.0:8080")))
 }
 
-/// Label and field selectors: equality only.
-pub(super) struct Selectors {
-    terms: Vec<(Vec<String>, String, bool)>,
-}
-
-impl Selectors {
-    fn read(query: &HashMap<String, String>) -> Result<Self, Failure> {
-        let mut terms = Vec::new();
-        for (parameter, labels) in [("labelSelector", true), ("fieldSelector", false)] {
-            for term in query.get(parameter).into_iter().flat_map(|text| text.split(',')).filter(|term| !term.is_empty()) {
-                let (key, value, equal) = match (term.split_once("!="), term.split_once("==").or_else(|| term.split_once('='))) {
-                    (Some((key, value)), _) => (key, value, false),
-                    (None, Some((key, value))) => (key, value, true),
-                    (None, None) => return Err(Failure::new(400, "BadRequest", format!("unable to parse requirement: {term}"))),
-                };
-                let path = if labels { vec!["metadata".into(), "labels".into(), key.to_owned()] } else { key.split('.').map(ToOwned::to_owned).collect() };
-                terms.push((path, value.to_owned(), equal));
-            }
-        }
-        Ok(Self { terms })
-    }
-
-    pub(super) fn select(&self, object: &Value) -> bool {
-        self.terms.iter().all(|(path, wanted, equal)| {
-            let found = path.iter().try_fold(object, |value, key| value.get(key)).and_then(Value::as_str).unwrap_or_default();
-            (found == wanted) == *equal
-        })
-    }
-}
-
 /// One event of a watch as a line of JSON; none if the selectors leave it out.
-pub(super) fn watch_line(event: &super::store::Event, selectors: &Selectors, metadata_only: bool) -> Option<String> {
-    selectors.select(&event.object).then(|| format!("{}\n", json!({ "type": event.kind, "object": shown(&event.object, metadata_only) })))
-}
-
-/// What kubectl asks to learn which resources there are.
-pub(super) fn discovery(path: &str) -> Option<Value> {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let groups: Vec<&Resource> = RESOURCES.iter().fold(Vec::new(), |mut groups, resource| {
-        if !resource.group.is_empty() && !groups.iter().any(|known: &&Resource| known.group == resource.group) {
-            groups.push(resource);
-        }
-        groups
-    });
-    match parts.as_slice() {
-        ["version"] => Some(json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.0-argus-in-memory", "platform": "memory" })),
-        ["api"] => Some(json!({ "kind": "APIVersions", "versions": ["v1"] })),
-        ["apis"] => {
-            let versions = |resource: &Resource| json!({ "groupVersion": resource.api_version(), "version": resource.version });
-            let group = |resource: &&Resource| json!({ "name": resource.group, "versions": [versions(resource)], "preferredVersion": versions(resource) });
-            Some(json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups.iter().map(group).collect::<Vec<_>>() }))
-        }
-        ["api", version] => resource_list("", version),
-        ["apis", group, version] => resource_list(group, version),
-        _ => None,
-    }
-}
-
-fn resource_list(group: &str, version: &str) -> Option<Value> {
-    const VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
-    let mine: Vec<&Resource> = RESOURCES.iter().filter(|resource| resource.group == group && resource.version == version).collect();
-    let group_version = mine.first()?.api_version();
-    let entry = |resource: &&Resource| {
-        let mut entry = Map::new();
-        entry.insert("name".into(), resource.plural.into());
-        entry.insert("singularName".into(), resource.kind.to_ascii_lowercase().into());
-        entry.insert("namespaced".into(), resource.namespaced.into());
-        entry.insert("kind".into(), resource.kind.into());
-        entry.insert("verbs".into(), VERBS.to_vec().into());
-        entry.insert("shortNames".into(), resource.short.to_vec().into());
-        Value::Object(entry)
-    };
-    let mut entries: Vec<Value> = mine.iter().map(entry).collect();
-    entries.extend(mine.iter().filter(|resource| resource.scalable()).map(|resource| {
-        json!({ "name": format!("{}/scale", resource.plural), "singularName": "", "namespaced": true, "group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"] })
-    }));
-    Some(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries }))
+pub(super) fn watch_line(
+    event: &super::store::Event,
+    selectors: &Selectors,
+    metadata_only: bool,
+) -> Option<String> {
+    selectors.select(&event.object).then(|| {
+        format!(
+            "{}\n",
+            json!({ "type": event.kind, "object": shown(&event.object, metadata_only) })
+        )
+    })
 }

@@ -71,13 +71,15 @@ impl DeploymentBuilder {
     }
 
     fn annotate(mut self, name: &str, value: &str) -> Self {
-        self.annotations.insert(format!("fake-kubelet/{name}"), value.into());
+        self.annotations
+            .insert(format!("fake-kubelet/{name}"), value.into());
         self
     }
 
     /// The memory limit.
     pub fn memory_limit(mut self, amount: &str) -> Self {
-        self.container["resources"] = json!({ "limits": { "memory": amount }, "requests": { "memory": "16Mi" } });
+        self.container["resources"] =
+            json!({ "limits": { "memory": amount }, "requests": { "memory": "16Mi" } });
         self
     }
 
@@ -102,7 +104,8 @@ impl DeploymentBuilder {
     /// The port that it listens on, and the port that its readiness probe asks.
     pub fn ports(mut self, listens: u16, probed: u16) -> Self {
         self.container["ports"] = json!([{ "containerPort": listens }]);
-        self.container["readinessProbe"] = json!({ "httpGet": { "path": "/healthz", "port": probed }, "periodSeconds": 1 });
+        self.container["readinessProbe"] =
+            json!({ "httpGet": { "path": "/healthz", "port": probed }, "periodSeconds": 1 });
         self
     }
 
@@ -127,11 +130,17 @@ impl DeploymentBuilder {
     pub async fn create(self) -> Result<Deployment, Error> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         if namespaces.get_opt(&self.namespace).await?.is_none() {
-            let namespace = serde_json::from_value(json!({ "metadata": { "name": self.namespace } })).map_err(Error::SerdeError)?;
-            namespaces.create(&PostParams::default(), &namespace).await?;
+            let namespace =
+                serde_json::from_value(json!({ "metadata": { "name": self.namespace } }))
+                    .map_err(Error::SerdeError)?;
+            namespaces
+                .create(&PostParams::default(), &namespace)
+                .await?;
         }
         let object = serde_json::from_value(self.object()).map_err(Error::SerdeError)?;
-        Api::namespaced(self.client.clone(), &self.namespace).create(&PostParams::default(), &object).await
+        Api::namespaced(self.client.clone(), &self.namespace)
+            .create(&PostParams::default(), &object)
+            .await
     }
 
     /// Replaces the pod template of the Deployment that is there: a rollout.
@@ -146,6 +155,11 @@ impl DeploymentBuilder {
         ]);
         let patch = serde_json::from_value(patch).map_err(Error::SerdeError)?;
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.patch(&self.name, &PatchParams::default(), &Patch::Json::<()>(patch)).await
+        api.patch(
+            &self.name,
+            &PatchParams::default(),
+            &Patch::Json::<()>(patch),
+        )
+        .await
     }
 }

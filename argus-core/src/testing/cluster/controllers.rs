@@ -32,7 +32,12 @@ impl Controllers {
     /// Lets every controller look once.
     pub(super) fn reconcile(&mut self, store: &mut Store) {
         collect_garbage(store);
-        let keys = |store: &Store, plural| store.list(plural, None).map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        let keys = |store: &Store, plural| {
+            store
+                .list(plural, None)
+                .map(|(key, _)| key.clone())
+                .collect::<Vec<_>>()
+        };
         for key in keys(store, "deployments") {
             deployment(store, &key, &mut self.rollouts);
         }
@@ -54,25 +59,45 @@ fn uid(object: &Value) -> Value {
 }
 
 fn owned_by(object: &Value, owner: &Value) -> bool {
-    object.pointer("/metadata/ownerReferences/0/uid").is_some_and(|uid| Some(uid) == owner.pointer("/metadata/uid"))
+    object
+        .pointer("/metadata/ownerReferences/0/uid")
+        .is_some_and(|uid| Some(uid) == owner.pointer("/metadata/uid"))
 }
 
 pub(super) fn is_ready(pod: &Value) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.is_some_and(|list| list.iter().any(|c| c.get("type") == Some(&"Ready".into()) && c.get("status") == Some(&"True".into())))
+    conditions.is_some_and(|list| {
+        list.iter().any(|c| {
+            c.get("type") == Some(&"Ready".into()) && c.get("status") == Some(&"True".into())
+        })
+    })
 }
 
 fn is_active(pod: &Value) -> bool {
-    let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    let phase = pod
+        .pointer("/status/phase")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     pod.pointer("/metadata/deletionTimestamp").is_none() && !matches!(phase, "Failed" | "Succeeded")
 }
 
 /// Deletes what belongs to an object that is gone.
 fn collect_garbage(store: &mut Store) {
     for (plural, owner_plural) in [("replicasets", "deployments"), ("pods", "replicasets")] {
-        let owners: Vec<Value> = store.list(owner_plural, None).map(|(_, owner)| uid(owner)).collect();
-        let orphan = |object: &Value| object.pointer("/metadata/ownerReferences/0/uid").is_some_and(|uid| !owners.contains(uid));
-        let orphans: Vec<Key> = store.list(plural, None).filter(|(_, object)| orphan(object)).map(|(key, _)| key.clone()).collect();
+        let owners: Vec<Value> = store
+            .list(owner_plural, None)
+            .map(|(_, owner)| uid(owner))
+            .collect();
+        let orphan = |object: &Value| {
+            object
+                .pointer("/metadata/ownerReferences/0/uid")
+                .is_some_and(|uid| !owners.contains(uid))
+        };
+        let orphans: Vec<Key> = store
+            .list(plural, None)
+            .filter(|(_, object)| orphan(object))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in orphans {
             delete(store, &key);
         }
@@ -97,13 +122,20 @@ pub(super) fn delete(store: &mut Store, key: &Key) {
 fn create(store: &mut Store, resource: &'static Resource, namespace: &str, mut object: Value) {
     object["metadata"]["namespace"] = namespace.into();
     store.stamp_new(resource, &mut object);
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     store.put(Key::new(resource.plural, namespace, &name), object);
 }
 
 fn without_hash(template: &Value) -> Value {
     let mut template = template.clone();
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = template
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.remove(HASH);
     }
     template
@@ -111,7 +143,9 @@ fn without_hash(template: &Value) -> Value {
 
 /// `25%` or a number of `replicas`, rounded up or down.
 fn share(value: Option<&Value>, replicas: u64, up: bool) -> u64 {
-    let percent = value.and_then(Value::as_str).and_then(|text| text.strip_suffix('%')?.parse::<u64>().ok());
+    let percent = value
+        .and_then(Value::as_str)
+        .and_then(|text| text.strip_suffix('%')?.parse::<u64>().ok());
     match (percent, value.and_then(Value::as_u64)) {
         (Some(percent), _) if up => (replicas * percent).div_ceil(100),
         (Some(percent), _) => replicas * percent / 100,
@@ -128,16 +162,31 @@ fn set_replicas(store: &mut Store, key: &Key, replicas: u64) {
 }
 
 fn deployment(store: &mut Store, key: &Key, rollouts: &mut HashMap<String, Rollout>) {
-    let Some(object) = store.get(key).cloned() else { return };
-    let template = object.pointer("/spec/template").cloned().unwrap_or_default();
+    let Some(object) = store.get(key).cloned() else {
+        return;
+    };
+    let template = object
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or_default();
     let sets: Vec<(Key, Value)> = store
         .list("replicasets", Some(&key.namespace))
         .filter(|(_, set)| owned_by(set, &object))
         .map(|(key, set)| (key.clone(), set.clone()))
         .collect();
-    let revision_of = |set: &Value| set.pointer("/metadata/annotations").and_then(|a| a.get(REVISION)?.as_str()?.parse::<u64>().ok()).unwrap_or(0);
-    let latest = sets.iter().map(|(_, set)| revision_of(set)).max().unwrap_or(0);
-    let current = sets.iter().find(|(_, set)| set.pointer("/spec/template").map(without_hash) == Some(template.clone()));
+    let revision_of = |set: &Value| {
+        set.pointer("/metadata/annotations")
+            .and_then(|a| a.get(REVISION)?.as_str()?.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let latest = sets
+        .iter()
+        .map(|(_, set)| revision_of(set))
+        .max()
+        .unwrap_or(0);
+    let current = sets
+        .iter()
+        .find(|(_, set)| set.pointer("/spec/template").map(without_hash) == Some(template.clone()));
     let Some((new_key, new)) = current else {
         return new_replica_set(store, key, &object, &template, latest + 1);
     };
@@ -148,18 +197,28 @@ fn deployment(store: &mut Store, key: &Key, rollouts: &mut HashMap<String, Rollo
         return;
     }
     roll(store, &object, new_key, new, &sets);
-    let rollout = rollouts.entry(uid(&object).as_str().unwrap_or_default().to_owned()).or_default();
+    let rollout = rollouts
+        .entry(uid(&object).as_str().unwrap_or_default().to_owned())
+        .or_default();
     write_status(store, key, object, &sets, (new, latest), rollout);
 }
 
 fn new_replica_set(store: &mut Store, key: &Key, object: &Value, template: &Value, revision: u64) {
-    let Some(resource) = named("replicasets") else { return };
+    let Some(resource) = named("replicasets") else {
+        return;
+    };
     let digest = Digest::of_bytes(template.to_string().as_bytes()).to_string();
-    let number = digest.get(7..23).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(revision);
+    let number = digest
+        .get(7..23)
+        .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+        .unwrap_or(revision);
     let hash = suffix(number, 10);
     let mut template = template.clone();
     template["metadata"]["labels"][HASH] = hash.clone().into();
-    let mut selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
+    let mut selector = object
+        .pointer("/spec/selector")
+        .cloned()
+        .unwrap_or_default();
     selector["matchLabels"][HASH] = hash.clone().into();
     let set = json!({
         "metadata": {
@@ -182,9 +241,21 @@ fn owner_reference(owner: &Value) -> Value {
 /// One step of a rolling update, by the rules of the Deployment controller.
 fn roll(store: &mut Store, object: &Value, new_key: &Key, new: &Value, sets: &[(Key, Value)]) {
     let wanted = number(object, "/spec/replicas");
-    let surge = share(object.pointer("/spec/strategy/rollingUpdate/maxSurge"), wanted, true);
-    let unavailable = share(object.pointer("/spec/strategy/rollingUpdate/maxUnavailable"), wanted, false);
-    let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
+    let surge = share(
+        object.pointer("/spec/strategy/rollingUpdate/maxSurge"),
+        wanted,
+        true,
+    );
+    let unavailable = share(
+        object.pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
+        wanted,
+        false,
+    );
+    let unavailable = if surge == 0 && unavailable == 0 {
+        1
+    } else {
+        unavailable
+    };
     let asked = |set: &Value| number(set, "/spec/replicas");
     let available = |set: &Value| number(set, "/status/availableReplicas");
     let total: u64 = sets.iter().map(|(_, set)| asked(set)).sum();
@@ -194,13 +265,22 @@ fn roll(store: &mut Store, object: &Value, new_key: &Key, new: &Value, sets: &[(
         return;
     }
     if mine < wanted && total < wanted + surge {
-        set_replicas(store, new_key, mine + (wanted - mine).min(wanted + surge - total));
+        set_replicas(
+            store,
+            new_key,
+            mine + (wanted - mine).min(wanted + surge - total),
+        );
         return;
     }
-    let old: Vec<&(Key, Value)> = sets.iter().filter(|(key, set)| key != new_key && asked(set) > 0).collect();
+    let old: Vec<&(Key, Value)> = sets
+        .iter()
+        .filter(|(key, set)| key != new_key && asked(set) > 0)
+        .collect();
     let least = wanted.saturating_sub(unavailable);
     // Old pods that don't work may go as soon as the new ones don't need their place.
-    let mut may_go = total.saturating_sub(least).saturating_sub(mine.saturating_sub(available(new)));
+    let mut may_go = total
+        .saturating_sub(least)
+        .saturating_sub(mine.saturating_sub(available(new)));
     for (key, set) in &old {
         let broken = asked(set).saturating_sub(available(set)).min(may_go);
         if broken > 0 {
@@ -211,7 +291,9 @@ fn roll(store: &mut Store, object: &Value, new_key: &Key, new: &Value, sets: &[(
     let all_available: u64 = sets.iter().map(|(_, set)| available(set)).sum();
     let mut spare = all_available.saturating_sub(least);
     for (key, _) in &old {
-        let asked = store.get(key).map_or(0, |set| number(set, "/spec/replicas"));
+        let asked = store
+            .get(key)
+            .map_or(0, |set| number(set, "/spec/replicas"));
         let go = asked.min(spare);
         if go > 0 {
             set_replicas(store, key, asked - go);
@@ -220,27 +302,66 @@ fn roll(store: &mut Store, object: &Value, new_key: &Key, new: &Value, sets: &[(
     }
 }
 
-fn write_status(store: &mut Store, key: &Key, mut object: Value, sets: &[(Key, Value)], (new, revision): (&Value, u64), rollout: &mut Rollout) {
+fn write_status(
+    store: &mut Store,
+    key: &Key,
+    mut object: Value,
+    sets: &[(Key, Value)],
+    (new, revision): (&Value, u64),
+    rollout: &mut Rollout,
+) {
     let sum = |path: &str| -> u64 { sets.iter().map(|(_, set)| number(set, path)).sum() };
     let wanted = number(&object, "/spec/replicas");
-    let (replicas, ready, available) = (sum("/status/replicas"), sum("/status/readyReplicas"), sum("/status/availableReplicas"));
+    let (replicas, ready, available) = (
+        sum("/status/replicas"),
+        sum("/status/readyReplicas"),
+        sum("/status/availableReplicas"),
+    );
     let updated = number(new, "/status/replicas");
-    let unavailable = share(object.pointer("/spec/strategy/rollingUpdate/maxUnavailable"), wanted, false);
+    let unavailable = share(
+        object.pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
+        wanted,
+        false,
+    );
     let complete = updated == wanted && replicas == wanted && available == wanted;
-    let old_conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = |kind: &str| old_conditions.iter().find(|condition| condition.get("type") == Some(&kind.into())).cloned().unwrap_or_default();
+    let old_conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let before = |kind: &str| {
+        old_conditions
+            .iter()
+            .find(|condition| condition.get("type") == Some(&kind.into()))
+            .cloned()
+            .unwrap_or_default()
+    };
     let progress = json!({ "revision": revision, "updated": updated, "available": available, "replicas": replicas }).to_string();
     let observed = |kind: &str, status: &str, reason: &str, message: &str| {
         let before = before(kind);
         let same = before.get("status") == Some(&status.into());
-        let since = before.get("lastTransitionTime").filter(|_| same).cloned().unwrap_or_else(now);
+        let since = before
+            .get("lastTransitionTime")
+            .filter(|_| same)
+            .cloned()
+            .unwrap_or_else(now);
         json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since, "lastUpdateTime": since })
     };
     let enough = available >= wanted.saturating_sub(unavailable);
     let mut conditions = vec![if enough {
-        observed("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        observed(
+            "Available",
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        )
     } else {
-        observed("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+        observed(
+            "Available",
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
     }];
     if rollout.progress != progress {
         (rollout.progress, rollout.since) = (progress, millis());
@@ -248,14 +369,36 @@ fn write_status(store: &mut Store, key: &Key, mut object: Value, sets: &[(Key, V
     if complete {
         rollout.completed = revision;
     }
-    let deadline = object.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_i64).unwrap_or(600) * 1000;
-    let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let deadline = object
+        .pointer("/spec/progressDeadlineSeconds")
+        .and_then(Value::as_i64)
+        .unwrap_or(600)
+        * 1000;
+    let name = new
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     conditions.push(if rollout.completed == revision {
-        observed("Progressing", "True", "NewReplicaSetAvailable", &format!("ReplicaSet \"{name}\" has successfully progressed."))
+        observed(
+            "Progressing",
+            "True",
+            "NewReplicaSetAvailable",
+            &format!("ReplicaSet \"{name}\" has successfully progressed."),
+        )
     } else if millis().saturating_sub(rollout.since) >= deadline {
-        observed("Progressing", "False", "ProgressDeadlineExceeded", &format!("ReplicaSet \"{name}\" has timed out progressing."))
+        observed(
+            "Progressing",
+            "False",
+            "ProgressDeadlineExceeded",
+            &format!("ReplicaSet \"{name}\" has timed out progressing."),
+        )
     } else {
-        observed("Progressing", "True", "ReplicaSetUpdated", &format!("ReplicaSet \"{name}\" is progressing."))
+        observed(
+            "Progressing",
+            "True",
+            "ReplicaSetUpdated",
+            &format!("ReplicaSet \"{name}\" is progressing."),
+        )
     });
     object["status"] = json!({
         "observedGeneration": number(&object, "/metadata/generation"), "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready,
@@ -273,7 +416,9 @@ fn millis() -> i64 {
 }
 
 fn replica_set(store: &mut Store, key: &Key) {
-    let Some(mut set) = store.get(key).cloned() else { return };
+    let Some(mut set) = store.get(key).cloned() else {
+        return;
+    };
     let mut pods: Vec<(Key, Value)> = store
         .list("pods", Some(&key.namespace))
         .filter(|(_, pod)| owned_by(pod, &set) && is_active(pod))
@@ -282,7 +427,9 @@ fn replica_set(store: &mut Store, key: &Key) {
     let wanted = usize::try_from(number(&set, "/spec/replicas")).unwrap_or(0);
     for _ in pods.len()..wanted {
         let unique = store.unique();
-        let Some(resource) = named("pods") else { return };
+        let Some(resource) = named("pods") else {
+            return;
+        };
         let template = set.pointer("/spec/template").cloned().unwrap_or_default();
         let pod = json!({
             "metadata": {
@@ -301,7 +448,11 @@ fn replica_set(store: &mut Store, key: &Key) {
     for (key, _) in pods.iter().take(pods.len().saturating_sub(wanted)) {
         delete(store, key);
     }
-    let mine: Vec<&Value> = store.list("pods", Some(&key.namespace)).map(|(_, pod)| pod).filter(|pod| owned_by(pod, &set) && is_active(pod)).collect();
+    let mine: Vec<&Value> = store
+        .list("pods", Some(&key.namespace))
+        .map(|(_, pod)| pod)
+        .filter(|pod| owned_by(pod, &set) && is_active(pod))
+        .collect();
     let (count, ready) = (mine.len(), mine.iter().filter(|pod| is_ready(pod)).count());
     set["status"] = json!({ "replicas": count, "fullyLabeledReplicas": count, "readyReplicas": ready, "availableReplicas": ready,
                             "observedGeneration": number(&set, "/metadata/generation") });
@@ -310,27 +461,42 @@ fn replica_set(store: &mut Store, key: &Key) {
 
 /// Binds a pod to the first node that has room for what it requests.
 fn schedule(store: &mut Store, key: &Key) {
-    let Some(pod) = store.get(key).filter(|pod| pod.pointer("/spec/nodeName").is_none() && is_active(pod)).cloned() else { return };
-    let nodes: Vec<(String, Value)> = store.list("nodes", None).map(|(key, node)| (key.name.clone(), node.clone())).collect();
+    let Some(pod) = store
+        .get(key)
+        .filter(|pod| pod.pointer("/spec/nodeName").is_none() && is_active(pod))
+        .cloned()
+    else {
+        return;
+    };
+    let nodes: Vec<(String, Value)> = store
+        .list("nodes", None)
+        .map(|(key, node)| (key.name.clone(), node.clone()))
+        .collect();
     let mut reasons = Vec::new();
-    let fitting = nodes.iter().find(|(name, node)| match misfit(store, &pod, name, node) {
-        None => true,
-        Some(reason) => {
-            reasons.push(format!("1 {reason}"));
-            false
-        }
-    });
+    let fitting = nodes
+        .iter()
+        .find(|(name, node)| match misfit(store, &pod, name, node) {
+            None => true,
+            Some(reason) => {
+                reasons.push(format!("1 {reason}"));
+                false
+            }
+        });
     let mut bound = pod.clone();
     match fitting {
         Some((name, _)) => {
             bound["spec"]["nodeName"] = name.clone().into();
-            bound["status"]["conditions"] = json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": now() }]);
+            bound["status"]["conditions"] =
+                json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": now() }]);
         }
         None if pod.pointer("/status/conditions").is_some() => return,
         None => {
-            let message = format!("0/{} nodes are available: {}.", nodes.len(), reasons.join(", "));
-            bound["status"]["conditions"] =
-                json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": now() }]);
+            let message = format!(
+                "0/{} nodes are available: {}.",
+                nodes.len(),
+                reasons.join(", ")
+            );
+            bound["status"]["conditions"] = json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": now() }]);
             super::kubelet::event(store, &bound, "Warning", "FailedScheduling", &message);
         }
     }
@@ -340,19 +506,43 @@ fn schedule(store: &mut Store, key: &Key) {
 fn misfit(store: &Store, pod: &Value, name: &str, node: &Value) -> Option<String> {
     let wanted = pod.pointer("/spec/nodeSelector").and_then(Value::as_object);
     let labels = node.pointer("/metadata/labels");
-    if wanted.is_some_and(|wanted| wanted.iter().any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value))) {
+    if wanted.is_some_and(|wanted| {
+        wanted
+            .iter()
+            .any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value))
+    }) {
         return Some("node(s) didn't match Pod's node affinity/selector".into());
     }
     let requested = |pod: &Value, resource: &str| -> u128 {
         let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
-        let amount = |container: &Value, part: &str| container.pointer(&format!("/resources/{part}/{resource}")).and_then(Value::as_str).map(ToOwned::to_owned);
-        let amounts = containers.into_iter().flatten().filter_map(|container| amount(container, "requests").or_else(|| amount(container, "limits")));
-        amounts.filter_map(|text| Quantity::new(text).ok()).map(|amount| amount.milli()).sum()
+        let amount = |container: &Value, part: &str| {
+            container
+                .pointer(&format!("/resources/{part}/{resource}"))
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned)
+        };
+        let amounts = containers.into_iter().flatten().filter_map(|container| {
+            amount(container, "requests").or_else(|| amount(container, "limits"))
+        });
+        amounts
+            .filter_map(|text| Quantity::new(text).ok())
+            .map(|amount| amount.milli())
+            .sum()
     };
     ["cpu", "memory"].into_iter().find_map(|resource| {
-        let capacity = node.pointer(&format!("/status/allocatable/{resource}")).and_then(Value::as_str).and_then(|text| Quantity::new(text).ok())?;
-        let here = store.list("pods", None).map(|(_, other)| other).filter(|other| other.pointer("/spec/nodeName").and_then(Value::as_str) == Some(name));
-        let used: u128 = here.filter(|other| is_active(other)).map(|other| requested(other, resource)).sum();
-        (used + requested(pod, resource) > capacity.milli()).then(|| format!("Insufficient {resource}"))
+        let capacity = node
+            .pointer(&format!("/status/allocatable/{resource}"))
+            .and_then(Value::as_str)
+            .and_then(|text| Quantity::new(text).ok())?;
+        let here = store
+            .list("pods", None)
+            .map(|(_, other)| other)
+            .filter(|other| other.pointer("/spec/nodeName").and_then(Value::as_str) == Some(name));
+        let used: u128 = here
+            .filter(|other| is_active(other))
+            .map(|other| requested(other, resource))
+            .sum();
+        (used + requested(pod, resource) > capacity.milli())
+            .then(|| format!("Insufficient {resource}"))
     })
 }

@@ -58,24 +58,41 @@ pub(super) struct Kubelet {
 
 impl Kubelet {
     pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, pods: HashMap::new() }
+        Self {
+            pace,
+            pods: HashMap::new(),
+        }
     }
 
     /// When something happens next, by itself.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.pods.values().filter(|pod| pod.stage != Stage::Resting).map(|pod| pod.due).min()
+        self.pods
+            .values()
+            .filter(|pod| pod.stage != Stage::Resting)
+            .map(|pod| pod.due)
+            .min()
     }
 
     /// Lets the kubelet look once.
     pub(super) fn reconcile(&mut self, store: &mut Store) {
         let time = Instant::now();
-        let bound: Vec<(Key, Value)> =
-            store.list("pods", None).filter(|(_, pod)| pod.pointer("/spec/nodeName").is_some()).map(|(key, pod)| (key.clone(), pod.clone())).collect();
-        let uid = |pod: &Value| pod.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let bound: Vec<(Key, Value)> = store
+            .list("pods", None)
+            .filter(|(_, pod)| pod.pointer("/spec/nodeName").is_some())
+            .map(|(key, pod)| (key.clone(), pod.clone()))
+            .collect();
+        let uid = |pod: &Value| {
+            pod.pointer("/metadata/uid")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let known: Vec<String> = bound.iter().map(|(_, pod)| uid(pod)).collect();
         self.pods.retain(|uid, _| known.contains(uid));
         for (key, pod) in bound {
-            let restarts = annotation(&pod, "restarts", "").and_then(|text| text.parse().ok()).unwrap_or(0);
+            let restarts = annotation(&pod, "restarts", "")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0);
             let pace = self.pace;
             let running = self.pods.entry(uid(&pod)).or_insert_with(|| Running {
                 due: time + pace.start,
@@ -84,7 +101,9 @@ impl Kubelet {
                 backoff: pace.backoff,
                 last: json!({}),
             });
-            if pod.pointer("/metadata/deletionTimestamp").is_some() && running.stage != Stage::Stopping {
+            if pod.pointer("/metadata/deletionTimestamp").is_some()
+                && running.stage != Stage::Stopping
+            {
                 running.stage = Stage::Stopping;
                 running.due = time + pace.start;
             }
@@ -109,9 +128,18 @@ impl Running {
             store.put(key.clone(), pod);
             return;
         }
-        let containers = pod.pointer("/spec/containers").and_then(Value::as_array).cloned().unwrap_or_default();
-        let fates: Vec<Fate> = containers.iter().map(|container| fate(store, key, &pod, container, self.restarts)).collect();
-        let crashes = fates.iter().any(|fate| matches!(fate, Fate::Crashes { .. }));
+        let containers = pod
+            .pointer("/spec/containers")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let fates: Vec<Fate> = containers
+            .iter()
+            .map(|container| fate(store, key, &pod, container, self.restarts))
+            .collect();
+        let crashes = fates
+            .iter()
+            .any(|fate| matches!(fate, Fate::Crashes { .. }));
         let waits = fates.iter().any(|fate| matches!(fate, Fate::Waits { .. }));
         match self.stage {
             Stage::Waiting | Stage::Created if crashes => {
@@ -128,17 +156,37 @@ impl Running {
             _ if waits => (self.stage, self.due) = (Stage::Created, time + pace.backoff),
             _ => self.stage = Stage::Resting,
         }
-        let statuses: Vec<Value> = containers.iter().zip(&fates).map(|(container, fate)| self.container_status(store, &pod, container, fate)).collect();
-        let ready = statuses.iter().all(|status| status.get("ready") == Some(&true.into()));
-        let pulled = statuses.iter().any(|status| status.pointer("/state/running").is_some() || status.pointer("/lastState/terminated").is_some());
-        let unready: Vec<&str> = statuses.iter().filter(|s| s.get("ready") != Some(&true.into())).filter_map(|s| s.get("name")?.as_str()).collect();
+        let statuses: Vec<Value> = containers
+            .iter()
+            .zip(&fates)
+            .map(|(container, fate)| self.container_status(store, &pod, container, fate))
+            .collect();
+        let ready = statuses
+            .iter()
+            .all(|status| status.get("ready") == Some(&true.into()));
+        let pulled = statuses.iter().any(|status| {
+            status.pointer("/state/running").is_some()
+                || status.pointer("/lastState/terminated").is_some()
+        });
+        let unready: Vec<&str> = statuses
+            .iter()
+            .filter(|s| s.get("ready") != Some(&true.into()))
+            .filter_map(|s| s.get("name")?.as_str())
+            .collect();
         let message = format!("containers with unready status: [{}]", unready.join(" "));
-        let before = pod.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let before = pod
+            .pointer("/status/conditions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let condition = |kind: &str, holds: bool| {
             let status = if holds { "True" } else { "False" };
-            let same = before.iter().find(|c| c.get("type") == Some(&kind.into()) && c.get("status") == Some(&status.into()));
+            let same = before.iter().find(|c| {
+                c.get("type") == Some(&kind.into()) && c.get("status") == Some(&status.into())
+            });
             same.cloned().unwrap_or_else(|| {
-                let mut condition = json!({ "type": kind, "status": status, "lastTransitionTime": now() });
+                let mut condition =
+                    json!({ "type": kind, "status": status, "lastTransitionTime": now() });
                 if !holds {
                     condition["reason"] = "ContainersNotReady".into();
                     condition["message"] = message.clone().into();
@@ -146,7 +194,10 @@ impl Running {
                 condition
             })
         };
-        let start = pod.pointer("/status/startTime").cloned().unwrap_or_else(now);
+        let start = pod
+            .pointer("/status/startTime")
+            .cloned()
+            .unwrap_or_else(now);
         pod["status"] = json!({
             "phase": if pulled { "Running" } else { "Pending" }, "startTime": start, "hostIP": "127.0.0.1", "podIP": "10.244.0.2",
             "conditions": [condition("PodScheduled", true), condition("Initialized", true), condition("ContainersReady", ready), condition("Ready", ready)],
@@ -155,24 +206,54 @@ impl Running {
         store.put(key.clone(), pod);
     }
 
-    fn container_status(&mut self, store: &mut Store, pod: &Value, container: &Value, fate: &Fate) -> Value {
-        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-        let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    fn container_status(
+        &mut self,
+        store: &mut Store,
+        pod: &Value,
+        container: &Value,
+        fate: &Fate,
+    ) -> Value {
+        let name = container
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let image = container
+            .get("image")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let running = json!({ "running": { "startedAt": now() } });
         let (state, ready) = match fate {
             Fate::Runs => (running, true),
             Fate::NotReady => (running, false),
             Fate::Waits { reason, message } => {
                 event(store, pod, "Warning", "Failed", message);
-                (json!({ "waiting": { "reason": reason, "message": message } }), false)
+                (
+                    json!({ "waiting": { "reason": reason, "message": message } }),
+                    false,
+                )
             }
             Fate::Crashes { .. } if self.stage == Stage::Started => (running, false),
             Fate::Crashes { reason, code } => {
                 self.last = json!({ "terminated": { "reason": reason, "exitCode": code, "startedAt": now(), "finishedAt": now() } });
-                let pod_name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-                let message = format!("back-off {}ms restarting failed container={name} pod={pod_name}", self.backoff.as_millis());
-                event(store, pod, "Warning", "BackOff", &format!("Back-off restarting failed container {name}"));
-                (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }), false)
+                let pod_name = pod
+                    .pointer("/metadata/name")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let message = format!(
+                    "back-off {}ms restarting failed container={name} pod={pod_name}",
+                    self.backoff.as_millis()
+                );
+                event(
+                    store,
+                    pod,
+                    "Warning",
+                    "BackOff",
+                    &format!("Back-off restarting failed container {name}"),
+                );
+                (
+                    json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }),
+                    false,
+                )
             }
         };
         json!({ "name": name, "image": image, "imageID": "", "ready": ready, "started": state.get("running").is_some(),
@@ -183,40 +264,84 @@ impl Running {
 fn annotation(pod: &Value, name: &str, container: &str) -> Option<String> {
     let annotations = pod.pointer("/metadata/annotations")?;
     let specific = annotations.get(format!("fake-kubelet/{name}.{container}"));
-    specific.or_else(|| annotations.get(format!("fake-kubelet/{name}")))?.as_str().map(ToOwned::to_owned)
+    specific
+        .or_else(|| annotations.get(format!("fake-kubelet/{name}")))?
+        .as_str()
+        .map(ToOwned::to_owned)
 }
 
 fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64) -> Fate {
-    let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    let name = container
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let image = container
+        .get("image")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let state = annotation(pod, "state", name);
-    let waits = |reason: &str, message: String| Fate::Waits { reason: reason.into(), message };
+    let waits = |reason: &str, message: String| Fate::Waits {
+        reason: reason.into(),
+        message,
+    };
     if state.is_none() && BAD_IMAGES.iter().any(|bad| image.contains(bad)) {
-        return waits("ImagePullBackOff", format!("Back-off pulling image \"{image}\""));
+        return waits(
+            "ImagePullBackOff",
+            format!("Back-off pulling image \"{image}\""),
+        );
     }
     if let Some(message) = missing_config(store, key, container) {
         return waits("CreateContainerConfigError", message);
     }
     let amount = |text: Option<String>| text.and_then(|text| Quantity::new(text).ok());
-    let limit = amount(container.pointer("/resources/limits/memory").and_then(Value::as_str).map(ToOwned::to_owned));
-    if let (Some(needed), Some(limit)) = (amount(annotation(pod, "needs-memory", name)), limit) {
-        if limit < needed {
-            return Fate::Crashes { reason: "OOMKilled", code: 137 };
-        }
+    let limit = amount(
+        container
+            .pointer("/resources/limits/memory")
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned),
+    );
+    if let (Some(needed), Some(limit)) = (amount(annotation(pod, "needs-memory", name)), limit)
+        && limit < needed
+    {
+        return Fate::Crashes {
+            reason: "OOMKilled",
+            code: 137,
+        };
     }
-    let code = annotation(pod, "exit-code", name).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let code = annotation(pod, "exit-code", name)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
     if let Some(needed) = annotation(pod, "needs-env", name) {
         let env = container.get("env").and_then(Value::as_array);
-        if !env.is_some_and(|env| env.iter().any(|variable| variable.get("name") == Some(&needed.as_str().into()))) {
-            return Fate::Crashes { reason: "Error", code };
+        if !env.is_some_and(|env| {
+            env.iter()
+                .any(|variable| variable.get("name") == Some(&needed.as_str().into()))
+        }) {
+            return Fate::Crashes {
+                reason: "Error",
+                code,
+            };
         }
     }
     match state.as_deref() {
-        Some("CrashLoopBackOff" | "Error") => Fate::Crashes { reason: "Error", code },
-        Some("OOMKilled") => Fate::Crashes { reason: "OOMKilled", code: 137 },
-        Some("OOMKilledOnce") if restarts == 0 => Fate::Crashes { reason: "OOMKilled", code: 137 },
-        Some(reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName")) => waits(reason, format!("Back-off pulling image \"{image}\"")),
-        Some(reason @ ("CreateContainerConfigError" | "RunContainerError" | "ContainerCreating")) => waits(reason, format!("{name} can't be started")),
+        Some("CrashLoopBackOff" | "Error") => Fate::Crashes {
+            reason: "Error",
+            code,
+        },
+        Some("OOMKilled") => Fate::Crashes {
+            reason: "OOMKilled",
+            code: 137,
+        },
+        Some("OOMKilledOnce") if restarts == 0 => Fate::Crashes {
+            reason: "OOMKilled",
+            code: 137,
+        },
+        Some(reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName")) => {
+            waits(reason, format!("Back-off pulling image \"{image}\""))
+        }
+        Some(
+            reason @ ("CreateContainerConfigError" | "RunContainerError" | "ContainerCreating"),
+        ) => waits(reason, format!("{name} can't be started")),
         Some("NotReady") => Fate::NotReady,
         _ if probe_fails(container) => Fate::NotReady,
         _ => Fate::Runs,
@@ -225,27 +350,63 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
 
 /// Whether the readiness probe asks a port that the container doesn't declare.
 fn probe_fails(container: &Value) -> bool {
-    let ports = container.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
-    let asked = ["httpGet", "tcpSocket"].iter().find_map(|check| container.pointer(&format!("/readinessProbe/{check}/port")));
-    let listens = |asked: &Value| ports.iter().any(|port| port.get("containerPort") == Some(asked) || port.get("name") == Some(asked));
+    let ports = container
+        .get("ports")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let asked = ["httpGet", "tcpSocket"]
+        .iter()
+        .find_map(|check| container.pointer(&format!("/readinessProbe/{check}/port")));
+    let listens = |asked: &Value| {
+        ports
+            .iter()
+            .any(|port| port.get("containerPort") == Some(asked) || port.get("name") == Some(asked))
+    };
     asked.is_some_and(|asked| !ports.is_empty() && !listens(asked))
 }
 
 fn missing_config(store: &Store, key: &Key, container: &Value) -> Option<String> {
-    let list = |field: &str| container.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
-    let whole = list("envFrom").into_iter().flat_map(|from| [("configmaps", from.get("configMapRef").cloned()), ("secrets", from.get("secretRef").cloned())]);
+    let list = |field: &str| {
+        container
+            .get(field)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let whole = list("envFrom").into_iter().flat_map(|from| {
+        [
+            ("configmaps", from.get("configMapRef").cloned()),
+            ("secrets", from.get("secretRef").cloned()),
+        ]
+    });
     let keys = list("env").into_iter().flat_map(|env| {
         let from = env.get("valueFrom").cloned().unwrap_or_default();
-        [("configmaps", from.get("configMapKeyRef").cloned()), ("secrets", from.get("secretKeyRef").cloned())]
+        [
+            ("configmaps", from.get("configMapKeyRef").cloned()),
+            ("secrets", from.get("secretKeyRef").cloned()),
+        ]
     });
     whole.chain(keys).find_map(|(plural, reference)| {
-        let reference = reference.filter(|reference| reference.get("optional") != Some(&true.into()))?;
+        let reference =
+            reference.filter(|reference| reference.get("optional") != Some(&true.into()))?;
         let name = reference.get("name")?.as_str()?.to_owned();
         let what = plural.trim_end_matches('s');
-        match (store.get(&Key::new(plural, &key.namespace, &name)), reference.get("key").and_then(Value::as_str)) {
+        match (
+            store.get(&Key::new(plural, &key.namespace, &name)),
+            reference.get("key").and_then(Value::as_str),
+        ) {
             (None, _) => Some(format!("{what} \"{name}\" not found")),
-            (Some(object), Some(wanted)) if object.get("data").and_then(|data| data.get(wanted)).is_none() => {
-                Some(format!("couldn't find key {wanted} in {what} {}/{name}", key.namespace))
+            (Some(object), Some(wanted))
+                if object
+                    .get("data")
+                    .and_then(|data| data.get(wanted))
+                    .is_none() =>
+            {
+                Some(format!(
+                    "couldn't find key {wanted} in {what} {}/{name}",
+                    key.namespace
+                ))
             }
             _ => None,
         }
@@ -254,18 +415,29 @@ fn missing_config(store: &Store, key: &Key, container: &Value) -> Option<String>
 
 /// Records an event about a pod, once per message.
 pub(super) fn event(store: &mut Store, pod: &Value, kind: &str, reason: &str, message: &str) {
-    let Some(resource) = named("events") else { return };
+    let Some(resource) = named("events") else {
+        return;
+    };
     let of = |path: &str| pod.pointer(path).cloned().unwrap_or_default();
-    let namespace = of("/metadata/namespace").as_str().unwrap_or_default().to_owned();
+    let namespace = of("/metadata/namespace")
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let uid = of("/metadata/uid");
     let known = store.list("events", Some(&namespace)).any(|(_, event)| {
-        event.pointer("/involvedObject/uid") == Some(&uid) && event.get("reason") == Some(&reason.into()) && event.get("message") == Some(&message.into())
+        event.pointer("/involvedObject/uid") == Some(&uid)
+            && event.get("reason") == Some(&reason.into())
+            && event.get("message") == Some(&message.into())
     });
     if known {
         return;
     }
     let unique = store.unique();
-    let name = format!("{}.{}", of("/metadata/name").as_str().unwrap_or_default(), suffix(unique, 16));
+    let name = format!(
+        "{}.{}",
+        of("/metadata/name").as_str().unwrap_or_default(),
+        suffix(unique, 16)
+    );
     let mut object = json!({
         "metadata": { "name": name, "namespace": namespace },
         "involvedObject": { "apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": of("/metadata/name"), "uid": uid },

@@ -6,12 +6,25 @@ use super::Failure;
 
 /// Applies a patch by its content type.
 pub(super) fn apply(object: &mut Value, content_type: &str, body: &[u8]) -> Result<(), Failure> {
-    let bad = |error: serde_json::Error| Failure::new(400, "BadRequest", format!("the patch can't be read: {error}"));
+    let bad = |error: serde_json::Error| {
+        Failure::new(
+            400,
+            "BadRequest",
+            format!("the patch can't be read: {error}"),
+        )
+    };
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/json-patch+json" => {
             let patch: json_patch::Patch = serde_json::from_slice(body).map_err(bad)?;
-            json_patch::patch(object, &patch)
-                .map_err(|error| Failure::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}")))
+            json_patch::patch(object, &patch).map_err(|error| {
+                Failure::new(
+                    422,
+                    "Invalid",
+                    format!(
+                        "the server rejected our request due to an error in our request: {error}"
+                    ),
+                )
+            })
         }
         "application/merge-patch+json" => {
             json_patch::merge(object, &serde_json::from_slice(body).map_err(bad)?);
@@ -21,15 +34,26 @@ pub(super) fn apply(object: &mut Value, content_type: &str, body: &[u8]) -> Resu
             strategic(object, serde_json::from_slice(body).map_err(bad)?, "");
             Ok(())
         }
-        other => Err(Failure::new(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format: {other}"))),
+        other => Err(Failure::new(
+            415,
+            "UnsupportedMediaType",
+            format!("the body of the request was in an unknown format: {other}"),
+        )),
     }
 }
 
 /// The key by which elements of a list are merged; lists without one are replaced.
 fn merge_key(list: &str, items: &[Value]) -> Option<&'static str> {
     match list {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets" => Some("name"),
-        "ports" if items.iter().any(|item| item.get("containerPort").is_some()) => Some("containerPort"),
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets" => Some("name"),
+        "ports" if items.iter().any(|item| item.get("containerPort").is_some()) => {
+            Some("containerPort")
+        }
         "ports" => Some("port"),
         "volumeMounts" => Some("mountPath"),
         "conditions" => Some("type"),
@@ -62,7 +86,10 @@ fn strategic(old: &mut Value, patch: Value, field: &str) {
                 // New elements go to the front, as the API server does it.
                 let mut new = Vec::new();
                 for item in patch {
-                    match old.iter_mut().find(|known| known.get(key) == item.get(key) && item.get(key).is_some()) {
+                    match old
+                        .iter_mut()
+                        .find(|known| known.get(key) == item.get(key) && item.get(key).is_some())
+                    {
                         Some(known) => strategic(known, item, ""),
                         None => new.push(without_nulls(item)),
                     }
@@ -77,7 +104,12 @@ fn strategic(old: &mut Value, patch: Value, field: &str) {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k, without_nulls(v))).collect::<Map<_, _>>().into(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(k, v)| (k, without_nulls(v)))
+            .collect::<Map<_, _>>()
+            .into(),
         other => other,
     }
 }
@@ -90,8 +122,17 @@ mod tests {
     #[test]
     fn a_strategic_patch_merges_lists_by_their_key() {
         let mut object = json!({"spec": {"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b"}]}});
-        let patch = json!({"spec": {"containers": [{"name": "a", "image": "2", "args": ["y", "z"]}]}});
-        apply(&mut object, "application/strategic-merge-patch+json", patch.to_string().as_bytes()).unwrap();
-        assert_eq!(object, json!({"spec": {"containers": [{"name": "a", "image": "2", "args": ["y", "z"]}, {"name": "b"}]}}));
+        let patch =
+            json!({"spec": {"containers": [{"name": "a", "image": "2", "args": ["y", "z"]}]}});
+        apply(
+            &mut object,
+            "application/strategic-merge-patch+json",
+            patch.to_string().as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(
+            object,
+            json!({"spec": {"containers": [{"name": "a", "image": "2", "args": ["y", "z"]}, {"name": "b"}]}})
+        );
     }
 }

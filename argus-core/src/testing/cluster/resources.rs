@@ -59,7 +59,9 @@ resources! {
 }
 
 pub(super) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    RESOURCES.iter().find(|resource| resource.group == group && resource.version == version && resource.plural == plural)
+    RESOURCES.iter().find(|resource| {
+        resource.group == group && resource.version == version && resource.plural == plural
+    })
 }
 
 /// A resource by its plural: for the controllers, which know that it is there.
@@ -69,7 +71,11 @@ pub(super) fn named(plural: &str) -> Option<&'static Resource> {
 
 impl Resource {
     pub(super) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.into()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     pub(super) fn scalable(&self) -> bool {
@@ -77,14 +83,35 @@ impl Resource {
     }
 
     /// Reads an object as its type would be read, checks it, and fills in defaults.
-    pub(super) fn admit(&self, object: &mut Value, old: Option<&Value>, strict: bool) -> Result<(), Failure> {
-        let known = (self.typed)(object).map_err(|error| Failure::new(400, "BadRequest", format!("{} in version \"{}\" cannot be handled: {error}", self.kind, self.version)))?;
+    pub(super) fn admit(
+        &self,
+        object: &mut Value,
+        old: Option<&Value>,
+        strict: bool,
+    ) -> Result<(), Failure> {
+        let known = (self.typed)(object).map_err(|error| {
+            Failure::new(
+                400,
+                "BadRequest",
+                format!(
+                    "{} in version \"{}\" cannot be handled: {error}",
+                    self.kind, self.version
+                ),
+            )
+        })?;
         if strict {
             let mut lost = Vec::new();
             unknown_fields(object, &known, String::new(), &mut lost);
             if !lost.is_empty() {
-                let fields: Vec<String> = lost.iter().map(|field| format!("unknown field \"{field}\"")).collect();
-                return Err(Failure::new(400, "BadRequest", format!("strict decoding error: {}", fields.join(", "))));
+                let fields: Vec<String> = lost
+                    .iter()
+                    .map(|field| format!("unknown field \"{field}\""))
+                    .collect();
+                return Err(Failure::new(
+                    400,
+                    "BadRequest",
+                    format!("strict decoding error: {}", fields.join(", ")),
+                ));
             }
         }
         if let Some(template) = object.pointer("/spec/template").cloned() {
@@ -98,52 +125,116 @@ impl Resource {
     }
 
     fn invalid(&self, object: &Value, field: &str, problem: &str) -> Failure {
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let group = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
-        Failure::new(422, "Invalid", format!("{}{group} \"{name}\" is invalid: {field}: {problem}", self.kind))
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let group = if self.group.is_empty() {
+            String::new()
+        } else {
+            format!(".{}", self.group)
+        };
+        Failure::new(
+            422,
+            "Invalid",
+            format!(
+                "{}{group} \"{name}\" is invalid: {field}: {problem}",
+                self.kind
+            ),
+        )
     }
 
     fn check_deployment(&self, object: &Value, old: Option<&Value>) -> Result<(), Failure> {
         let selector = object.pointer("/spec/selector");
         if let Some(old) = old.filter(|old| old.pointer("/spec/selector") != selector) {
             let was = old.pointer("/spec/selector").unwrap_or(&Value::Null);
-            return Err(self.invalid(object, "spec.selector", &format!("Invalid value: {was}: field is immutable")));
+            return Err(self.invalid(
+                object,
+                "spec.selector",
+                &format!("Invalid value: {was}: field is immutable"),
+            ));
         }
-        let wanted = selector.and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
+        let wanted = selector
+            .and_then(|selector| selector.get("matchLabels"))
+            .and_then(Value::as_object);
         let labels = object.pointer("/spec/template/metadata/labels");
-        let matches = wanted.is_some_and(|wanted| !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value)));
+        let matches = wanted.is_some_and(|wanted| {
+            !wanted.is_empty()
+                && wanted
+                    .iter()
+                    .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+        });
         if !matches {
-            return Err(self.invalid(object, "spec.template.metadata.labels", "Invalid value: `selector` does not match template `labels`"));
+            return Err(self.invalid(
+                object,
+                "spec.template.metadata.labels",
+                "Invalid value: `selector` does not match template `labels`",
+            ));
         }
-        if object.pointer("/spec/replicas").and_then(Value::as_i64).is_some_and(|replicas| replicas < 0) {
-            return Err(self.invalid(object, "spec.replicas", "Invalid value: must be greater than or equal to 0"));
+        if object
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64)
+            .is_some_and(|replicas| replicas < 0)
+        {
+            return Err(self.invalid(
+                object,
+                "spec.replicas",
+                "Invalid value: must be greater than or equal to 0",
+            ));
         }
         Ok(())
     }
 
     fn check_template(&self, object: &Value, template: &Value) -> Result<(), Failure> {
-        let containers = template.pointer("/spec/containers").and_then(Value::as_array);
+        let containers = template
+            .pointer("/spec/containers")
+            .and_then(Value::as_array);
         let containers = containers.filter(|containers| !containers.is_empty());
         let Some(containers) = containers else {
             if self.group == "apps" {
-                return Err(self.invalid(object, "spec.template.spec.containers", "Required value"));
+                return Err(self.invalid(
+                    object,
+                    "spec.template.spec.containers",
+                    "Required value",
+                ));
             }
             return Ok(());
         };
         for (index, container) in containers.iter().enumerate() {
             let place = |field: &str| format!("spec.template.spec.containers[{index}].{field}");
-            if container.get("image").and_then(Value::as_str).is_none_or(str::is_empty) {
+            if container
+                .get("image")
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+            {
                 return Err(self.invalid(object, &place("image"), "Required value"));
             }
             for resource in ["cpu", "memory"] {
-                let amount = |part: &str| container.pointer(&format!("/resources/{part}/{resource}")).and_then(Value::as_str);
-                let read = |text: &str| Quantity::new(text).map_err(|_| Failure::new(400, "BadRequest", format!("quantities must match the regular expression: {text}")));
-                let (limit, request) = (amount("limits").map(read).transpose()?, amount("requests").map(read).transpose()?);
-                if let (Some(limit), Some(request)) = (limit, request) {
-                    if request > limit {
-                        let problem = format!("Invalid value: \"{request}\": must be less than or equal to {resource} limit of {limit}");
-                        return Err(self.invalid(object, &place("resources.requests"), &problem));
-                    }
+                let amount = |part: &str| {
+                    container
+                        .pointer(&format!("/resources/{part}/{resource}"))
+                        .and_then(Value::as_str)
+                };
+                let read = |text: &str| {
+                    Quantity::new(text).map_err(|_| {
+                        Failure::new(
+                            400,
+                            "BadRequest",
+                            format!("quantities must match the regular expression: {text}"),
+                        )
+                    })
+                };
+                let (limit, request) = (
+                    amount("limits").map(read).transpose()?,
+                    amount("requests").map(read).transpose()?,
+                );
+                if let (Some(limit), Some(request)) = (limit, request)
+                    && request > limit
+                {
+                    let problem = format!(
+                        "Invalid value: \"{request}\": must be less than or equal to {resource} limit of {limit}"
+                    );
+                    return Err(self.invalid(object, &place("resources.requests"), &problem));
                 }
             }
         }
@@ -158,7 +249,10 @@ fn default_deployment(object: &mut Value) {
         "progressDeadlineSeconds": 600,
         "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": "25%" } },
     });
-    if let (Some(spec), Value::Object(defaults)) = (object.get_mut("spec").and_then(Value::as_object_mut), defaults) {
+    if let (Some(spec), Value::Object(defaults)) = (
+        object.get_mut("spec").and_then(Value::as_object_mut),
+        defaults,
+    ) {
         for (key, value) in defaults {
             spec.entry(key).or_insert(value);
         }
@@ -169,11 +263,16 @@ fn unknown_fields(given: &Value, known: &Value, path: String, lost: &mut Vec<Str
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => {
             for (key, value) in given.iter().filter(|(_, value)| !value.is_null()) {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 match known.get(key) {
                     Some(known) => unknown_fields(value, known, path, lost),
                     // Typed objects leave empty lists and objects out.
-                    None if value.as_object().is_some_and(|map| map.is_empty()) || value.as_array().is_some_and(Vec::is_empty) => {}
+                    None if value.as_object().is_some_and(|map| map.is_empty())
+                        || value.as_array().is_some_and(Vec::is_empty) => {}
                     None => lost.push(path),
                 }
             }

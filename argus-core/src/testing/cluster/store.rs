@@ -20,7 +20,11 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(plural: &'static str, namespace: &str, name: &str) -> Self {
-        Self { plural, namespace: namespace.into(), name: name.into() }
+        Self {
+            plural,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -43,7 +47,13 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new() -> Self {
-        Self { version: 1, objects: BTreeMap::new(), history: VecDeque::new(), changed: watch::Sender::new(1), made: 0 }
+        Self {
+            version: 1,
+            objects: BTreeMap::new(),
+            history: VecDeque::new(),
+            changed: watch::Sender::new(1),
+            made: 0,
+        }
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -59,9 +69,15 @@ impl Store {
     }
 
     /// The objects of a resource, in all namespaces or in one.
-    pub(super) fn list<'a>(&'a self, plural: &'static str, namespace: Option<&'a str>) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+    pub(super) fn list<'a>(
+        &'a self,
+        plural: &'static str,
+        namespace: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Value)> {
         let start = Key::new(plural, namespace.unwrap_or_default(), "");
-        self.objects.range(start..).take_while(move |(key, _)| key.plural == plural && namespace.is_none_or(|namespace| key.namespace == namespace))
+        self.objects.range(start..).take_while(move |(key, _)| {
+            key.plural == plural && namespace.is_none_or(|namespace| key.namespace == namespace)
+        })
     }
 
     /// A number that was never given before: for uids and suffixes.
@@ -78,7 +94,11 @@ impl Store {
         object["kind"] = resource.kind.into();
         let metadata = &mut object["metadata"];
         if metadata.get("name").is_none() {
-            let prefix = metadata.get("generateName").and_then(Value::as_str).unwrap_or("object-").to_owned();
+            let prefix = metadata
+                .get("generateName")
+                .and_then(Value::as_str)
+                .unwrap_or("object-")
+                .to_owned();
             metadata["name"] = format!("{prefix}{}", suffix(unique, 5)).into();
         }
         metadata["uid"] = uid.into();
@@ -101,7 +121,11 @@ impl Store {
                 return old.clone();
             }
             if old.get("spec") != object.get("spec") {
-                let generation = old.pointer("/metadata/generation").and_then(Value::as_u64).unwrap_or(0) + 1;
+                let generation = old
+                    .pointer("/metadata/generation")
+                    .and_then(Value::as_u64)
+                    .unwrap_or(0)
+                    + 1;
                 object["metadata"]["generation"] = generation.into();
             }
         }
@@ -122,7 +146,12 @@ impl Store {
     }
 
     fn remember(&mut self, kind: &'static str, key: Key, object: Value) {
-        self.history.push_back(Event { version: self.version, kind, key, object });
+        self.history.push_back(Event {
+            version: self.version,
+            kind,
+            key,
+            object,
+        });
         if self.history.len() > HISTORY {
             self.history.pop_front();
         }
@@ -130,19 +159,36 @@ impl Store {
     }
 
     /// What happened after a version; `None` if that is too long ago.
-    pub(super) fn since(&self, version: u64, plural: &str, namespace: Option<&str>) -> Option<Vec<Event>> {
-        if self.history.front().is_some_and(|first| first.version > version + 1) && self.history.len() == HISTORY {
+    pub(super) fn since(
+        &self,
+        version: u64,
+        plural: &str,
+        namespace: Option<&str>,
+    ) -> Option<Vec<Event>> {
+        if self
+            .history
+            .front()
+            .is_some_and(|first| first.version > version + 1)
+            && self.history.len() == HISTORY
+        {
             return None;
         }
-        let start = self.history.partition_point(|event| event.version <= version);
-        let concerned = self.history.range(start..).filter(|event| event.key.plural == plural && namespace.is_none_or(|n| event.key.namespace == n));
+        let start = self
+            .history
+            .partition_point(|event| event.version <= version);
+        let concerned = self.history.range(start..).filter(|event| {
+            event.key.plural == plural && namespace.is_none_or(|n| event.key.namespace == n)
+        });
         Some(concerned.cloned().collect())
     }
 }
 
 /// The time as the API writes it, to the second.
 pub(super) fn now() -> Value {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
+    Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+        .into()
 }
 
 /// Letters and digits as Kubernetes makes them, different for each number.

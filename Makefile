@@ -1,0 +1,52 @@
+# Every step of CI is a target here. `make demo` and `make test` are the two that matter.
+.DEFAULT_GOAL := help
+.PHONY: help demo test control-plane test-rust test-c python test-python fmt lint deny bench clean
+
+CARGO ?= cargo
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
+DENY := $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: ## the main job, to its end, on a cluster in memory
+	@$(CARGO) run --quiet --locked -p quickstart
+
+test: ## every test of every language; ARGUS_TEST_ALL=1 makes a skip a failure
+	@.ci/test
+
+control-plane: ## builds and starts the real API server that the tests use; stop it with `.ci/control-plane down`
+	@.ci/control-plane up
+
+test-rust: ## the Rust tests
+	$(CARGO) test --locked --workspace --all-features --exclude argus-python
+
+test-c: ## the C host
+	@bindings/c/test.sh
+
+python: ## builds the wheel and installs it into a fresh virtual environment
+	@bindings/python/install.sh
+
+test-python: python ## the Python tests, against the installed wheel
+	@bindings/python/test.sh
+
+fmt: ## formats
+	$(CARGO) fmt --all
+
+lint: ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --all-features --quiet
+
+deny: $(DENY) ## licences, sources and banned crates
+	$(DENY) --workspace --offline check bans licenses sources
+
+$(DENY):
+	$(CARGO) install --quiet cargo-deny --version 0.20.2 --locked --no-default-features --root $(CACHE)/cargo-deny-0.20.2
+
+bench: ## the measurements; figures are kept in benches/README.md
+	$(CARGO) bench --locked -p argus-benches
+
+clean: ## removes what was built here
+	$(CARGO) clean
+	rm -rf bindings/python/.venv

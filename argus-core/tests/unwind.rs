@@ -1,0 +1,348 @@
+//! The unwind matrix: fail every record and every write in turn. Whatever fails, nothing is written without its intent
+//! in the trail, the trail says what the cluster is, and the cluster is the plan's end, its beginning, or known to be stuck.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use std::time::Duration;
+
+use argus_core::testing::cluster::{Cluster, Fault};
+use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
+use argus_core::{
+    Answer, AuditEvent, Ending, Incident, IncidentId, Kube, Outcome, Remediator, RemediatorError,
+    Scope, Settings, StepStatus, step_statuses,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+
+const COMMANDS: [&str; 3] = [
+    "kubectl set resources deployment/api -n shop -c app --limits=memory=64Mi",
+    "kubectl scale deployment/web -n shop --replicas=2",
+    "kubectl rollout restart deployment/job -n shop",
+];
+const NAMES: [&str; 3] = ["api", "web", "job"];
+
+struct Run {
+    cluster: Cluster,
+    audit: MemoryAudit,
+    before: Vec<Deployment>,
+    result: Result<Outcome, RemediatorError>,
+}
+
+impl Run {
+    /// Walks the plan to its end, with these faults; records of the dry run come before the execution's.
+    async fn new(audit: MemoryAudit, faults: &[(usize, Fault)]) -> Self {
+        let cluster = Cluster::start();
+        for name in NAMES {
+            cluster
+                .deployment("shop", name, "r.example/app:1")
+                .create()
+                .await
+                .unwrap();
+        }
+        let mut before = Vec::new();
+        for name in NAMES {
+            before.push(ready(&cluster, name).await);
+        }
+        let result = walk(&cluster, &audit, faults).await;
+        Self {
+            cluster,
+            audit,
+            before,
+            result,
+        }
+    }
+
+    /// The invariants that hold whatever happened.
+    async fn check(&self, what: &str) {
+        let records = self.audit.all();
+        let statuses = step_statuses(&records);
+        let written: Vec<_> = self
+            .cluster
+            .writes()
+            .into_iter()
+            .filter(|write| write.user == "argus" && !write.dry_run)
+            .collect();
+        for (index, name) in NAMES.iter().enumerate() {
+            let of = |event| {
+                records
+                    .iter()
+                    .filter(|r| r.entry.event == event && r.entry.step == Some(index))
+                    .count()
+            };
+            let writes = written
+                .iter()
+                .filter(|write| write.path.contains(&format!("/deployments/{name}")))
+                .count();
+            let intents = of(AuditEvent::StepIntended) + of(AuditEvent::UndoIntended);
+            // One intent covers the tries of one write; without any there is none.
+            assert!(
+                writes == 0 || intents > 0,
+                "{what}: {name} was written without an intent"
+            );
+            let now = get(&self.cluster, name).await;
+            let untouched = now.spec == self.before[index].spec;
+            match statuses
+                .get(index)
+                .copied()
+                .unwrap_or(StepStatus::Untouched)
+            {
+                StepStatus::Untouched | StepStatus::Undone => {
+                    assert!(untouched, "{what}: the trail says that {name} is as it was")
+                }
+                StepStatus::Applied | StepStatus::Settled => {
+                    assert!(!untouched, "{what}: the trail says that {name} was changed")
+                }
+                StepStatus::Unknown | StepStatus::Stuck => {}
+            }
+        }
+    }
+}
+
+async fn get(cluster: &Cluster, name: &str) -> Deployment {
+    Api::namespaced(cluster.client(), "shop")
+        .get(name)
+        .await
+        .unwrap()
+}
+
+async fn ready(cluster: &Cluster, name: &str) -> Deployment {
+    for _ in 0..400 {
+        let deployment = get(cluster, name).await;
+        if deployment
+            .status
+            .as_ref()
+            .is_some_and(|status| status.available_replicas == Some(1))
+        {
+            return deployment;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{name} never became ready");
+}
+
+async fn walk(
+    cluster: &Cluster,
+    audit: &MemoryAudit,
+    faults: &[(usize, Fault)],
+) -> Result<Outcome, RemediatorError> {
+    let remediator = Remediator::builder()
+        .scope(Scope::namespaces(["shop"]).unwrap())
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: false,
+        })
+        .llm(Scripted::commands(&COMMANDS))
+        .policy(PermitAll::dangerous())
+        .cluster(Kube::new(cluster.client_as("argus")).settle_within(Duration::from_secs(5)))
+        .audit(audit.clone())
+        .build()
+        .unwrap();
+    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+    let plan = remediator.suggest(&incident).await?;
+    let dry_run = remediator.dry_run(remediator.review(plan).await?).await?;
+    for (nth, fault) in faults {
+        cluster.inject(*nth, *fault);
+    }
+    remediator
+        .execute(dry_run.approve(Answer::confirm("amira")).unwrap())
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_in_turn() {
+    let mut failed = 0;
+    loop {
+        let run = Run::new(MemoryAudit::failing_from(failed + 1), &[]).await;
+        run.check(&format!("record {}", failed + 1)).await;
+        let Err(error) = run.result else { break };
+        let RemediatorError::Audit { standing, .. } = &error else {
+            panic!("record {}: {error}", failed + 1)
+        };
+        // What the error says was left is what is there.
+        let mut changed = 0;
+        for (index, name) in NAMES.iter().enumerate() {
+            changed += usize::from(get(&run.cluster, name).await.spec != run.before[index].spec);
+        }
+        assert_eq!(*standing, changed, "record {}", failed + 1);
+        assert_eq!(error.is_stuck(), changed > 0);
+        failed += 1;
+    }
+    // Suggested, permitted, dry run, approved; three steps of three; rescanned, finished.
+    assert_eq!(failed, 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_in_turn_in_every_way() {
+    for nth in 0..3 {
+        for fault in [
+            Fault::RefuseWrite(400),
+            Fault::RefuseWrite(403),
+            Fault::RefuseWrite(404),
+            Fault::RefuseWrite(409),
+            Fault::RefuseWrite(422),
+            Fault::RefuseWrite(429),
+            Fault::RefuseWrite(500),
+            Fault::RefuseWrite(503),
+            Fault::CutBeforeWrite,
+            Fault::CutAfterWrite,
+        ] {
+            let what = format!("write {nth}, {fault:?}");
+            let run = Run::new(MemoryAudit::new(), &[(nth, fault)]).await;
+            run.check(&what).await;
+            let ending = match &run.result {
+                Ok(outcome) => Some(outcome.ending),
+                Err(error) => {
+                    assert!(error.is_stale() && nth == 0, "{what}: {error}");
+                    None
+                }
+            };
+            // A write whose answer was lost is found to be there; everything else goes back to the beginning.
+            let wanted = if fault == Fault::CutAfterWrite {
+                Some(Ending::Succeeded)
+            } else {
+                Some(Ending::Undone)
+            };
+            assert!(ending == wanted || ending.is_none(), "{what}: {ending:?}");
+            for (index, name) in NAMES
+                .iter()
+                .enumerate()
+                .filter(|_| ending != Some(Ending::Succeeded))
+            {
+                assert_eq!(
+                    get(&run.cluster, name).await.spec,
+                    run.before[index].spec,
+                    "{what}: {name}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_undo_in_turn() {
+    // The third write fails, so that the fourth and the fifth are undos.
+    for nth in [3, 4] {
+        for (fault, ending) in [
+            (Fault::RefuseWrite(403), Ending::Stuck),
+            (Fault::RefuseWrite(422), Ending::Stuck),
+            (Fault::RefuseWrite(500), Ending::Undone),
+            (Fault::CutBeforeWrite, Ending::Undone),
+            (Fault::CutAfterWrite, Ending::Undone),
+        ] {
+            let what = format!("undo {nth}, {fault:?}");
+            let run = Run::new(
+                MemoryAudit::new(),
+                &[(2, Fault::RefuseWrite(422)), (nth, fault)],
+            )
+            .await;
+            run.check(&what).await;
+            let outcome = run.result.unwrap();
+            assert_eq!(outcome.ending, ending, "{what}: {outcome:?}");
+            // One that is stuck doesn't keep the others from being undone.
+            let stuck = outcome
+                .steps
+                .iter()
+                .filter(|status| **status == StepStatus::Stuck)
+                .count();
+            assert_eq!(stuck, usize::from(ending == Ending::Stuck), "{what}");
+            assert_eq!(step_statuses(&run.audit.all()), outcome.steps, "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_plan_at_a_time_changes_an_object() {
+    let cluster = Cluster::start();
+    cluster
+        .deployment("shop", "web", "r.example/app:1")
+        .create()
+        .await
+        .unwrap();
+    ready(&cluster, "web").await;
+    let remediator = Remediator::builder()
+        .scope(Scope::namespaces(["shop"]).unwrap())
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: false,
+        })
+        .llm(Scripted::commands(&[COMMANDS[1]]))
+        .policy(PermitAll::dangerous())
+        .cluster(Kube::new(cluster.client_as("argus")))
+        .audit(MemoryAudit::new())
+        .build()
+        .unwrap();
+    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+    let mut approved = Vec::new();
+    for _ in 0..64 {
+        let plan = remediator.suggest(&incident).await.unwrap();
+        let dry_run = remediator
+            .dry_run(remediator.review(plan).await.unwrap())
+            .await
+            .unwrap();
+        approved.push(dry_run.approve(Answer::confirm("amira")).unwrap());
+    }
+    let runs = approved
+        .into_iter()
+        .map(|approved| remediator.execute(approved));
+    let results = futures::future::join_all(runs).await;
+    let won = results
+        .iter()
+        .filter(|result| result.as_ref().is_ok_and(|outcome| outcome.success))
+        .count();
+    assert_eq!(won, 1);
+    assert!(
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .all(|error| error.is_retryable() || error.is_stale())
+    );
+    assert_eq!(
+        cluster
+            .writes()
+            .iter()
+            .filter(|write| write.user == "argus" && !write.dry_run)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_executed_unless_it_is_switched_on() {
+    let cluster = Cluster::start();
+    cluster
+        .deployment("shop", "web", "r.example/app:1")
+        .create()
+        .await
+        .unwrap();
+    ready(&cluster, "web").await;
+    let remediator = Remediator::builder()
+        .scope(Scope::namespaces(["shop"]).unwrap())
+        .llm(Scripted::commands(&[COMMANDS[1]]))
+        .policy(PermitAll::dangerous())
+        .cluster(Kube::new(cluster.client_as("argus")))
+        .audit(MemoryAudit::new())
+        .build()
+        .unwrap();
+    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+    let plan = remediator.suggest(&incident).await.unwrap();
+    let dry_run = remediator
+        .dry_run(remediator.review(plan).await.unwrap())
+        .await
+        .unwrap();
+    let error = remediator
+        .execute(dry_run.approve(Answer::confirm("amira")).unwrap())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RemediatorError::Disabled), "{error}");
+    assert!(
+        cluster
+            .writes()
+            .iter()
+            .filter(|write| write.user == "argus")
+            .all(|write| write.dry_run)
+    );
+}
