@@ -81,7 +81,10 @@ fn a_malformed_incident_names_the_field() {
     );
     let mut deep: Value = serde_json::from_str(INCIDENT).unwrap();
     deep["findings"][0]["raw_data"] = json!({ "x": "DEEP" });
-    let deep = deep.to_string().replace("\"DEEP\"", &format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)));
+    let deep = deep.to_string().replace(
+        "\"DEEP\"",
+        &format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)),
+    );
     assert!(Incident::from_json(&deep).is_err());
 }
 

@@ -334,6 +334,7 @@ impl Cluster {
                 version,
                 selectors,
                 metadata_only,
+                initial,
             }) => {
                 let timeout = call
                     .query
@@ -349,7 +350,8 @@ impl Cluster {
                         }
                         Err(gone) => format!("{}\n", json!({ "type": "ERROR", "object": gone })),
                     });
-                let frames = lines
+                let frames = stream::once(std::future::ready(initial))
+                    .chain(lines)
                     .filter(|line| std::future::ready(!line.is_empty()))
                     .map(|line| Ok(Frame::data(Bytes::from(line))));
                 Ok(response(
@@ -372,6 +374,12 @@ impl Cluster {
     }
 
     fn reply(&self, call: &Call<'_>) -> Result<Reply, Failure> {
+        if call.content_type.contains("protobuf") {
+            let message =
+                "the body of the request was in an unknown format: this cluster reads JSON only"
+                    .into();
+            return Err(Failure::new(415, "UnsupportedMediaType", message));
+        }
         if matches!(call.path, "/healthz" | "/livez" | "/readyz") {
             return Ok(Reply::Text("ok".into()));
         }

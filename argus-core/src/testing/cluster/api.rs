@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::controllers::delete;
 use super::resources::{Resource, find};
 use super::selectors::Selectors;
-use super::store::{Key, Store, now, status};
+use super::store::{Event, Key, Store, now, status};
 use super::{Failure, patch};
 
 /// A request, read.
@@ -32,6 +32,8 @@ pub(super) enum Reply {
         version: u64,
         selectors: Selectors,
         metadata_only: bool,
+        /// What is sent first: the objects as they are, where the client asked for them.
+        initial: String,
     },
 }
 
@@ -203,17 +205,44 @@ fn list(
     let selectors = Selectors::read(&call.query)?;
     let namespace = place.namespace.map(ToOwned::to_owned);
     if is_true(&call.query, "watch") {
-        let version = call
+        let given = call
             .query
             .get("resourceVersion")
             .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
+            .filter(|version| *version > 0);
+        let streamed = is_true(&call.query, "sendInitialEvents");
+        let mut initial = String::new();
+        if streamed || given.is_none() {
+            for (key, object) in store.list(place.resource.plural, namespace.as_deref()) {
+                let event = Event {
+                    version: store.version(),
+                    kind: "ADDED",
+                    key: key.clone(),
+                    object: object.clone(),
+                };
+                initial.extend(watch_line(&event, &selectors, metadata_only));
+            }
+        }
+        if streamed {
+            let metadata = json!({ "resourceVersion": store.version().to_string(), "annotations": { "k8s.io/initial-events-end": "true" } });
+            let object = json!({ "apiVersion": place.resource.api_version(), "kind": place.resource.kind, "metadata": metadata });
+            initial.push_str(&format!(
+                "{}\n",
+                json!({ "type": "BOOKMARK", "object": object })
+            ));
+        }
+        let version = if initial.is_empty() {
+            given.unwrap_or(store.version())
+        } else {
+            store.version()
+        };
         return Ok(Reply::Watch {
             resource: place.resource,
             namespace,
             version,
             selectors,
             metadata_only,
+            initial,
         });
     }
     let all = store
@@ -506,7 +535,7 @@ fn log(store: &Store, place: &Place<'_>) -> Result<String, Failure> {
 
 /// One event of a watch as a line of JSON; none if the selectors leave it out.
 pub(super) fn watch_line(
-    event: &super::store::Event,
+    event: &Event,
     selectors: &Selectors,
     metadata_only: bool,
 ) -> Option<String> {
