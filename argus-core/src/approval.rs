@@ -294,3 +294,46 @@ impl<'a> ApprovedStep<'a> {
         self.preview
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::{MemoryAudit, PermitAll, Scripted, cluster::Cluster};
+    use crate::{Incident, IncidentId, Kube, Remediator, Scope, Settings};
+
+    #[tokio::test]
+    async fn an_approval_expires() {
+        let cluster = Cluster::start();
+        cluster
+            .deployment("shop", "web", "r.example/web:1")
+            .create()
+            .await
+            .unwrap();
+        let remediator = Remediator::builder()
+            .scope(Scope::namespaces(["shop"]).unwrap())
+            .settings(Settings {
+                enabled: true,
+                allow_high_risk: false,
+            })
+            .llm(Scripted::commands(&[
+                "kubectl scale deployment/web -n shop --replicas=2",
+            ]))
+            .policy(PermitAll::dangerous())
+            .cluster(Kube::new(cluster.client_as("argus")))
+            .audit(MemoryAudit::new())
+            .build()
+            .unwrap();
+        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+        for (minutes, holds) in [(11, false), (9, true)] {
+            let plan = remediator.suggest(&incident).await.unwrap();
+            let dry_run = remediator
+                .dry_run(remediator.review(plan).await.unwrap())
+                .await
+                .unwrap();
+            let mut approved = dry_run.approve(Answer::confirm("amira")).unwrap();
+            approved.approved_at = Timestamp::now() - SignedDuration::from_mins(minutes);
+            let result = remediator.execute(approved).await;
+            assert_eq!(result.is_ok(), holds, "{minutes} minutes: {result:?}");
+        }
+    }
+}

@@ -151,7 +151,8 @@ impl<'a> Command<'a> {
             };
             let value = match attached {
                 Some(value) => value.to_owned(),
-                None => match rest.next() {
+                // A flag is no value: it must not hide behind another one.
+                None => match rest.next().filter(|next| !next.text.starts_with('-')) {
                     Some(next) => next.text.clone(),
                     None => {
                         return Err(CommandError::new(

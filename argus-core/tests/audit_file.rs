@@ -1,5 +1,5 @@
 //! The file trail: durable before it returns, chained, one writer, and every damage is found.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 

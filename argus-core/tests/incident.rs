@@ -1,5 +1,4 @@
 //! The incidents of the Python host are taken as they are, and a malformed one names the field.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::error::Error;
 

@@ -1,11 +1,6 @@
 //! A real kubectl against the served cluster in memory: it reads and changes it like any cluster, and the commands that
 //! people see do what they say.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::time::Duration;
 

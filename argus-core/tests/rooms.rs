@@ -1,5 +1,5 @@
 //! The rooms stand in walking order: each imports only rooms that `lib.rs` declares above it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,14 @@ fn a_room_imports_only_rooms_above_it() {
             .unwrap();
         let room = first.trim_end_matches(".rs");
         let text = std::fs::read_to_string(file).unwrap();
+        // Unit tests may walk through every room.
+        let text = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap()
+            .split("#[cfg(all(test")
+            .next()
+            .unwrap();
         for (number, line) in (1..).zip(text.lines()) {
             let code = line.split("//").next().unwrap_or_default();
             for path in code

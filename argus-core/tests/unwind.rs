@@ -7,14 +7,18 @@
     reason = "tests"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Fault};
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
-    Answer, AuditEvent, Ending, Incident, IncidentId, Kube, Outcome, Remediator, RemediatorError,
-    Scope, Settings, StepStatus, step_statuses,
+    Answer, Approved, AuditEvent, Builder, Digest, Ending, Incident, IncidentId, Kube, Opinion,
+    Outcome, PolicyEngine, PolicyError, PolicyInput, Remediator, RemediatorError, Scope, Settings,
+    StepStatus, step_statuses,
 };
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 
@@ -254,16 +258,8 @@ async fn every_undo_in_turn() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_plan_at_a_time_changes_an_object() {
-    let cluster = Cluster::start();
-    cluster
-        .deployment("shop", "web", "r.example/app:1")
-        .create()
-        .await
-        .unwrap();
-    ready(&cluster, "web").await;
-    let remediator = Remediator::builder()
+fn builder(cluster: &Cluster) -> Builder {
+    Remediator::builder()
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,
@@ -273,45 +269,19 @@ async fn one_plan_at_a_time_changes_an_object() {
         .policy(PermitAll::dangerous())
         .cluster(Kube::new(cluster.client_as("argus")))
         .audit(MemoryAudit::new())
-        .build()
-        .unwrap();
-    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-    let mut approved = Vec::new();
-    for _ in 0..64 {
-        let plan = remediator.suggest(&incident).await.unwrap();
-        let dry_run = remediator
-            .dry_run(remediator.review(plan).await.unwrap())
-            .await
-            .unwrap();
-        approved.push(dry_run.approve(Answer::confirm("amira")).unwrap());
-    }
-    let runs = approved
-        .into_iter()
-        .map(|approved| remediator.execute(approved));
-    let results = futures::future::join_all(runs).await;
-    let won = results
-        .iter()
-        .filter(|result| result.as_ref().is_ok_and(|outcome| outcome.success))
-        .count();
-    assert_eq!(won, 1);
-    assert!(
-        results
-            .iter()
-            .filter_map(|result| result.as_ref().err())
-            .all(|error| error.is_retryable() || error.is_stale())
-    );
-    assert_eq!(
-        cluster
-            .writes()
-            .iter()
-            .filter(|write| write.user == "argus" && !write.dry_run)
-            .count(),
-        1
-    );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_executed_unless_it_is_switched_on() {
+async fn approved(remediator: &Remediator) -> Approved {
+    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+    let plan = remediator.suggest(&incident).await.unwrap();
+    let dry_run = remediator
+        .dry_run(remediator.review(plan).await.unwrap())
+        .await
+        .unwrap();
+    dry_run.approve(Answer::confirm("amira")).unwrap()
+}
+
+async fn one_app() -> Cluster {
     let cluster = Cluster::start();
     cluster
         .deployment("shop", "web", "r.example/app:1")
@@ -319,30 +289,164 @@ async fn nothing_is_executed_unless_it_is_switched_on() {
         .await
         .unwrap();
     ready(&cluster, "web").await;
-    let remediator = Remediator::builder()
-        .scope(Scope::namespaces(["shop"]).unwrap())
-        .llm(Scripted::commands(&[COMMANDS[1]]))
-        .policy(PermitAll::dangerous())
-        .cluster(Kube::new(cluster.client_as("argus")))
-        .audit(MemoryAudit::new())
+    cluster
+}
+
+fn real_writes(cluster: &Cluster) -> Vec<u16> {
+    let mine = cluster
+        .writes()
+        .into_iter()
+        .filter(|write| write.user == "argus" && !write.dry_run);
+    mine.map(|write| write.code).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_plan_of_a_host_at_a_time_changes_an_object() {
+    let cluster = one_app().await;
+    let remediator = builder(&cluster).build().unwrap();
+    let mut all = Vec::new();
+    for _ in 0..64 {
+        all.push(approved(&remediator).await);
+    }
+    let results = join_all(all.into_iter().map(|approved| remediator.execute(approved))).await;
+    assert_eq!(
+        results
+            .iter()
+            .filter(|result| result.as_ref().is_ok_and(|outcome| outcome.success))
+            .count(),
+        1
+    );
+    assert!(
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .all(|error| error.is_retryable() || error.is_stale())
+    );
+    assert_eq!(real_writes(&cluster), [200]);
+}
+
+/// Hosts that know nothing of each other: the server's own precondition lets one of them win.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_hosts_one_wins() {
+    let cluster = one_app().await;
+    let mut all = Vec::new();
+    for _ in 0..64 {
+        let remediator = builder(&cluster).build().unwrap();
+        let approved = approved(&remediator).await;
+        all.push(async move { remediator.execute(approved).await });
+    }
+    let results = join_all(all).await;
+    assert_eq!(
+        results
+            .iter()
+            .filter(|result| result.as_ref().is_ok_and(|outcome| outcome.success))
+            .count(),
+        1
+    );
+    assert!(
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .all(RemediatorError::is_stale)
+    );
+    assert_eq!(
+        real_writes(&cluster)
+            .into_iter()
+            .filter(|code| *code == 200)
+            .count(),
+        1
+    );
+}
+
+/// Somebody changes the object between Argus' last look and its write: the server refuses the write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_in_the_last_moment_is_stale() {
+    let cluster = one_app().await;
+    let remediator = builder(&cluster).build().unwrap();
+    let approved = approved(&remediator).await;
+    cluster.inject(0, Fault::ChangeBeforeWrite);
+    let error = remediator.execute(approved).await.unwrap_err();
+    assert!(error.is_stale(), "{error}");
+    assert_eq!(real_writes(&cluster), [409]);
+    assert_eq!(get(&cluster, "web").await.spec.unwrap().replicas, Some(1));
+}
+
+/// A policy whose revision can be changed under an approval.
+#[derive(Clone)]
+struct Edited(Arc<AtomicBool>);
+
+#[async_trait::async_trait]
+impl PolicyEngine for Edited {
+    async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
+        PermitAll::dangerous().evaluate(input).await
+    }
+    fn revision(&self) -> Digest {
+        Digest::of_bytes(if self.0.load(Ordering::SeqCst) {
+            b"after"
+        } else {
+            b"before"
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changed_after_the_approval_makes_it_stale() {
+    let cluster = one_app().await;
+    let policy = Edited(Arc::default());
+    let remediator = builder(&cluster).policy(policy.clone()).build().unwrap();
+    let approved = approved(&remediator).await;
+    policy.0.store(true, Ordering::SeqCst);
+    assert!(remediator.execute(approved).await.unwrap_err().is_stale());
+    assert!(real_writes(&cluster).is_empty());
+}
+
+/// An engine that fails, in every way that an engine can.
+struct Broken(Result<Vec<Opinion>, ()>);
+
+#[async_trait::async_trait]
+impl PolicyEngine for Broken {
+    async fn evaluate(&self, _: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
+        self.0
+            .clone()
+            .map_err(|()| PolicyError::new("made to fail"))
+    }
+    fn revision(&self) -> Digest {
+        Digest::ZERO
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_evidence_is_never_an_allow() {
+    let cluster = one_app().await;
+    let silent = Opinion {
+        pack: "silent".into(),
+        revision: Digest::ZERO,
+        evaluated: vec![],
+        deny: vec![],
+        manual: vec![],
+        require_approval: vec![],
+        warn: vec![],
+    };
+    for answer in [Err(()), Ok(vec![]), Ok(vec![silent])] {
+        let remediator = builder(&cluster).policy(Broken(answer)).build().unwrap();
+        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+        let plan = remediator.suggest(&incident).await.unwrap();
+        let error = remediator.review(plan).await.unwrap_err();
+        assert!(matches!(error, RemediatorError::Policy(_)), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_executed_unless_it_is_switched_on() {
+    let cluster = one_app().await;
+    let remediator = builder(&cluster)
+        .settings(Settings::default())
         .build()
         .unwrap();
-    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-    let plan = remediator.suggest(&incident).await.unwrap();
-    let dry_run = remediator
-        .dry_run(remediator.review(plan).await.unwrap())
-        .await
-        .unwrap();
     let error = remediator
-        .execute(dry_run.approve(Answer::confirm("amira")).unwrap())
+        .execute(approved(&remediator).await)
         .await
         .unwrap_err();
     assert!(matches!(error, RemediatorError::Disabled), "{error}");
-    assert!(
-        cluster
-            .writes()
-            .iter()
-            .filter(|write| write.user == "argus")
-            .all(|write| write.dry_run)
-    );
+    assert!(real_writes(&cluster).is_empty());
 }

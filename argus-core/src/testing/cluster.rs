@@ -137,6 +137,8 @@ pub enum Fault {
     CutAfterWrite,
     /// The write is not done, and the connection is cut.
     CutBeforeWrite,
+    /// Somebody else changes the object right before the write, which goes on.
+    ChangeBeforeWrite,
 }
 
 impl Cluster {
@@ -437,6 +439,10 @@ impl Cluster {
                 Some(Fault::CutAfterWrite) => answer(&mut state.store, call, &place).and(Err(
                     Failure::new(0, "Cut", "the connection was cut after the write".into()),
                 )),
+                Some(Fault::ChangeBeforeWrite) => {
+                    meddle(&mut state.store, &place);
+                    answer(&mut state.store, call, &place)
+                }
                 None => answer(&mut state.store, call, &place),
             }
         };
@@ -568,6 +574,14 @@ impl Drop for Inner {
         {
             ticker.abort();
         }
+    }
+}
+
+/// What somebody else may do to an object at any time.
+fn meddle(store: &mut Store, place: &Place<'_>) {
+    if let Some(mut object) = store.get(&place.key()).cloned() {
+        object["metadata"]["labels"]["meddled"] = "yes".into();
+        store.put(place.key(), object);
     }
 }
 

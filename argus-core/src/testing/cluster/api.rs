@@ -75,7 +75,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         Key::new(
             self.resource.plural,
             self.namespace.unwrap_or_default(),
