@@ -12,3 +12,8 @@ pub use pack::{Pack, PackError};
 
 mod engine;
 pub use engine::RegoEngine;
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -333,6 +333,43 @@ fn a_folder_that_is_no_pack_is_refused() {
     }
 }
 
+/// The authors' page shows a pack that works.
+#[tokio::test]
+async fn the_pack_of_the_authors_page_works() {
+    let page = include_str!("../../policies/README.md");
+    let rego = page
+        .split("```rego\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = MANIFEST.replace("acme-rule", "acme-registry");
+    write(folder.path(), &manifest, rego);
+    let engine = RegoEngine::builtin()
+        .unwrap()
+        .with_pack(folder.path())
+        .unwrap();
+    for (image, denied) in [
+        ("registry.acme.example/web:2", false),
+        ("evil.example/web:2", true),
+    ] {
+        let plan = plan(
+            &[&format!(
+                "kubectl set image deployment/web -n shop app={image}"
+            )],
+            "low",
+        );
+        let opinions = engine.evaluate(&input(&plan)).await.unwrap();
+        assert_eq!(
+            !opinions[1].deny.is_empty(),
+            denied,
+            "{image}: {opinions:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn data_cannot_stand_where_a_rule_stands() {
     let folder = tempfile::tempdir().unwrap();

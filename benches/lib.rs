@@ -1,0 +1,1 @@
+//! Only measurements live here: see `walk.rs` and the README.
