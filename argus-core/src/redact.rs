@@ -43,13 +43,18 @@ static SECRETS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 /// ```
 #[must_use]
 pub fn redact(text: &str) -> String {
+    redact_to(text, LONGEST)
+}
+
+/// `text` as it may be kept, bounded to `longest` characters.
+pub(crate) fn redact_to(text: &str, longest: usize) -> String {
     // Bounded before the patterns run, so that they can't be made to work on megabytes.
     let mut bounded: String = text
         .chars()
-        .take(LONGEST)
+        .take(longest)
         .map(|c| if is_shown(c) { c } else { ' ' })
         .collect();
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(longest).is_some() {
         bounded.push_str(" [cut]");
     }
     SECRETS.iter().fold(bounded, |text, pattern| {

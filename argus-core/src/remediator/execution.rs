@@ -8,7 +8,8 @@ use crate::audit::{AuditEntry, AuditEvent, StepStatus};
 use crate::dry_run::{Preview, desired_state, objects};
 use crate::executor::{ApplyError, UndoStep, Undone};
 use crate::incident::Scan;
-use crate::redact::redact;
+use crate::kubectl::MAX_COMMAND_BYTES;
+use crate::redact::{redact, redact_to};
 use crate::rescan::{Recovery, Rescan};
 use crate::verdict::{Phase, Verdict};
 
@@ -367,7 +368,8 @@ impl<'a> Execution<'a> {
     ) -> AuditEntry {
         AuditEntry {
             step: step.map(|step| step.index()),
-            command: step.map(|step| redact(step.command())),
+            // Whole: what was written is what the trail has to say.
+            command: step.map(|step| redact_to(step.command(), MAX_COMMAND_BYTES)),
             digest: Some(self.approved.digest()),
             revision: Some(self.approved.revision()),
             outcome: outcome.map(|text| redact(&text)),

@@ -300,9 +300,10 @@ impl Screen {
             AuditEvent::StepApplied => self.spin(format!(
                 "step {step}: written, waiting until it came to rest"
             )),
-            AuditEvent::StepSettled => {
-                self.done(&format!("  {} step {step} is done", style("✔").green()))
-            }
+            AuditEvent::StepSettled => self.done(&format!(
+                "  {} step {step} is done: {command}",
+                style("✔").green()
+            )),
             AuditEvent::StepFailed | AuditEvent::StepUnknown | AuditEvent::StepUnsettled => {
                 self.done(&format!("  {} step {step}: {outcome}", style("✘").red()))
             }
