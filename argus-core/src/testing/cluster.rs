@@ -10,16 +10,13 @@
 )]
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use ::http::{HeaderValue, Method, Request, Response, header};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use http::{Method, Request, Response, header};
 use http_body::Frame;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use kube::Client;
 use serde_json::{Value, json};
@@ -33,6 +30,7 @@ mod api;
 mod builder;
 mod controllers;
 mod discovery;
+mod http;
 mod kubelet;
 mod patch;
 mod resources;
@@ -40,10 +38,12 @@ mod selectors;
 mod store;
 
 pub use builder::DeploymentBuilder;
+pub use http::Served;
 
 use api::{Call, Place, Reply, answer, verb, watch_line};
 use controllers::Controllers;
 use discovery::discovery;
+use http::{Body, decoded, json_response, response};
 use kubelet::{Kubelet, Pace};
 use store::{Key, Store, status};
 
@@ -51,8 +51,6 @@ use store::{Key, Store, status};
 const MAX_BODY: usize = 3 << 20;
 /// Whom nothing is denied.
 const ADMIN: &str = "admin";
-
-type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A request that is refused.
 #[derive(Debug)]
@@ -94,11 +92,11 @@ pub struct WriteSeen {
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
 /// use argus_core::testing::cluster::Cluster;
-/// use k8s_openapi::api::core::v1::Pod;
+/// use k8s_openapi::api::apps::v1::Deployment;
 /// let cluster = Cluster::start();
 /// cluster.deployment("shop", "web", "registry.example/web:1").create().await?;
-/// let pods = kube::Api::<Pod>::namespaced(cluster.client(), "shop").list(&Default::default()).await?;
-/// assert_eq!(pods.items.len(), 1);
+/// let deployments = kube::Api::<Deployment>::namespaced(cluster.client(), "shop").list(&Default::default()).await?;
+/// assert_eq!(deployments.items.len(), 1);
 /// # Ok::<(), kube::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -222,10 +220,7 @@ impl Cluster {
                 });
             }
         });
-        Ok(Served {
-            address,
-            task: task.abort_handle(),
-        })
+        Ok(Served::new(address, task.abort_handle()))
     }
 
     /// A Deployment to be created: healthy until told otherwise.
@@ -302,7 +297,7 @@ impl Cluster {
         let header = |name| {
             head.headers
                 .get(name)
-                .and_then(|value: &http::HeaderValue| value.to_str().ok())
+                .and_then(|value: &HeaderValue| value.to_str().ok())
                 .unwrap_or_default()
         };
         let path = head.uri.path();
@@ -533,37 +528,6 @@ impl Cluster {
     }
 }
 
-/// A served cluster; dropped, it no longer takes connections.
-#[derive(Debug)]
-pub struct Served {
-    address: SocketAddr,
-    task: AbortHandle,
-}
-
-impl Served {
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// A kubeconfig for it, as YAML.
-    #[must_use]
-    pub fn kubeconfig(&self) -> String {
-        format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: memory\n  cluster: {{server: \"http://{}\"}}\nusers:\n- name: memory\n  user: {{}}\n\
-             contexts:\n- name: memory\n  context: {{cluster: memory, user: memory}}\ncurrent-context: memory\n",
-            self.address
-        )
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(ticker) = self
@@ -625,43 +589,4 @@ async fn tick(inner: Weak<Inner>) {
         let moved = held.moved.notified();
         let _ = tokio::time::timeout(pause, moved).await;
     }
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| {
-                    byte.and_then(|byte| char::from(byte).to_digit(16))
-                        .and_then(|digit| u8::try_from(digit).ok())
-                        .unwrap_or(0)
-                };
-                digit(rest.next()) * 16 + digit(rest.next())
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn json_response(code: u16, object: &Value) -> Response<Body> {
-    response(
-        code,
-        "application/json",
-        Full::new(Bytes::from(object.to_string())).boxed_unsync(),
-    )
-}
-
-fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() =
-        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        http::HeaderValue::from_static(content_type),
-    );
-    response
 }

@@ -138,6 +138,13 @@ impl Screen {
         }
         let word = match evaluation.verdict {
             Verdict::Allow => style("allowed").green(),
+            _ if evaluation
+                .opinions
+                .iter()
+                .any(|opinion| !opinion.manual.is_empty()) =>
+            {
+                style("left to a person").yellow()
+            }
             Verdict::RequireApproval => style("allowed, if a person approves").yellow(),
             Verdict::Deny => style("refused").red(),
         };
@@ -203,11 +210,6 @@ impl Screen {
         if self.for_programs("manual", || json!(steps)) {
             return;
         }
-        println!(
-            "\n{}{}",
-            Self::label("Policy"),
-            style("left to a person").yellow()
-        );
         for (step, reason) in steps {
             println!("  {} step {}: {reason}", style("!").yellow(), step + 1);
         }
