@@ -39,7 +39,7 @@ lint: ## formatting and clippy, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --all-features --quiet
 
 deny: $(DENY) ## licences, sources and banned crates
-	$(DENY) --workspace --offline check bans licenses sources
+	$(DENY) --workspace check bans licenses sources
 
 $(DENY):
 	$(CARGO) install --quiet cargo-deny --version 0.20.2 --locked --no-default-features --root $(CACHE)/cargo-deny-0.20.2

@@ -17,6 +17,9 @@ mod scanner;
 /// The name under which Argus' writes stand in `managedFields`.
 pub const FIELD_MANAGER: &str = "argus";
 
+/// How often a request is made again because only the object's version moved meanwhile.
+const TRIES: usize = 5;
+
 /// A Kubernetes cluster, as the identity of the client sees it.
 ///
 /// # Example
@@ -93,6 +96,12 @@ impl Kube {
 
     fn replica_sets(&self, namespace: &str) -> Api<DynamicObject> {
         self.api_of("apps", "v1", "ReplicaSet", "replicasets", namespace)
+    }
+
+    /// Whether the object has another version than the one that was seen.
+    async fn moved(&self, target: &Target, seen: &Value) -> bool {
+        let now = self.read(target).await.ok().flatten();
+        now.is_some_and(|now| resource_version(&now) != resource_version(seen))
     }
 
     async fn read(&self, target: &Target) -> Result<Option<Value>, Error> {

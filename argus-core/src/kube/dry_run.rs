@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{FIELD_MANAGER, Kube, json, refusal, resource_version, uid};
+use super::{FIELD_MANAGER, Kube, TRIES, json, refusal, resource_version, uid};
 use crate::action::{Action, Amounts, PatchKind, Target};
 use crate::dry_run::{DryRunError, DryRunner, Preview, Write, desired_state};
 use crate::names::DnsLabel;
@@ -25,23 +25,7 @@ impl DryRunner for Kube {
                 "a manual step has no dry run".into(),
             ));
         };
-        let before = self
-            .read(target)
-            .await
-            .map_err(dry_run_error)?
-            .ok_or_else(|| DryRunError::NotFound(target.to_string()))?;
-        let write = self.write(action, target, &before).await?;
-        let uid = uid(&before).to_owned();
-        let after = send(
-            &self.api(target),
-            target,
-            &write,
-            &uid,
-            resource_version(&before),
-            true,
-        )
-        .await
-        .map_err(dry_run_error)?;
+        let (before, write, after) = self.attempt(action, target).await?;
         let after = whole(&write, &before, after);
         if desired_state(&before) == desired_state(&after) {
             let problem = format!(
@@ -50,7 +34,7 @@ impl DryRunner for Kube {
             return Err(DryRunError::Impossible(problem));
         }
         Ok(Preview {
-            uid,
+            uid: uid(&before).to_owned(),
             before,
             after,
             write,
@@ -59,6 +43,27 @@ impl DryRunner for Kube {
 }
 
 impl Kube {
+    /// Tries the step on the object as it is, again if only its version moved meanwhile.
+    async fn attempt(
+        &self,
+        action: &Action,
+        target: &Target,
+    ) -> Result<(Value, Write, Value), DryRunError> {
+        let mut tries = 1;
+        loop {
+            let before = self.read(target).await.map_err(dry_run_error)?;
+            let before = before.ok_or_else(|| DryRunError::NotFound(target.to_string()))?;
+            let write = self.write(action, target, &before).await?;
+            let version = resource_version(&before);
+            let api = self.api(target);
+            match send(&api, target, &write, uid(&before), version, true).await {
+                Ok(after) => return Ok((before, write, after)),
+                Err(_) if tries < TRIES && self.moved(target, &before).await => tries += 1,
+                Err(error) => return Err(dry_run_error(error)),
+            }
+        }
+    }
+
     /// The request that does `action` to the object as it is.
     async fn write(
         &self,

@@ -6,14 +6,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Kube, dry_run::send, dry_run::whole, json, refusal, resource_version, uid};
+use super::{Kube, TRIES, dry_run::send, dry_run::whole, json, refusal, resource_version, uid};
 use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;
 use crate::dry_run::{Preview, Write, desired_state};
 use crate::executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
-
-/// How often a write is tried again because only the object's status moved meanwhile.
-const TRIES: usize = 5;
 
 #[async_trait]
 impl Executor for Kube {
@@ -140,11 +137,6 @@ impl Executor for Kube {
 }
 
 impl Kube {
-    async fn moved(&self, target: &Target, seen: &Value) -> bool {
-        let now = self.read(target).await.ok().flatten();
-        now.is_some_and(|now| resource_version(&now) != resource_version(seen))
-    }
-
     async fn rolled_out(&self, target: &Target, preview: &Preview) -> Result<(), SettleError> {
         let kind = target.kind();
         // A deadline that was exceeded before the write says nothing about it.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use argus_core::testing::Scripted;
 use argus_core::{
     Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, OnFailure, Playbook,
-    Recovery, Remediator, RemediatorError, Settings, StepStatus, Verdict, step_statuses,
+    Recovery, Remediator, RemediatorError, Settings, Severity, StepStatus, Verdict, step_statuses,
 };
 use fixes::{
     a_bad_image_in_a_larger_update_is_fixed_alone, a_bad_image_is_fixed_by_going_back,
@@ -49,6 +49,7 @@ macro_rules! scenarios {
 
 scenarios!(
     out_of_memory_is_fixed_by_a_higher_limit,
+    out_of_memory_is_seen_after_it_runs_again,
     a_bad_image_is_fixed_by_going_back,
     a_bad_image_in_a_larger_update_is_fixed_alone,
     a_crash_after_an_update_is_fixed_by_going_back,
@@ -67,11 +68,24 @@ scenarios!(
     what_somebody_else_changed_is_not_undone,
     a_plan_that_changes_nothing_is_refused,
     missing_permissions_are_named_before_anything_starts,
+    what_can_interrupt_an_app_needs_a_person,
     high_risk_needs_the_switch_and_the_name,
 );
 
 fn has(cause: Cause) -> impl Fn(&[Finding]) -> bool {
     move |findings| findings.iter().any(|finding| finding.cause == Some(cause))
+}
+
+async fn out_of_memory_is_seen_after_it_runs_again(world: &World) {
+    let broken = world
+        .deployment("web", "r.example/web:1")
+        .state("OOMKilledOnce");
+    broken.memory_limit("128Mi").create().await.unwrap();
+    world.wait_ready("web").await;
+    let findings = world.findings(has(Cause::OomKilled)).await;
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    assert_eq!(findings[0].severity, Severity::Medium);
+    assert_eq!(findings[0].metrics["restart_count"], 1);
 }
 
 async fn a_pending_pod_is_left_to_a_person(world: &World) {
@@ -139,18 +153,29 @@ async fn what_policy_refuses_never_reaches_the_cluster(world: &World) {
             "{evaluation:?}"
         );
     }
-    // A privileged container comes to light only in the object that would result.
-    let smuggled = r#"kubectl patch deployment/web -n shop -p '{"spec":{"template":{"spec":{"hostNetwork":true}}}}'"#;
-    let smuggled = world.remediator(Scripted::commands(&[
-        &smuggled.replace("shop", world.namespace())
-    ]));
-    assert!(
+    // Going back is harmless to look at; only the object that would result shows what the old version may do.
+    for host_network in [json!(true), json!(null)] {
+        world.wait_ready("web").await;
         world
-            .walk(&smuggled, Vec::new())
-            .await
-            .unwrap_err()
-            .is_denied()
+            .merge(
+                "web",
+                json!({ "spec": { "template": { "spec": { "hostNetwork": host_network } } } }),
+            )
+            .await;
+    }
+    world.wait_ready("web").await;
+    let undo = format!(
+        "kubectl rollout undo deployment/web -n {}",
+        world.namespace()
     );
+    let error = world
+        .walk(&world.remediator(Scripted::commands(&[&undo])), Vec::new())
+        .await
+        .unwrap_err();
+    let RemediatorError::Denied { evaluation, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(evaluation.violations[0].id, "baseline-no-escalation");
     assert!(
         world
             .writes()
@@ -401,6 +426,25 @@ async fn missing_permissions_are_named_before_anything_starts(world: &World) {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.writes().await, []);
+}
+
+async fn what_can_interrupt_an_app_needs_a_person(world: &World) {
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
+    let namespace = world.namespace();
+    let command =
+        format!("kubectl set resources deployment/web -n {namespace} --limits=memory=64Mi");
+    let remediator = world.remediator(Scripted::commands(&[&command]));
+    let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
+    assert_eq!(dry_run.verdict(), Verdict::RequireApproval);
+    let approved = dry_run.approve(Answer::automatic("the host"));
+    assert!(
+        matches!(approved, Err(ApprovalError::PersonNeeded)),
+        "{approved:?}"
+    );
 }
 
 async fn high_risk_needs_the_switch_and_the_name(world: &World) {

@@ -193,7 +193,9 @@ fn of_container(
         metrics: map(json!({ "restart_count": status.restart_count })),
         facts: map(json!({ "container": container.name, "image": container.image })),
     };
-    let crashing = reason == "CrashLoopBackOff" || now.is_some_and(|end| end.exit_code != 0);
+    // One that ended once may be a job that failed; one that was started again crashes.
+    let crashing = reason == "CrashLoopBackOff"
+        || (status.restart_count > 0 && now.is_some_and(|end| end.exit_code != 0));
     let out_of_memory = last.filter(|end| end.reason.as_deref() == Some("OOMKilled"));
     let recent =
         out_of_memory.is_some_and(|end| !seen.older_than(end.finished_at.as_ref(), REMEMBERED));
