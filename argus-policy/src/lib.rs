@@ -7,6 +7,8 @@
 //! or a value has another shape, is an error, and an error is never an allow.
 #![forbid(unsafe_code)]
 
+mod lint;
+
 mod pack;
 pub use pack::{Pack, PackError};
 

@@ -203,6 +203,7 @@ impl Pack {
                 .map_err(|error| unusable(format!("data.json: {error:#}")))?;
         }
         let modules = engine.get_modules().clone();
+        crate::lint::check(&modules).map_err(unusable)?;
         let declared =
             |entry_point: &str| modules.iter().any(|module| declares(module, entry_point));
         let entry_points = ENTRY_POINTS.map(declared);

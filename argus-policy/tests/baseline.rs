@@ -333,6 +333,64 @@ fn a_folder_that_is_no_pack_is_refused() {
     }
 }
 
+/// Each of these would end the host: the engine follows a recursive rule until the stack is used up.
+#[test]
+fn what_does_not_end_is_refused_at_load() {
+    let rest = "passed contains \"acme-rule\" if true\ndeny contains 1 if false\n";
+    for (what, body, problem) in [
+        (
+            "a function",
+            "down(n) := down(n - 1)",
+            "`down` reaches itself",
+        ),
+        ("two rules", "ping if pong\npong if ping", "reaches itself"),
+        (
+            "a detour",
+            "a(x) := b(x)\nb(x) := y if {\n\ty := c(x)\n}\nc(x) := a(x) + 1",
+            "reaches itself",
+        ),
+        (
+            "a default",
+            "default r := false\nr if { not r }",
+            "`r` reaches itself",
+        ),
+        (
+            "an entry point",
+            "warn contains w if some w in warn",
+            "`warn` reaches itself",
+        ),
+        (
+            "a path",
+            "loop if data.argus.packs.acme.loop",
+            "may be read",
+        ),
+        (
+            "a path in brackets",
+            "loop if data[\"argus\"].packs.acme.loop",
+            "may be read",
+        ),
+        ("all packs", "others := data", "may be read"),
+        (
+            "an import",
+            "import data.argus.packs.baseline\nx := baseline.deny",
+            "may be read",
+        ),
+    ] {
+        let problem_found = engine(&format!("{body}\n{rest}"))
+            .err()
+            .map(|error| error.to_string());
+        assert!(
+            problem_found
+                .as_ref()
+                .is_some_and(|text| text.contains(problem)),
+            "{what}: {problem_found:?}"
+        );
+    }
+    // Fields and strings with the name of a rule are no calls.
+    let fine = "scaled if input.plan.steps[0].scaled == \"scaled\"\nsquare(x) := x * x\nn := square(square(2)) + data.argus_data.n\n";
+    assert!(engine(&format!("{fine}{rest}")).is_ok());
+}
+
 /// The authors' page shows a pack that works.
 #[tokio::test]
 async fn the_pack_of_the_authors_page_works() {
