@@ -7,8 +7,11 @@
     reason = "tests"
 )]
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Fault};
@@ -33,12 +36,18 @@ struct Run {
     cluster: Cluster,
     audit: MemoryAudit,
     before: Vec<Deployment>,
-    result: Result<Outcome, RemediatorError>,
+    /// None where the execution was dropped before its end.
+    result: Option<Result<Outcome, RemediatorError>>,
 }
 
 impl Run {
     /// Walks the plan to its end, with these faults; records of the dry run come before the execution's.
     async fn new(audit: MemoryAudit, faults: &[(usize, Fault)]) -> Self {
+        Self::cut(audit, faults, usize::MAX).await
+    }
+
+    /// The same, dropping the execution when it was polled so many times.
+    async fn cut(audit: MemoryAudit, faults: &[(usize, Fault)], polls: usize) -> Self {
         let cluster = Cluster::start();
         for name in NAMES {
             cluster
@@ -51,7 +60,7 @@ impl Run {
         for name in NAMES {
             before.push(ready(&cluster, name).await);
         }
-        let result = walk(&cluster, &audit, faults).await;
+        let result = walk(&cluster, &audit, faults, polls).await.transpose();
         Self {
             cluster,
             audit,
@@ -132,7 +141,8 @@ async fn walk(
     cluster: &Cluster,
     audit: &MemoryAudit,
     faults: &[(usize, Fault)],
-) -> Result<Outcome, RemediatorError> {
+    mut polls: usize,
+) -> Result<Option<Outcome>, RemediatorError> {
     let remediator = Remediator::builder()
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
@@ -151,9 +161,16 @@ async fn walk(
     for (nth, fault) in faults {
         cluster.inject(*nth, *fault);
     }
-    remediator
-        .execute(dry_run.approve(Answer::confirm("amira")).unwrap())
-        .await
+    let approved = dry_run.approve(Answer::confirm("amira")).unwrap();
+    let mut execution = pin!(remediator.execute(approved));
+    let outcome = poll_fn(|context| match polls.checked_sub(1) {
+        None => Poll::Ready(None),
+        Some(left) => {
+            polls = left;
+            execution.as_mut().poll(context).map(Some)
+        }
+    });
+    outcome.await.transpose()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +179,9 @@ async fn every_record_in_turn() {
     loop {
         let run = Run::new(MemoryAudit::failing_from(failed + 1), &[]).await;
         run.check(&format!("record {}", failed + 1)).await;
-        let Err(error) = run.result else { break };
+        let Err(error) = run.result.unwrap() else {
+            break;
+        };
         let RemediatorError::Audit { standing, .. } = &error else {
             panic!("record {}: {error}", failed + 1)
         };
@@ -197,7 +216,7 @@ async fn every_write_in_turn_in_every_way() {
             let what = format!("write {nth}, {fault:?}");
             let run = Run::new(MemoryAudit::new(), &[(nth, fault)]).await;
             run.check(&what).await;
-            let ending = match &run.result {
+            let ending = match run.result.as_ref().unwrap() {
                 Ok(outcome) => Some(outcome.ending),
                 Err(error) => {
                     assert!(error.is_stale() && nth == 0, "{what}: {error}");
@@ -244,7 +263,7 @@ async fn every_undo_in_turn() {
             )
             .await;
             run.check(&what).await;
-            let outcome = run.result.unwrap();
+            let outcome = run.result.unwrap().unwrap();
             assert_eq!(outcome.ending, ending, "{what}: {outcome:?}");
             // One that is stuck doesn't keep the others from being undone.
             let stuck = outcome
@@ -256,6 +275,23 @@ async fn every_undo_in_turn() {
             assert_eq!(step_statuses(&run.audit.all()), outcome.steps, "{what}");
         }
     }
+}
+
+/// Whoever drops the execution at any await: the trail says how far it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_at_every_await() {
+    let mut polls = 0;
+    loop {
+        let run = Run::cut(MemoryAudit::new(), &[], polls).await;
+        // A write that was under way may still arrive.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        run.check(&format!("dropped after {polls} polls")).await;
+        if run.result.is_some() {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 5, "it ended after {polls} polls");
 }
 
 fn builder(cluster: &Cluster) -> Builder {
