@@ -1,4 +1,5 @@
-__all__: list[str]
+__all__ = ["__version__", "parse_command"]
+
 __version__: str
 
 def parse_command(text: str) -> str: ...
