@@ -96,6 +96,7 @@ fn trail(criterion: &mut Criterion) {
 
 fn walk(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
+    let _inside = runtime.enter();
     let cluster = runtime.block_on(async {
         let cluster = Cluster::start();
         cluster
