@@ -61,7 +61,7 @@ fn entry() -> AuditEntry {
         incident_id: IncidentId::new("INC-1").unwrap(),
         plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
         step: Some(0),
-        requested_by: Actor::User("amira".into()),
+        requested_by: Actor::User("operator".into()),
         command: Some("kubectl scale deployment/web -n shop --replicas=3".into()),
         digest: None,
         revision: None,

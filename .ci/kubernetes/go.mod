@@ -1,4 +1,4 @@
-module argus.dev/ci/kubernetes
+module argus/ci/kubernetes
 
 go 1.26.0
 

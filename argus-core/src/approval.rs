@@ -40,9 +40,9 @@ impl Actor {
 /// # Example
 /// ```
 /// use argus_core::Answer;
-/// let confirmed = Answer::confirm("amira");
-/// let high_risk = Answer::confirm_by_name("amira", "web");
-/// let refused = Answer::refuse("amira", "not on a Friday");
+/// let confirmed = Answer::confirm("operator");
+/// let high_risk = Answer::confirm_by_name("operator", "web");
+/// let refused = Answer::refuse("operator", "not on a Friday");
 /// # let _ = (confirmed, high_risk, refused);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -330,7 +330,7 @@ mod tests {
                 .dry_run(remediator.review(plan).await.unwrap())
                 .await
                 .unwrap();
-            let mut approved = dry_run.approve(Answer::confirm("amira")).unwrap();
+            let mut approved = dry_run.approve(Answer::confirm("operator")).unwrap();
             approved.approved_at = Timestamp::now() - SignedDuration::from_mins(minutes);
             let result = remediator.execute(approved).await;
             assert_eq!(result.is_ok(), holds, "{minutes} minutes: {result:?}");

@@ -111,7 +111,7 @@ type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
 /// let plan = remediator.suggest(&incident).await?;
 /// let permitted = remediator.review(plan).await?;
 /// let dry_run = remediator.dry_run(permitted).await?;
-/// let approved = dry_run.approve(Answer::confirm("amira"))?;
+/// let approved = dry_run.approve(Answer::confirm("operator"))?;
 /// let outcome = remediator.execute(approved).await?;
 /// assert!(outcome.success, "{outcome:?}");
 /// # Ok(())

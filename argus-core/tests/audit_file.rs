@@ -14,7 +14,7 @@ fn entry(outcome: &str) -> AuditEntry {
         incident_id: IncidentId::new("INC-1").unwrap(),
         plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
         step: None,
-        requested_by: Actor::User("amira".into()),
+        requested_by: Actor::User("operator".into()),
         command: None,
         digest: None,
         revision: None,

@@ -161,7 +161,7 @@ async fn walk(
     for (nth, fault) in faults {
         cluster.inject(*nth, *fault);
     }
-    let approved = dry_run.approve(Answer::confirm("amira")).unwrap();
+    let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
     let mut execution = pin!(remediator.execute(approved));
     let outcome = poll_fn(|context| match polls.checked_sub(1) {
         None => Poll::Ready(None),
@@ -314,7 +314,7 @@ async fn approved(remediator: &Remediator) -> Approved {
         .dry_run(remediator.review(plan).await.unwrap())
         .await
         .unwrap();
-    dry_run.approve(Answer::confirm("amira")).unwrap()
+    dry_run.approve(Answer::confirm("operator")).unwrap()
 }
 
 async fn one_app() -> Cluster {

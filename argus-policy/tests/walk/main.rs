@@ -212,7 +212,7 @@ async fn scale_to_two(world: &World) -> (Remediator, argus_core::DryRun) {
 
 async fn what_changed_after_the_approval_is_stale(world: &World) {
     let (remediator, dry_run) = scale_to_two(world).await;
-    let approved = dry_run.approve(Answer::confirm("amira")).unwrap();
+    let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
     world
         .merge("web", json!({ "spec": { "revisionHistoryLimit": 3 } }))
         .await;
@@ -336,7 +336,7 @@ async fn what_somebody_else_changed_is_not_undone(world: &World) {
         impatient(world),
     );
     let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
-    let approved = dry_run.approve(Answer::confirm("amira")).unwrap();
+    let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
     let meddle = async {
         // Once the first step is there, somebody else changes the same field.
         loop {
@@ -472,10 +472,10 @@ async fn high_risk_needs_the_switch_and_the_name(world: &World) {
         .unwrap();
     for (answer, enough) in [
         (Answer::automatic("the host"), false),
-        (Answer::confirm("amira"), false),
-        (Answer::confirm_by_name("amira", "wab"), false),
-        (Answer::refuse("amira", "no"), false),
-        (Answer::confirm_by_name("amira", "web"), true),
+        (Answer::confirm("operator"), false),
+        (Answer::confirm_by_name("operator", "wab"), false),
+        (Answer::refuse("operator", "no"), false),
+        (Answer::confirm_by_name("operator", "web"), true),
     ] {
         let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
         let approved: Result<_, ApprovalError> = dry_run.approve(answer.clone());

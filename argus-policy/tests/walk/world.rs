@@ -257,7 +257,7 @@ impl World {
 
     pub(crate) async fn execute(&self, remediator: &Remediator, dry_run: DryRun) -> Outcome {
         remediator
-            .execute(dry_run.approve(Answer::confirm("amira")).unwrap())
+            .execute(dry_run.approve(Answer::confirm("operator")).unwrap())
             .await
             .unwrap()
     }
