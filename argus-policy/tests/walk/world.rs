@@ -319,8 +319,11 @@ impl World {
         for _ in 0..300 {
             let deployment = self.get(name).await;
             let wanted = deployment.spec.and_then(|spec| spec.replicas);
+            let generation = deployment.metadata.generation;
             if deployment.status.is_some_and(|status| {
-                status.available_replicas == wanted
+                // What the controllers haven't seen yet says nothing.
+                status.observed_generation >= generation
+                    && status.available_replicas == wanted
                     && status.updated_replicas == wanted
                     && status.replicas == wanted
             }) {
