@@ -123,7 +123,7 @@ async fn get(cluster: &Cluster, name: &str) -> Deployment {
 }
 
 async fn ready(cluster: &Cluster, name: &str) -> Deployment {
-    for _ in 0..400 {
+    for _ in 0..3000 {
         let deployment = get(cluster, name).await;
         if deployment
             .status
@@ -151,7 +151,7 @@ async fn walk(
         })
         .llm(Scripted::commands(&COMMANDS))
         .policy(PermitAll::dangerous())
-        .cluster(Kube::new(cluster.client_as("argus")).settle_within(Duration::from_secs(5)))
+        .cluster(Kube::new(cluster.client_as("argus")).settle_within(Duration::from_secs(30)))
         .audit(audit.clone())
         .build()
         .unwrap();

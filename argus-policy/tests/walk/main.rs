@@ -265,7 +265,7 @@ async fn half_way(world: &World) -> [String; 2] {
 }
 
 fn impatient(world: &World) -> argus_core::Kube {
-    world.kube().settle_within(Duration::from_secs(5))
+    world.kube().settle_within(Duration::from_secs(10))
 }
 
 async fn a_plan_that_fails_half_way_is_undone(world: &World) {

@@ -226,7 +226,7 @@ impl World {
     /// Scans until the findings are as wanted.
     pub(crate) async fn findings(&self, wanted: impl Fn(&[Finding]) -> bool) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for _ in 0..300 {
+        for _ in 0..900 {
             let scan = self.kube().scan(&self.scope()).await.unwrap();
             assert_eq!(scan.incomplete, Vec::<String>::new());
             if wanted(&scan.findings) {
@@ -316,7 +316,7 @@ impl World {
 
     /// Waits until a Deployment has all its pods.
     pub(crate) async fn wait_ready(&self, name: &str) {
-        for _ in 0..300 {
+        for _ in 0..900 {
             let deployment = self.get(name).await;
             let wanted = deployment.spec.and_then(|spec| spec.replicas);
             let generation = deployment.metadata.generation;

@@ -274,12 +274,12 @@ async fn wait_for(
     scope: &Scope,
     wanted: impl Fn(&[Finding]) -> bool,
 ) -> Result<Scan, Box<dyn Error>> {
-    for _ in 0..200 {
+    for _ in 0..400 {
         let scan = kube.scan(scope).await?;
         if wanted(&scan.findings) {
             return Ok(scan);
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    Err("the cluster of the demo did not come up within five seconds".into())
+    Err("the cluster of the demo did not come up within ten seconds".into())
 }
