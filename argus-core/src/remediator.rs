@@ -178,10 +178,8 @@ impl Remediator {
     /// [`RemediatorError::Denied`] with every violation, [`RemediatorError::Policy`] when there is no verdict.
     #[tracing::instrument(skip_all, fields(plan = %plan.plan_id()))]
     pub async fn review(&self, plan: Plan) -> Result<Permitted, RemediatorError> {
-        let input = PolicyInput::of_plan(&plan, &self.doors.scope, self.doors.settings);
         let revision = self.doors.policy.revision();
-        let violations = floor(&plan, &self.doors.scope, self.doors.settings);
-        let evaluation = Evaluation::new(violations, self.doors.policy.evaluate(&input).await?)?;
+        let evaluation = self.evaluate(&plan, Phase::Plan, Vec::new()).await?;
         match Permitted::new(plan, evaluation, revision) {
             Ok(permitted) => {
                 let entry = self.entry(permitted.plan(), AuditEvent::Permitted, &self.doors.actor);
@@ -221,7 +219,7 @@ impl Remediator {
             previews.push(preview.map_err(|source| RemediatorError::DryRun { step, source })?);
         }
         let evaluation = self
-            .evaluate_objects(
+            .evaluate(
                 permitted.plan(),
                 Phase::Objects,
                 objects(previews.iter().enumerate()),
@@ -276,7 +274,8 @@ impl Remediator {
         self.doors.scanner.scan(&self.doors.scope).await
     }
 
-    async fn evaluate_objects(
+    /// Asks the floor and every pack; the objects of phase `plan` are none.
+    async fn evaluate(
         &self,
         plan: &Plan,
         phase: Phase,
@@ -297,13 +296,8 @@ impl Remediator {
         evaluation: Evaluation,
     ) -> Result<RemediatorError, RemediatorError> {
         let entry = self.entry(&plan, AuditEvent::Denied, &self.doors.actor);
-        let messages: Vec<&str> = evaluation
-            .violations
-            .iter()
-            .map(|violation| violation.message.as_str())
-            .collect();
         self.record(AuditEntry {
-            outcome: Some(redact(&messages.join("; "))),
+            outcome: Some(redact(&evaluation.messages())),
             revision: Some(self.doors.policy.revision()),
             ..entry
         })

@@ -395,6 +395,16 @@ impl Evaluation {
             opinions,
         })
     }
+
+    /// Why it was refused, in one line.
+    pub(crate) fn messages(&self) -> String {
+        let messages: Vec<&str> = self
+            .violations
+            .iter()
+            .map(|violation| violation.message.as_str())
+            .collect();
+        messages.join("; ")
+    }
 }
 
 /// A plan that no pack denied.

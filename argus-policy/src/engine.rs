@@ -91,10 +91,14 @@ impl RegoEngine {
 #[async_trait]
 impl PolicyEngine for RegoEngine {
     async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
-        let document = serde_json::to_value(input).map_err(|error| PolicyError {
+        let document = serde_json::to_string(input).map_err(|error| PolicyError {
             problem: "the input can't be written".into(),
             source: Some(error.into()),
         })?;
+        // Read once for all packs; their engines share it.
+        let document = catch_unwind(|| regorus::Value::from_json_str(&document))
+            .map_err(|_| PolicyError::new("reading the input panicked"))?
+            .map_err(|error| PolicyError::new(format!("the input can't be read: {error:#}")))?;
         self.packs
             .iter()
             .map(|pack| ask(pack, input, &document))
@@ -106,7 +110,11 @@ impl PolicyEngine for RegoEngine {
     }
 }
 
-fn ask(pack: &Pack, input: &PolicyInput, document: &Value) -> Result<Opinion, PolicyError> {
+fn ask(
+    pack: &Pack,
+    input: &PolicyInput,
+    document: &regorus::Value,
+) -> Result<Opinion, PolicyError> {
     let failed = |problem: String| PolicyError::new(format!("pack `{}`: {problem}", pack.name()));
     // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
     let answers = catch_unwind(AssertUnwindSafe(|| evaluate(pack, document)))
@@ -164,7 +172,7 @@ fn ask(pack: &Pack, input: &PolicyInput, document: &Value) -> Result<Opinion, Po
 }
 
 /// The five sets of a pack; empty where it has no such entry point.
-fn evaluate(pack: &Pack, document: &Value) -> Result<[Vec<Value>; 5], String> {
+fn evaluate(pack: &Pack, document: &regorus::Value) -> Result<[Vec<Value>; 5], String> {
     let mut engine = pack.engine();
     if let Some(check_interval) = NonZeroU32::new(64) {
         engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
@@ -172,9 +180,7 @@ fn evaluate(pack: &Pack, document: &Value) -> Result<[Vec<Value>; 5], String> {
             check_interval,
         });
     }
-    let input = regorus::Value::from_json_str(&document.to_string())
-        .map_err(|error| format!("the input can't be read: {error:#}"))?;
-    engine.set_input(input);
+    engine.set_input(document.clone());
     let mut sets: [Vec<Value>; 5] = Default::default();
     for (slot, (entry_point, _)) in sets
         .iter_mut()

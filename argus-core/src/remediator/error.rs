@@ -28,7 +28,7 @@ pub enum RemediatorError {
     #[error("the plan could not be judged")]
     Policy(#[from] PolicyError),
     /// Policy refused.
-    #[error("policy refuses the plan: {}", evaluation.violations.iter().map(|violation| violation.message.as_str()).collect::<Vec<_>>().join("; "))]
+    #[error("policy refuses the plan: {}", evaluation.messages())]
     Denied {
         /// The plan, to show it.
         plan: Box<Plan>,

@@ -273,7 +273,7 @@ impl<'a> Execution<'a> {
         };
         let evaluation = self
             .remediator
-            .evaluate_objects(
+            .evaluate(
                 self.approved.plan(),
                 Phase::Undo,
                 objects([(step.index(), &back)]),
@@ -284,12 +284,7 @@ impl<'a> Execution<'a> {
             Ok(evaluation) => {
                 return Err(format!(
                     "policy refuses the undo: {}",
-                    evaluation
-                        .violations
-                        .iter()
-                        .map(|v| v.message.as_str())
-                        .collect::<Vec<_>>()
-                        .join("; ")
+                    evaluation.messages()
                 ));
             }
             Err(error) => return Err(error.to_string()),

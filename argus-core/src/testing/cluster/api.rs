@@ -83,6 +83,11 @@ impl<'a> Place<'a> {
         )
     }
 
+    /// The object that the path names.
+    fn object<'s>(&self, store: &'s Store) -> Result<&'s Value, Failure> {
+        store.get(&self.key()).ok_or_else(|| self.not_found())
+    }
+
     fn not_found(&self) -> Failure {
         let group = if self.resource.group.is_empty() {
             String::new()
@@ -140,17 +145,12 @@ pub(super) fn answer(
     match call.method {
         "GET" => match (place.name, place.subresource) {
             (Some(_), Some("log")) => Ok(Reply::Text(log(store, place)?)),
-            (Some(_), None | Some("status")) => Ok(Reply::Json(
-                200,
-                shown(
-                    store.get(&place.key()).ok_or_else(|| place.not_found())?,
-                    metadata_only,
-                ),
-            )),
-            (Some(_), Some("scale")) if place.resource.scalable() => Ok(Reply::Json(
-                200,
-                scale(store.get(&place.key()).ok_or_else(|| place.not_found())?),
-            )),
+            (Some(_), None | Some("status")) => {
+                Ok(Reply::Json(200, shown(place.object(store)?, metadata_only)))
+            }
+            (Some(_), Some("scale")) if place.resource.scalable() => {
+                Ok(Reply::Json(200, scale(place.object(store)?)))
+            }
             (None, None) => list(store, call, place, metadata_only),
             _ => Err(place.not_found()),
         },
@@ -374,10 +374,7 @@ fn write(
     place: &Place<'_>,
     dry_run: bool,
 ) -> Result<Value, Failure> {
-    let old = store
-        .get(&place.key())
-        .cloned()
-        .ok_or_else(|| place.not_found())?;
+    let old = place.object(store)?.clone();
     let scaling = place.subresource == Some("scale");
     if scaling && !place.resource.scalable()
         || !matches!(place.subresource, None | Some("scale" | "status"))
@@ -487,10 +484,7 @@ fn remove(
     place: &Place<'_>,
     dry_run: bool,
 ) -> Result<Value, Failure> {
-    let old = store
-        .get(&place.key())
-        .cloned()
-        .ok_or_else(|| place.not_found())?;
+    let old = place.object(store)?.clone();
     let options = if call.body.is_empty() {
         json!({})
     } else {
@@ -526,7 +520,7 @@ fn remove(
 }
 
 fn log(store: &Store, place: &Place<'_>) -> Result<String, Failure> {
-    let pod = store.get(&place.key()).ok_or_else(|| place.not_found())?;
+    let pod = place.object(store)?;
     let text = pod
         .pointer("/metadata/annotations")
         .and_then(|annotations| annotations.get("fake-kubelet/log")?.as_str());
