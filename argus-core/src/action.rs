@@ -59,7 +59,7 @@ impl ActionError {
     }
 }
 
-/// Amounts of memory and CPU; absent means unchanged.
+/// Amounts of memory, CPU and local disk; absent means unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Amounts {
@@ -69,20 +69,37 @@ pub struct Amounts {
     /// Memory, such as `512Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
+    /// Disk space of the node for logs and temporary files, such as `2Gi`.
+    #[serde(rename = "ephemeral-storage", skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage: Option<Quantity>,
 }
 
 impl Amounts {
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cpu.is_none() && self.memory.is_none()
+        self.iter().next().is_none()
     }
 
     /// The amounts by their resource name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Quantity)> {
-        [("cpu", &self.cpu), ("memory", &self.memory)]
-            .into_iter()
-            .filter_map(|(name, amount)| Some((name, amount.as_ref()?)))
+        [
+            ("cpu", &self.cpu),
+            ("memory", &self.memory),
+            ("ephemeral-storage", &self.ephemeral_storage),
+        ]
+        .into_iter()
+        .filter_map(|(name, amount)| Some((name, amount.as_ref()?)))
+    }
+
+    /// The place of a resource by its name.
+    pub(crate) fn of(&mut self, resource: &str) -> Option<&mut Option<Quantity>> {
+        match resource {
+            "cpu" => Some(&mut self.cpu),
+            "memory" => Some(&mut self.memory),
+            "ephemeral-storage" => Some(&mut self.ephemeral_storage),
+            _ => None,
+        }
     }
 }
 

@@ -1,24 +1,30 @@
 //! Room 3, the door for text: one kubectl command becomes one [`Action`], or an error with its position.
 //!
 //! Nothing is filtered and nothing is guessed. Words are split as a POSIX shell does it, and whatever a shell would
-//! expand, chain or redirect is refused. Flags that change who acts, on which cluster, or how hard are refused for every
-//! verb. Clean kubectl for anything but the seven actions becomes [`Action::Manual`]: shown, never run.
+//! expand, chain or redirect is refused. Then they are read by kubectl's own grammar. Flags that change who acts, on
+//! which cluster, or how hard are refused for every verb. Clean kubectl for anything but the seven actions becomes
+//! [`Action::Manual`]: shown, never run.
 //!
-//! Source: kubectl's reference documentation; flags as `spf13/pflag` reads them.
+//! Source: kubectl's reference documentation and its code; flags as `spf13/pflag` reads them.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::action::{Action, ActionError, Amounts, Image, Patch, PatchKind, Quantity, Target};
+use crate::action::{
+    Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Target,
+};
+use crate::json::{from_json, from_yaml};
+use crate::letters::mistaken_for;
 use crate::names::DnsLabel;
 
 mod flags;
+mod grammar;
 mod kinds;
 mod render;
 mod words;
 
-use flags::{flag_parts, refuse, taken};
+use flags::{Flag, Line};
 use kinds::{kind_of, manual_reason};
 use words::{Word, split};
 
@@ -41,6 +47,18 @@ impl CommandError {
             position,
             hint: hint.into(),
         }
+    }
+
+    fn look_alike(position: usize, c: char) -> Self {
+        let hint = mistaken_for(c).map_or_else(
+            || "write plain English letters, digits and punctuation".to_owned(),
+            |plain| format!("it looks like `{plain}`, but is another character: type it anew"),
+        );
+        let problem = format!(
+            "the character `{}` is not ASCII and may look like another",
+            c.escape_unicode()
+        );
+        Self::new(position, problem, hint)
     }
 
     /// Where in the text, in characters from 0.
@@ -74,274 +92,165 @@ impl CommandError {
 /// ```
 pub fn parse_command(text: &str) -> Result<Action, CommandError> {
     if text.len() > MAX_COMMAND_BYTES {
+        let problem = format!(
+            "the command has {} bytes, at most {MAX_COMMAND_BYTES} are read",
+            text.len()
+        );
         let hint = "a step that needs so much text is better done by hand";
-        return Err(CommandError::new(
-            MAX_COMMAND_BYTES,
-            format!(
-                "the command has {} bytes, at most {MAX_COMMAND_BYTES} are read",
-                text.len()
-            ),
-            hint,
-        ));
+        return Err(CommandError::new(MAX_COMMAND_BYTES, problem, hint));
     }
     let words = split(text)?;
     let Some((program, rest)) = words.split_first() else {
-        return Err(CommandError::new(
-            0,
-            "the command is empty",
-            "write one kubectl command",
-        ));
+        let hint = "write one kubectl command";
+        return Err(CommandError::new(0, "the command is empty", hint));
     };
     if program.text != "kubectl" {
-        let shown = &program.text;
-        return Err(CommandError::new(
-            program.position,
-            format!("`{shown}` is not kubectl"),
-            "write one kubectl command, starting with `kubectl`",
-        ));
+        let problem = format!("`{}` is not kubectl", short(&program.text));
+        let hint = "write one kubectl command, starting with `kubectl`";
+        return Err(CommandError::new(program.position, problem, hint));
     }
-    let command = Command::read(rest)?;
-    command.action(text)
-}
-
-/// A command's words by what they are.
-struct Command<'a> {
-    arguments: Vec<&'a Word>,
-    flags: BTreeMap<&'static str, Flag>,
-    /// A flag that no action takes; refused unless the verb makes the command manual anyway.
-    unknown: Option<&'a Word>,
-    end: usize,
-}
-
-struct Flag {
-    value: String,
-    position: usize,
-}
-
-impl<'a> Command<'a> {
-    fn read(words: &'a [Word]) -> Result<Self, CommandError> {
-        let end = words
-            .last()
-            .map_or(7, |word| word.position + word.text.chars().count());
-        let mut command = Self {
-            arguments: Vec::new(),
-            flags: BTreeMap::new(),
-            unknown: None,
-            end,
-        };
-        let mut rest = words.iter();
-        while let Some(word) = rest.next() {
-            let text = word.text.as_str();
-            if text == "--" {
-                return Err(CommandError::new(
-                    word.position,
-                    "`--` is not allowed",
-                    "write the arguments without it",
-                ));
-            }
-            let Some(flag) = text.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
-                command.arguments.push(word);
-                continue;
-            };
-            let (name, attached) = flag_parts(flag);
-            refuse(word, flag, name)?;
-            let Some(long) = taken(flag, name) else {
-                command.unknown.get_or_insert(word);
-                continue;
-            };
-            let value = match attached {
-                Some(value) => value.to_owned(),
-                // A flag is no value: it must not hide behind another one.
-                None => match rest.next().filter(|next| !next.text.starts_with('-')) {
-                    Some(next) => next.text.clone(),
-                    None => {
-                        return Err(CommandError::new(
-                            word.position,
-                            format!("the flag `{text}` has no value"),
-                            "write its value after it",
-                        ));
-                    }
-                },
-            };
-            if command
-                .flags
-                .insert(
-                    long,
-                    Flag {
-                        value,
-                        position: word.position,
-                    },
-                )
-                .is_some()
-            {
-                let problem = format!("the flag `--{long}` is given twice");
-                return Err(CommandError::new(
-                    word.position,
-                    problem,
-                    "give every flag once",
-                ));
-            }
+    let line = Line::read(rest)?;
+    match line.action()? {
+        Some(action) => Ok(action),
+        None => {
+            let arguments = line.arguments.iter().map(|word| word.text.as_str());
+            let reason = manual_reason(line.command.path(), arguments.collect());
+            let manual = Action::manual(text, reason);
+            manual.map_err(|error| line.at(0, error, "write one kubectl command"))
         }
-        Ok(command)
     }
+}
 
-    fn action(mut self, text: &str) -> Result<Action, CommandError> {
-        let verbs: Vec<&str> = self
-            .arguments
-            .iter()
-            .map(|word| word.text.as_str())
-            .collect();
-        let taken = match verbs.as_slice() {
-            ["rollout", "restart", ..] => self.one_object(2, &[]).and_then(|target| {
-                target
-                    .map(|t| self.made(Action::rollout_restart(t)))
-                    .transpose()
-            })?,
-            ["rollout", "undo", ..] => match self.one_object(2, &["to-revision"])? {
-                Some(target) => {
-                    // kubectl takes 0 as "the revision before", which is what leaving it out means.
-                    let revision = self
-                        .number("to-revision")?
-                        .filter(|revision| *revision != 0);
-                    Some(self.made(Action::rollout_undo(target, revision))?)
-                }
-                None => None,
-            },
-            ["scale", ..] => match self.one_object(1, &["replicas"])? {
-                Some(target) => {
-                    let replicas = self.number("replicas")?.ok_or_else(|| {
-                        self.missing("--replicas", "the number of copies, such as `--replicas=2`")
-                    })?;
-                    Some(self.made(Action::scale(target, replicas))?)
-                }
-                None => None,
-            },
-            ["set", "resources", ..] => match self
-                .one_object(2, &["limits", "requests", "containers"])?
-            {
-                Some(target) => {
-                    let container = self.container()?;
-                    let (limits, requests) = (self.amounts("limits")?, self.amounts("requests")?);
-                    Some(self.made(Action::set_resources(target, container, limits, requests))?)
-                }
-                None => None,
-            },
-            ["set", "image", ..] => {
-                let images = self.images()?;
-                match self.one_object(2, &[])? {
-                    Some(target) => Some(self.made(Action::set_image(target, images))?),
-                    None => None,
-                }
-            }
-            ["patch", ..] => match self.one_object(1, &["type", "patch"])? {
-                Some(target) => Some(self.patch(target)?),
-                None => None,
-            },
-            ["delete", "pod" | "pods" | "po", ..] => self
-                .one_object(1, &[])?
-                .map(|target| self.made(Action::delete_pod(target)))
-                .transpose()?,
-            ["delete", object, ..]
-                if object.starts_with("pod/")
-                    || object.starts_with("pods/")
-                    || object.starts_with("po/") =>
-            {
-                self.one_object(1, &[])?
-                    .map(|target| self.made(Action::delete_pod(target)))
-                    .transpose()?
-            }
-            [] => {
-                return Err(CommandError::new(
-                    self.end,
-                    "kubectl is told nothing to do",
-                    "write a verb, such as `kubectl scale`",
-                ));
-            }
-            _ => None,
-        };
-        match taken {
-            Some(action) => Ok(action),
-            None => Action::manual(text, manual_reason(&verbs)).map_err(|error| {
-                CommandError::new(0, error.to_string(), "write one kubectl command")
+/// What the command does; `None` where it is clean, but nothing that Argus does.
+impl<'a> Line<'a> {
+    fn action(&self) -> Result<Option<Action>, CommandError> {
+        match self.command.path() {
+            "rollout restart" => self.on_one_object(&[], |target| Ok(Action::rollout_restart(target))),
+            "rollout undo" => self.on_one_object(&["to-revision"], |target| {
+                // kubectl takes 0 as "the revision before", which is what leaving it out means.
+                let revision = self.number("to-revision")?.filter(|revision| *revision != 0);
+                Ok(Action::rollout_undo(target, revision))
             }),
+            "scale" => self.on_one_object(&["replicas"], |target| {
+                let replicas = self.number("replicas")?.ok_or_else(|| {
+                    self.missing("--replicas", "the number of copies, such as `--replicas=2`")
+                })?;
+                Ok(Action::scale(target, replicas))
+            }),
+            "set resources" => {
+                self.on_one_object(&["limits", "requests", "containers"], |target| {
+                    let (limits, requests) = (self.amounts("limits")?, self.amounts("requests")?);
+                    Ok(Action::set_resources(target, self.container()?, limits, requests))
+                })
+            }
+            "set image" => {
+                let (objects, images) = self.images()?;
+                self.on_one_of(&objects, &[], |target| Ok(Action::set_image(target, images)))
+            }
+            "patch" => self.on_one_object(&["type", "patch"], |target| {
+                Ok(Action::patch(target, self.patch()?))
+            }),
+            "delete" => self.on_one_object(&[], |target| Ok(Action::delete_pod(target))),
+            _ if self.command.acts() && !self.is_bare() => Ok(None),
+            _ => Err(self.no_command()),
         }
     }
 
-    /// The one object that the arguments after the verb name; `None` where Argus never changes such an object.
-    fn one_object(&self, verbs: usize, flags: &[&str]) -> Result<Option<Target>, CommandError> {
-        let words = self.arguments.get(verbs..).unwrap_or_default();
-        let Some(first) = words.first() else {
-            return Err(CommandError::new(
+    /// Whether the words name no command of kubectl.
+    fn is_bare(&self) -> bool {
+        self.command.path().is_empty()
+    }
+
+    fn no_command(&self) -> CommandError {
+        let below = self.command.below().collect::<Vec<_>>().join(", ");
+        match self.arguments.first() {
+            Some(word) if self.is_bare() => {
+                let problem = format!("kubectl has no command `{}`", short(&word.text));
+                let hint = "write one of `rollout restart`, `rollout undo`, `scale`, `set resources`, `set image`, `patch`, `delete pod`";
+                CommandError::new(word.position, problem, hint)
+            }
+            None if self.is_bare() => CommandError::new(
                 self.end,
-                "the object is missing",
-                "name it as `kind/name`, such as `deployment/web`",
-            ));
-        };
-        let (kind, name, rest) = match first.text.split_once('/') {
-            Some((kind, name)) => (kind, name, words.get(1..)),
-            None => match words.get(1) {
-                Some(name) => (first.text.as_str(), name.text.as_str(), words.get(2..)),
-                None => {
-                    return Err(CommandError::new(
-                        self.end,
-                        "the object's name is missing",
-                        "name it as `kind/name`, such as `deployment/web`",
-                    ));
-                }
-            },
-        };
-        if let Some(extra) = rest.unwrap_or_default().first() {
-            return Err(CommandError::new(
-                extra.position,
-                format!("`{}` is one word too many", extra.text),
-                "a step names exactly one object",
-            ));
+                "kubectl is told nothing to do",
+                "write a verb, such as `kubectl scale`",
+            ),
+            word => CommandError::new(
+                word.map_or(self.end, |word| word.position),
+                format!("`kubectl {}` needs to know what", self.command.path()),
+                format!("go on with one of: {below}"),
+            ),
         }
-        let Some(kind) = kind_of(kind) else {
+    }
+
+    fn on_one_object(
+        &self,
+        flags: &[&str],
+        make: impl FnOnce(Target) -> Result<Result<Action, ActionError>, CommandError>,
+    ) -> Result<Option<Action>, CommandError> {
+        self.on_one_of(&self.arguments, flags, make)
+    }
+
+    /// The action on the one object that `words` name; `None` where Argus never changes such an object so.
+    fn on_one_of(
+        &self,
+        words: &[&Word],
+        flags: &[&str],
+        make: impl FnOnce(Target) -> Result<Result<Action, ActionError>, CommandError>,
+    ) -> Result<Option<Action>, CommandError> {
+        let Some(target) = self.one_object(words)? else {
             return Ok(None);
         };
-        if let Some(unknown) = self.unknown {
-            return Err(CommandError::new(
-                unknown.position,
-                format!("the flag `{}` is not known here", unknown.text),
-                "leave it out",
-            ));
+        if is_left_to_people(self.command.path(), target.kind()) {
+            return Ok(None);
         }
-        if let Some((name, flag)) = self
-            .flags
-            .iter()
-            .find(|(name, _)| **name != "namespace" && !flags.contains(name))
-        {
-            return Err(CommandError::new(
-                flag.position,
-                format!("the flag `--{name}` does not belong to this verb"),
-                "leave it out",
-            ));
+        self.only(flags)?;
+        let hint = "choose a kind and values that Kubernetes has";
+        make(target)?
+            .map(Some)
+            .map_err(|error| self.at(8, error, hint))
+    }
+
+    /// The one object that the words name; `None` if it is of a kind that Argus never changes.
+    fn one_object(&self, words: &[&Word]) -> Result<Option<Target>, CommandError> {
+        const BY_NAME: &str = "name it as `kind/name`, such as `deployment/web`";
+        let missing = |what| Err(CommandError::new(self.end, what, BY_NAME));
+        let Some(first) = words.first() else {
+            return missing("the object is missing");
+        };
+        let (word, name, rest) = match (first.text.split_once('/'), words.get(1)) {
+            (Some((kind, name)), _) => (kind, name, words.get(1..)),
+            (None, Some(name)) => (first.text.as_str(), name.text.as_str(), words.get(2..)),
+            (None, None) => return missing("the object's name is missing"),
+        };
+        if let Some(extra) = rest.unwrap_or_default().first() {
+            let problem = format!("`{}` is one word too many", short(&extra.text));
+            return Err(self.at(extra.position, problem, "a step names exactly one object"));
         }
-        let namespace = self.flags.get("namespace").ok_or_else(|| {
+        let is_resource = word.starts_with(|c: char| c.is_ascii_alphabetic())
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+        if !is_resource {
+            let problem = format!("`{}` is no kind of object", short(word));
+            return Err(self.at(first.position, problem, BY_NAME));
+        }
+        let Some(kind) = kind_of(word) else {
+            return Ok(None);
+        };
+        let namespace = self.flag("namespace").ok_or_else(|| {
             self.missing(
                 "the namespace",
                 "the namespace, such as `-n shop`: there is no current one",
             )
         })?;
-        let target = Target::new(kind, namespace.value.clone(), name).map_err(|error| {
-            CommandError::new(
-                first.position,
-                error.to_string(),
-                "copy the name as `kubectl get` prints it",
-            )
-        })?;
-        Ok(Some(target))
+        let hint = "copy the name as `kubectl get` prints it";
+        Target::new(kind, namespace.value, name)
+            .map(Some)
+            .map_err(|error| self.at(first.position, error, hint))
     }
 
-    fn made(&self, action: Result<Action, ActionError>) -> Result<Action, CommandError> {
-        action.map_err(|error| {
-            CommandError::new(
-                8,
-                error.to_string(),
-                "choose a kind and values that Kubernetes has",
-            )
-        })
+    fn at(&self, position: usize, problem: impl ToString, hint: &str) -> CommandError {
+        CommandError::new(position, problem.to_string(), hint)
     }
 
     fn missing(&self, what: &str, hint: &str) -> CommandError {
@@ -353,87 +262,72 @@ impl<'a> Command<'a> {
     }
 
     fn number(&self, name: &str) -> Result<Option<u32>, CommandError> {
-        let Some(flag) = self.flags.get(name) else {
+        let Some(flag) = self.flag(name) else {
             return Ok(None);
         };
-        let digits = !flag.value.is_empty() && flag.value.chars().all(|c| c.is_ascii_digit());
+        // kubectl reads `010` as eight.
+        let plain = flag.value == "0" || !flag.value.starts_with('0');
+        let digits = !flag.value.is_empty() && flag.value.bytes().all(|b| b.is_ascii_digit());
         match flag.value.parse() {
-            Ok(number) if digits => Ok(Some(number)),
-            _ => Err(CommandError::new(
-                flag.position,
-                format!("`{}` is no whole number", flag.value),
-                format!("write `--{name}=2`"),
-            )),
+            Ok(number) if digits && plain => Ok(Some(number)),
+            _ => {
+                let problem = format!("`{}` is no whole number", short(flag.value));
+                Err(self.at(flag.position, problem, &format!("write `--{name}=2`")))
+            }
         }
     }
 
     fn container(&self) -> Result<Option<DnsLabel>, CommandError> {
-        let Some(flag) = self.flags.get("containers") else {
+        let Some(flag) = self.flag("containers").filter(|flag| flag.value != "*") else {
             return Ok(None);
         };
-        if flag.value == "*" {
-            return Ok(None);
-        }
-        DnsLabel::new(flag.value.clone())
+        let hint = "name one container, or leave `-c` out for all";
+        DnsLabel::new(flag.value)
             .map(Some)
-            .map_err(|error| {
-                CommandError::new(
-                    flag.position,
-                    error.to_string(),
-                    "name one container, or leave `-c` out for all",
-                )
-            })
+            .map_err(|error| self.at(flag.position, error, hint))
     }
 
     fn amounts(&self, name: &str) -> Result<Amounts, CommandError> {
         let mut amounts = Amounts::default();
-        let Some(flag) = self.flags.get(name) else {
+        let Some(flag) = self.flag(name) else {
             return Ok(amounts);
+        };
+        let wrong = |problem: String| {
+            self.at(flag.position, problem, &format!("write `--{name}=memory=512Mi`"))
         };
         for part in flag.value.split(',') {
             let (resource, amount) = part.split_once('=').unwrap_or((part, ""));
-            let slot = match resource {
-                "cpu" => &mut amounts.cpu,
-                "memory" => &mut amounts.memory,
-                _ => {
-                    let problem = format!("`{part}` is neither `cpu=...` nor `memory=...`");
-                    return Err(CommandError::new(
-                        flag.position,
-                        problem,
-                        format!("write `--{name}=memory=512Mi`"),
-                    ));
-                }
+            let amount = Quantity::new(amount).map_err(|error| wrong(error.to_string()))?;
+            let Some(slot) = amounts.of(resource) else {
+                return Err(wrong(format!(
+                    "`{}` is none of `cpu=...`, `memory=...` and `ephemeral-storage=...`",
+                    short(part)
+                )));
             };
-            let amount = Quantity::new(amount).map_err(|error| {
-                CommandError::new(
-                    flag.position,
-                    error.to_string(),
-                    format!("write `--{name}=memory=512Mi`"),
-                )
-            })?;
             if slot.replace(amount).is_some() {
-                return Err(CommandError::new(
-                    flag.position,
-                    format!("`{resource}` is given twice"),
-                    "give every amount once",
-                ));
+                return Err(wrong(format!("`{resource}` is given twice")));
             }
         }
         Ok(amounts)
     }
 
-    /// Takes the `container=image` words out of the arguments.
-    fn images(&mut self) -> Result<BTreeMap<DnsLabel, Image>, CommandError> {
+    /// The words that name objects, and the `container=image` pairs that have to come after them.
+    #[expect(clippy::type_complexity, reason = "used once")]
+    fn images(&self) -> Result<(Vec<&'a Word>, BTreeMap<DnsLabel, Image>), CommandError> {
         let mut images = BTreeMap::new();
-        let (pairs, rest): (Vec<&Word>, Vec<&Word>) = self
-            .arguments
-            .iter()
-            .partition(|word| word.text.contains('='));
-        self.arguments = rest;
-        for word in pairs {
-            let (container, image) = word.text.split_once('=').unwrap_or_default();
-            let at = |error: String| {
-                CommandError::new(word.position, error, "write `container=registry/name:tag`")
+        let mut objects = Vec::new();
+        for word in &self.arguments {
+            let at = |problem: String| {
+                self.at(word.position, problem, "write `container=registry/name:tag`")
+            };
+            let Some((container, image)) = word.text.split_once('=') else {
+                if !images.is_empty() {
+                    let hint = "name the object first, then `container=image`";
+                    let problem = format!("`{}` comes after an image", short(&word.text));
+                    return Err(self.at(word.position, problem, hint));
+                }
+                objects.push(*word);
+                continue;
             };
             let container = DnsLabel::new(container).map_err(|error| at(error.to_string()))?;
             let image = Image::new(image).map_err(|error| at(error.to_string()))?;
@@ -441,41 +335,60 @@ impl<'a> Command<'a> {
                 return Err(at("the container is given twice".into()));
             }
         }
-        Ok(images)
+        Ok((objects, images))
     }
 
-    fn patch(&self, target: Target) -> Result<Action, CommandError> {
-        let kind = match self
-            .flags
-            .get("type")
-            .map(|flag| (flag.value.as_str(), flag.position))
-        {
-            None | Some(("strategic", _)) => PatchKind::Strategic,
-            Some(("merge", _)) => PatchKind::Merge,
-            Some(("json", _)) => PatchKind::Json,
-            Some((other, position)) => {
-                return Err(CommandError::new(
-                    position,
-                    format!("`{other}` is no patch type"),
-                    "write `--type=strategic`, `--type=merge` or `--type=json`",
-                ));
-            }
+    fn patch(&self) -> Result<Patch, CommandError> {
+        let kind = match self.flag("type") {
+            None => PatchKind::Strategic,
+            Some(flag) => patch_kind(flag).ok_or_else(|| {
+                let hint = "write `--type=strategic`, `--type=merge` or `--type=json`";
+                self.at(flag.position, format!("`{}` is no patch type", short(flag.value)), hint)
+            })?,
         };
-        let flag = self.flags.get("patch").ok_or_else(|| {
+        let flag = self.flag("patch").ok_or_else(|| {
             self.missing("the patch", "the change, such as `-p '{\"spec\":{...}}'`")
         })?;
-        let at = |problem: String| {
-            CommandError::new(
-                flag.position,
-                problem,
-                "write the patch as JSON in single quotes",
-            )
-        };
-        let body: Value = serde_json::from_str(&flag.value)
-            .map_err(|error| at(format!("the patch is not valid JSON: {error}")))?;
-        let patch = Patch::new(kind, body).map_err(|error| at(error.to_string()))?;
-        self.made(Action::patch(target, patch))
+        let body = body(flag.value).map_err(|problem| {
+            let hint = "write the patch as JSON or YAML in single quotes";
+            self.at(flag.position, format!("the patch can't be read: {problem}"), hint)
+        })?;
+        let hint = "write only the fields that change";
+        Patch::new(kind, body).map_err(|error| self.at(flag.position, error, hint))
     }
+}
+
+fn patch_kind(flag: &Flag<'_>) -> Option<PatchKind> {
+    let kinds = [PatchKind::Strategic, PatchKind::Merge, PatchKind::Json];
+    kinds
+        .into_iter()
+        .find(|kind| kind.as_str().eq_ignore_ascii_case(flag.value))
+}
+
+/// The body of a patch. kubectl reads what starts with a brace as JSON, and all else as YAML.
+fn body(text: &str) -> Result<Value, String> {
+    let read = if text.trim_start().starts_with('{') {
+        from_json
+    } else {
+        from_yaml
+    };
+    read(text).map_err(|error| error.to_string())
+}
+
+/// What kubectl can do to an object of this kind, and Argus leaves to people.
+fn is_left_to_people(verb: &str, kind: Kind) -> bool {
+    match verb {
+        "rollout undo" => matches!(kind, Kind::StatefulSet | Kind::DaemonSet),
+        "set image" | "set resources" => matches!(kind, Kind::Pod | Kind::CronJob),
+        "patch" => kind == Kind::Pod,
+        "delete" => kind != Kind::Pod,
+        _ => false,
+    }
+}
+
+/// The start of a text, as an error shows it.
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 impl Action {

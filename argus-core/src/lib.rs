@@ -11,6 +11,10 @@ pub use names::{DnsLabel, DnsSubdomain, NameError};
 mod digest;
 pub use digest::{Digest, DigestError};
 
+mod json;
+
+mod letters;
+
 mod redact;
 pub use redact::redact;
 

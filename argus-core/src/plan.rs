@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::action::{Action, Risk};
 use crate::incident::IncidentId;
+use crate::json::{JsonError, from_json};
 use crate::kubectl::{CommandError, parse_command};
 use crate::prompt::{Completion, Draft, DraftStep};
 use crate::redact::redact;
@@ -27,9 +28,9 @@ pub enum PlanError {
     /// More than [`MAX_COMPLETION_BYTES`].
     #[error("the answer has {0} bytes, at most {MAX_COMPLETION_BYTES} are read")]
     TooLarge(usize),
-    /// Not one JSON object.
-    #[error("the answer is not one JSON object")]
-    NotJson(#[source] serde_json::Error),
+    /// Not one JSON object; the text says where it breaks off.
+    #[error("the answer is not one JSON object: {0}")]
+    NotJson(String),
     /// JSON of another shape.
     #[error("the answer does not follow the schema at `{place}`: {problem}")]
     Schema {
@@ -203,13 +204,16 @@ impl Plan {
         if text.len() > MAX_COMPLETION_BYTES {
             return Err(PlanError::TooLarge(text.len()));
         }
-        let json: Value = serde_json::from_str(text).map_err(PlanError::NotJson)?;
-        follow_schema(&json)?;
-        // From the text again: a repeated key is an error here, and would be swallowed by `Value`.
-        let draft: Draft = serde_json::from_str(text).map_err(|error| PlanError::Schema {
-            place: String::new(),
-            problem: error.to_string(),
+        let json = from_json(text).map_err(|error| match error {
+            JsonError::Syntax(problem) => PlanError::NotJson(redact(&problem)),
+            JsonError::Value { place, problem } => PlanError::Schema { place, problem },
         })?;
+        follow_schema(&json)?;
+        let draft: Draft =
+            serde_path_to_error::deserialize(json).map_err(|error| PlanError::Schema {
+                place: pointer(error.path()),
+                problem: redact(&error.inner().to_string()),
+            })?;
         let rollback_steps = steps(&draft.rollback_steps, "rollback step")?;
         let steps = steps(&draft.steps, "step")?;
         let mut changed = BTreeSet::new();
@@ -312,6 +316,13 @@ fn follow_schema(json: &Value) -> Result<(), PlanError> {
             problem: redact(&error.to_string()),
         }),
     }
+}
+
+/// A path as the schema's errors name it.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let shown = |segment: &serde_path_to_error::Segment| format!("/{segment}");
+    let text: String = path.iter().map(shown).collect();
+    text.replace(['[', ']'], "")
 }
 
 fn steps(drafts: &[DraftStep], what: &str) -> Result<Vec<Step>, PlanError> {
@@ -418,10 +429,10 @@ mod tests {
                 draft(json!([]))
                     .to_string()
                     .replacen('{', r#"{"summary": "first","#, 1),
-                "duplicate field",
+                "given twice",
             ),
             (draft(json!([])).to_string() + "{}", "not one JSON"),
-            ("[".repeat(100_000), "not one JSON"),
+            ("[".repeat(100_000), "nesting is deeper"),
             ("x".repeat(MAX_COMPLETION_BYTES + 1), "bytes"),
         ] {
             let error = parse_text(&bad).unwrap_err();

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::letters::is_hidden;
+
 /// What stands where a secret stood.
 const REDACTED: &str = "[redacted]";
 
@@ -71,8 +73,7 @@ pub(crate) fn redact_to(text: &str, longest: usize) -> String {
 
 /// Whether a character may be shown: no controls, and nothing that reorders or hides text.
 fn is_shown(c: char) -> bool {
-    let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    matches!(c, '\n' | '\t') || !(c.is_control() || hides)
+    matches!(c, '\n' | '\t') || !(c.is_control() || is_hidden(c))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::action::{Action, Amounts, Kind, PatchKind, Reversibility, Risk, Target};
+use crate::action::{Action, Amounts, Kind, PatchKind, Quantity, Reversibility, Risk, Target};
 use crate::digest::Digest;
 use crate::plan::{Plan, Step};
 use crate::scope::{Scope, Settings};
@@ -177,6 +177,7 @@ pub struct TargetInput {
 pub struct AmountsInput {
     pub cpu: Option<String>,
     pub memory: Option<String>,
+    pub ephemeral_storage: Option<String>,
 }
 
 /// An object as the API server returned it.
@@ -301,9 +302,11 @@ impl TargetInput {
 
 impl AmountsInput {
     fn new(amounts: &Amounts) -> Self {
+        let text = |amount: &Option<Quantity>| amount.as_ref().map(ToString::to_string);
         Self {
-            cpu: amounts.cpu.as_ref().map(ToString::to_string),
-            memory: amounts.memory.as_ref().map(ToString::to_string),
+            cpu: text(&amounts.cpu),
+            memory: text(&amounts.memory),
+            ephemeral_storage: text(&amounts.ephemeral_storage),
         }
     }
 }

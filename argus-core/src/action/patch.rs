@@ -5,11 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ActionError;
+use crate::letters::{is_hidden, mixed_word};
 
 /// The largest patch, in bytes of JSON.
 const MAX_BYTES: usize = 16 * 1024;
 /// The deepest patch.
 const MAX_DEPTH: usize = 16;
+/// The longest name of a field, in bytes; a label's prefix and name have 317 at most.
+const MAX_KEY: usize = 320;
 /// The most fields that one patch may touch.
 const MAX_FIELDS: usize = 64;
 
@@ -37,16 +40,19 @@ impl PatchKind {
     }
 }
 
-/// A small change of fields: at most 16 KiB, 16 levels and 64 fields, below `spec`, `data` or the labels and
-/// annotations, without directives.
+/// A small change of fields: at most 16 KiB, 16 levels and 64 fields, below `spec` or the labels and annotations, without
+/// directives, in letters that can't be mistaken for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     kind: PatchKind,
     body: Value,
 }
 
-/// Field names that change what a workload is allowed to do, or what belongs to it.
-const SENSITIVE: [&str; 14] = [
+/// Where a patch may write.
+const ROOTS: [&str; 3] = ["/spec/", "/metadata/labels/", "/metadata/annotations/"];
+
+/// Field names that change what a workload is allowed to do or to read, where it runs, or what belongs to it.
+const SENSITIVE: [&str; 26] = [
     "securityContext",
     "serviceAccountName",
     "serviceAccount",
@@ -54,12 +60,24 @@ const SENSITIVE: [&str; 14] = [
     "hostNetwork",
     "hostPID",
     "hostIPC",
+    "hostUsers",
     "hostPath",
     "hostPort",
+    "shareProcessNamespace",
     "volumes",
+    "volumeDevices",
     "command",
     "args",
+    "secretKeyRef",
+    "secretRef",
+    "imagePullSecrets",
+    "nodeName",
+    "schedulerName",
+    "priorityClassName",
+    "runtimeClassName",
     "externalIPs",
+    "externalName",
+    "loadBalancerIP",
     "matchLabels",
 ];
 
@@ -67,48 +85,41 @@ impl Patch {
     /// Checks a patch.
     ///
     /// # Errors
-    /// [`ActionError::Invalid`] for a patch that is too large, too deep, empty, that has directives (`$patch`), or
-    /// that touches anything but `spec`, `data`, labels and annotations.
+    /// [`ActionError::Invalid`] for a patch that is too large, too deep, empty, that has directives (`$patch`), hidden or
+    /// look-alike letters, or that touches anything but `spec`, labels and annotations.
     pub fn new(kind: PatchKind, body: Value) -> Result<Self, ActionError> {
+        check_value(&body, 0)?;
         let bytes = body.to_string().len();
         if bytes > MAX_BYTES {
-            return Err(ActionError::invalid(
-                "the patch",
-                format!("has {bytes} bytes, at most {MAX_BYTES} are taken"),
-            ));
+            return Err(invalid(format!(
+                "has {bytes} bytes, at most {MAX_BYTES} are taken"
+            )));
         }
-        check_value(&body, 0)?;
         match (kind, &body) {
             (PatchKind::Json, Value::Array(operations)) => {
                 operations.iter().try_for_each(check_operation)?
             }
             (PatchKind::Strategic | PatchKind::Merge, Value::Object(_)) => {}
             (PatchKind::Json, _) => {
-                return Err(ActionError::invalid(
-                    "the patch",
-                    "of type `json` must be a list of operations",
-                ));
+                return Err(invalid("of type `json` must be a list of operations"));
             }
-            (_, _) => return Err(ActionError::invalid("the patch", "must be an object")),
+            (_, _) => return Err(invalid("must be an object")),
         }
         let patch = Self { kind, body };
         let fields = patch.fields_touched();
         if !(1..=MAX_FIELDS).contains(&fields.len()) {
-            return Err(ActionError::invalid(
-                "the patch",
-                format!("must touch 1 to {MAX_FIELDS} fields, not {}", fields.len()),
-            ));
+            return Err(invalid(format!(
+                "must touch 1 to {MAX_FIELDS} fields, not {}",
+                fields.len()
+            )));
         }
         let outside = fields
             .iter()
             .find(|field| !ROOTS.iter().any(|root| field.starts_with(root)));
         if let Some(field) = outside {
-            return Err(ActionError::invalid(
-                "the patch",
-                format!(
-                    "touches `{field}`: only fields below `spec`, labels and annotations may be patched"
-                ),
-            ));
+            return Err(invalid(format!(
+                "touches `{field}`: only fields below `spec`, labels and annotations may be patched"
+            )));
         }
         Ok(patch)
     }
@@ -125,60 +136,140 @@ impl Patch {
         &self.body
     }
 
-    /// The fields that it writes, as JSON pointers; elements of merged lists by their name where they have one.
+    /// The patch as YAML, for people. Every reader of YAML reads the same from it.
+    ///
+    /// # Example
+    /// ```
+    /// use argus_core::{Patch, PatchKind};
+    /// let patch = Patch::new(PatchKind::Merge, serde_json::json!({"spec": {"suspend": false}}))?;
+    /// assert_eq!(patch.to_yaml(), "spec:\n  suspend: false\n");
+    /// # Ok::<(), argus_core::ActionError>(())
+    /// ```
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        // A JSON value always has a YAML text, and JSON is YAML too.
+        serde_saphyr::to_string(&self.body).unwrap_or_else(|_| self.body.to_string())
+    }
+
+    /// The fields that it writes, as JSON pointers. What is replaced as a whole (a list in a merge patch, the value of a
+    /// JSON operation) comes with what stands in it; elements of a strategic patch's lists are named by their `name`.
     #[must_use]
     pub fn fields_touched(&self) -> Vec<String> {
         let mut fields = Vec::new();
         match &self.body {
             Value::Array(operations) => {
-                for operation in operations
-                    .iter()
-                    .filter(|operation| operation.get("op") != Some(&"test".into()))
-                {
-                    let path = operation
-                        .get("path")
-                        .and_then(Value::as_str)
-                        .unwrap_or_default();
-                    leaves(
-                        operation.get("value").unwrap_or(&Value::Null),
-                        path,
-                        &mut fields,
-                    );
+                for operation in operations {
+                    if operation.get("op") != Some(&"test".into()) {
+                        let value = operation.get("value").unwrap_or(&Value::Null);
+                        let path = text(operation, "path").to_owned();
+                        if value.is_object() {
+                            fields.push(path.clone());
+                        }
+                        leaves(value, path, false, &mut fields);
+                    }
                 }
             }
-            body => leaves(body, "", &mut fields),
+            body => {
+                let by_name = self.kind == PatchKind::Strategic;
+                leaves(body, String::new(), by_name, &mut fields);
+            }
         }
+        fields.dedup();
         fields
     }
 
-    /// Whether it changes what the workload may do, or which pods belong to it.
+    /// The fields whose value it relies on: those that a JSON patch tests.
+    #[must_use]
+    pub fn fields_read(&self) -> Vec<String> {
+        let operations = self.body.as_array().into_iter().flatten();
+        operations
+            .filter(|operation| operation.get("op") == Some(&"test".into()))
+            .map(|operation| text(operation, "path").to_owned())
+            .collect()
+    }
+
+    /// Whether it changes what the workload may do or read, where it runs, or which pods belong to it.
     #[must_use]
     pub fn is_sensitive(&self) -> bool {
-        self.fields_touched()
-            .iter()
-            .any(|field| field.split('/').any(|part| SENSITIVE.contains(&part)))
+        let sensitive = |field: &String| {
+            field.split('/').any(|part| SENSITIVE.contains(&part))
+                || field == "/spec/type"
+                || replaces_pods(field)
+        };
+        self.fields_touched().iter().any(sensitive)
     }
 }
 
-/// Where a patch may write.
-const ROOTS: [&str; 3] = ["/spec/", "/metadata/labels/", "/metadata/annotations/"];
+/// Whether the field is a whole container or more, whatever is allowed or forbidden in it included.
+fn replaces_pods(field: &str) -> bool {
+    let job = field.strip_prefix("/spec/jobTemplate").unwrap_or(field);
+    if matches!(job, "" | "/spec") {
+        return true;
+    }
+    match job.strip_prefix("/spec/template") {
+        Some("" | "/spec") => true,
+        Some(pod) => {
+            let parts: Vec<&str> = pod.split('/').skip(1).collect();
+            let container = |list: &str| list == "containers" || list == "initContainers";
+            matches!(parts.as_slice(), ["spec", list] | ["spec", list, _] if container(list))
+        }
+        None => false,
+    }
+}
+
+fn text<'a>(operation: &'a Value, field: &str) -> &'a str {
+    operation
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn invalid(problem: impl Into<String>) -> ActionError {
+    ActionError::invalid("the patch", problem)
+}
 
 fn check_value(value: &Value, depth: usize) -> Result<(), ActionError> {
     if depth > MAX_DEPTH {
-        return Err(ActionError::invalid(
-            "the patch",
-            format!("is deeper than {MAX_DEPTH} levels"),
-        ));
+        return Err(invalid(format!("is deeper than {MAX_DEPTH} levels")));
     }
     match value {
-        Value::Array(items) => items.iter().try_for_each(|item| check_value(item, depth + 1)),
+        Value::String(text) => check_letters(text),
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| check_value(item, depth + 1)),
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
             if key.starts_with('$') {
-                return Err(ActionError::invalid("the patch", format!("has the directive `{key}`: use a JSON patch to remove or replace list elements")));
+                return Err(invalid(format!(
+                    "has the directive `{key}`: use a JSON patch to remove or replace list elements"
+                )));
+            }
+            if !key.bytes().all(|b| b.is_ascii_graphic()) || key.len() > MAX_KEY {
+                return Err(invalid(format!(
+                    "has the field name `{}`: one is plain English letters, digits and punctuation, at most {MAX_KEY}",
+                    key.escape_default().take(40).collect::<String>()
+                )));
             }
             check_value(value, depth + 1)
         }),
         _ => Ok(()),
+    }
+}
+
+/// What a person reads has to be what is written: nothing hidden, no letter that passes for another.
+fn check_letters(text: &str) -> Result<(), ActionError> {
+    let hidden = |c: &char| is_hidden(*c) || (c.is_control() && !matches!(c, '\n' | '\t'));
+    if let Some(c) = text.chars().find(hidden) {
+        return Err(invalid(format!(
+            "has a hidden character, {}: write plain text",
+            c.escape_unicode()
+        )));
+    }
+    match mixed_word(text) {
+        None => Ok(()),
+        Some(word) => Err(invalid(format!(
+            "has the word `{}`, which mixes letters of several scripts: type it anew",
+            word.escape_unicode().take(80).collect::<String>()
+        ))),
     }
 }
 
@@ -187,46 +278,39 @@ fn check_operation(operation: &Value) -> Result<(), ActionError> {
     let clean = operation
         .as_object()
         .is_some_and(|fields| fields.keys().all(known));
-    let op = operation
-        .get("op")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let path = operation
-        .get("path")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let (op, path) = (text(operation, "op"), text(operation, "path"));
     let valued = operation.get("value").is_some() != (op == "remove");
-    if clean
-        && matches!(op, "add" | "remove" | "replace" | "test")
-        && path.starts_with('/')
-        && valued
-    {
+    let escaped = |rest: &str| rest.starts_with(['0', '1']);
+    let pointer = path.starts_with('/') && path.is_ascii() && path.split('~').skip(1).all(escaped);
+    if clean && matches!(op, "add" | "remove" | "replace" | "test") && pointer && valued {
         return Ok(());
     }
-    Err(ActionError::invalid(
-        "the patch",
+    Err(invalid(
         "has an operation that is not `add`, `remove`, `replace` or `test` with a `path` (and a `value`)",
     ))
 }
 
-fn leaves(value: &Value, path: &str, fields: &mut Vec<String>) {
+fn leaves(value: &Value, path: String, by_name: bool, fields: &mut Vec<String>) {
     let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                leaves(value, &format!("{path}/{}", escape(key)), fields);
+                leaves(value, format!("{path}/{}", escape(key)), by_name, fields);
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
+            let name = |item: &Value| item.get("name").and_then(Value::as_str).map(escape);
+            let merged = by_name && items.iter().all(|item| name(item).is_some());
+            if !merged {
+                fields.push(path.clone());
+            }
             for (index, item) in items.iter().enumerate() {
-                let key = item
-                    .get("name")
-                    .and_then(Value::as_str)
-                    .map_or_else(|| index.to_string(), escape);
-                leaves(item, &format!("{path}/{key}"), fields);
+                let key = name(item).filter(|_| merged);
+                let key = key.unwrap_or_else(|| index.to_string());
+                leaves(item, format!("{path}/{key}"), by_name, fields);
             }
         }
-        _ => fields.push(path.to_owned()),
+        _ => fields.push(path),
     }
 }
 
@@ -286,5 +370,56 @@ mod tests {
     fn a_deep_patch_is_refused() {
         let deep = (0..40).fold(json!(1), |inner, _| json!({ "a": inner }));
         assert!(Patch::new(PatchKind::Merge, json!({ "spec": deep })).is_err());
+    }
+
+    #[test]
+    fn what_is_replaced_as_a_whole_is_touched_as_a_whole() {
+        let containers = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "web:1"}]}}}});
+        let whole = "/spec/template/spec/containers";
+        // A strategic patch changes the one container, a merge patch throws the others away.
+        let strategic = Patch::new(PatchKind::Strategic, containers.clone()).unwrap();
+        assert!(!strategic.fields_touched().contains(&whole.to_owned()));
+        assert!(!strategic.is_sensitive());
+        let merge = Patch::new(PatchKind::Merge, containers).unwrap();
+        assert_eq!(
+            merge.fields_touched(),
+            [whole, &format!("{whole}/0/image"), &format!("{whole}/0/name")]
+        );
+        assert!(merge.is_sensitive());
+        for (path, sensitive) in [
+            (whole, true),
+            ("/spec/template/spec/containers/0", true),
+            ("/spec/template/spec/initContainers/-", true),
+            ("/spec/template/spec/containers/0/readinessProbe", false),
+            ("/spec/template/metadata/labels/a", false),
+            ("/spec/jobTemplate/spec/template", true),
+            ("/spec/jobTemplate/spec/template/spec/containers/0/image", false),
+            ("/spec/type", true),
+            ("/spec/strategy/type", false),
+        ] {
+            let body = json!([{"op": "replace", "path": path, "value": "x"}]);
+            let patch = Patch::new(PatchKind::Json, body).unwrap();
+            assert_eq!(patch.is_sensitive(), sensitive, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_json_patch_tests_is_read_not_written() {
+        let body = json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "add", "path": "/spec/paused", "value": true}]);
+        let patch = Patch::new(PatchKind::Json, body).unwrap();
+        assert_eq!(patch.fields_read(), ["/spec/replicas"]);
+        assert_eq!(patch.fields_touched(), ["/spec/paused"]);
+    }
+
+    #[test]
+    fn letters_that_hide_or_pass_for_others_are_refused() {
+        let patch = |note: &str| Patch::new(PatchKind::Merge, json!({"metadata": {"annotations": {"note": note}}}));
+        for fine in ["two\nlines", "gr\u{fc}n", "\u{43c}\u{438}\u{440}", "fine \u{1f600}"] {
+            assert!(patch(fine).is_ok(), "{fine}");
+        }
+        for bad in ["a\u{202e}b", "a\u{200b}b", "a\u{0}b", "d\u{435}ploy"] {
+            assert!(patch(bad).is_err(), "{}", bad.escape_unicode());
+        }
+        assert!(Patch::new(PatchKind::Merge, json!({"spec": {"r\u{435}plicas": 1}})).is_err());
     }
 }

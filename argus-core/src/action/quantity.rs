@@ -14,7 +14,8 @@ use super::ActionError;
 
 /// An amount of memory or CPU in Kubernetes' notation: `512Mi`, `1.5Gi`, `250m`, `2`.
 ///
-/// Source: the grammar in `k8s.io/apimachinery/pkg/api/resource`. Negative amounts are refused.
+/// Source: the grammar in `k8s.io/apimachinery/pkg/api/resource`. Amounts are compared as numbers; negative ones, and what is
+/// finer than a thousandth, which the API server would round, are refused.
 ///
 /// # Example
 /// ```
@@ -64,6 +65,7 @@ impl Quantity {
 
 /// Thousandths, for amounts that a cluster can have: below 2^63 units, no finer than a thousandth.
 fn milli(text: &str) -> Option<u128> {
+    let text = text.strip_prefix('+').unwrap_or(text);
     let number_end = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))
         .unwrap_or(text.len());
@@ -77,22 +79,30 @@ fn milli(text: &str) -> Option<u128> {
         return None;
     }
     let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
-    let scale = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let factor: u128 = match suffix {
-        "m" => 1,
-        "" => 1_000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1_000 << 10,
-        "Mi" => 1_000 << 20,
-        "Gi" => 1_000 << 30,
-        "Ti" => 1_000 << 40,
-        _ => return None,
-    };
-    let scaled = digits.checked_mul(factor)?;
+    let (times, divided) = factor(suffix)?;
+    let scale = 10u128
+        .checked_pow(u32::try_from(fraction.len()).ok()?)?
+        .checked_mul(divided)?;
+    let scaled = digits.checked_mul(times)?.checked_mul(1000)?;
     (scaled % scale == 0 && scaled / scale < (1u128 << 63) * 1_000).then_some(scaled / scale)
+}
+
+/// What a suffix multiplies by and divides by.
+fn factor(suffix: &str) -> Option<(u128, u128)> {
+    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    if let Some(power) = BINARY.iter().position(|known| *known == suffix) {
+        return Some((1 << (10 * (power + 1)), 1));
+    }
+    let power = match DECIMAL.iter().position(|known| *known == suffix) {
+        Some(index) => 3 * (i32::try_from(index).ok()? - 3),
+        None => {
+            let exponent = suffix.strip_prefix(['e', 'E'])?;
+            exponent.parse().ok().filter(|power| (-18..=18).contains(power))?
+        }
+    };
+    let size = 10u128.checked_pow(power.unsigned_abs())?;
+    Some(if power < 0 { (1, size) } else { (size, 1) })
 }
 
 impl PartialEq for Quantity {
@@ -137,7 +147,7 @@ impl JsonSchema for Quantity {
         "Quantity".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": 32, "pattern": "^([0-9]+|[0-9]*\\.[0-9]+)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$" })
+        json_schema!({ "type": "string", "maxLength": 32, "pattern": "^\\+?([0-9]+\\.?|[0-9]*\\.[0-9]+)(n|u|m|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$" })
     }
 }
 
@@ -221,7 +231,7 @@ mod tests {
 
     #[test]
     fn amounts_follow_the_grammar() {
-        for good in ["1", "0.5", "512Mi", "1.5Gi", "250m", "100k", "2T", ".5"] {
+        for good in ["1", "0.5", "512Mi", "1.5Gi", "250m", "100k", "2T", ".5", "1.", "+1", "1e3", "1E3", "5e-1", "1Ei", "2P", "3000u", "5000000n"] {
             assert!(Quantity::new(good).is_ok(), "{good}");
         }
         for bad in [
@@ -229,8 +239,14 @@ mod tests {
             "512MB",
             "512mb",
             "-1",
-            "+1",
+            "++1",
             "1e3x",
+            "1e",
+            "1e99",
+            "16Ei",
+            "1K",
+            "1mi",
+            "1u",
             "Mi",
             "1 Mi",
             "1..5",
@@ -244,6 +260,10 @@ mod tests {
             Quantity::new("1Gi").unwrap(),
             Quantity::new("1024Mi").unwrap()
         );
+        for (text, milli) in [("1e3", 1_000_000), ("5e-1", 500), ("1E", 10u128.pow(21)), ("1500u", 0), ("2000u", 2)] {
+            let read = Quantity::new(text).map_or(0, |quantity| quantity.milli());
+            assert_eq!(read, milli, "{text}");
+        }
     }
 
     #[test]

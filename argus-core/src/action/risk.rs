@@ -87,10 +87,10 @@ impl Action {
         }
     }
 
-    /// The fields that it writes, as JSON pointers; `*` stands for every element of a list.
+    /// The fields that it writes, as JSON pointers; `*` stands for every element of a list. A container that is named may
+    /// be an init container too.
     #[must_use]
     pub fn fields_touched(&self) -> Vec<String> {
-        const CONTAINER: &str = "/spec/template/spec/containers";
         match self {
             Self::RolloutRestart { .. } => vec![
                 "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt".into(),
@@ -102,22 +102,57 @@ impl Action {
                 requests,
                 ..
             } => {
-                let container = container.as_ref().map_or("*", DnsLabel::as_str);
-                let field = |part: &str, name: &str| {
-                    format!("{CONTAINER}/{container}/resources/{part}/{name}")
+                let containers = match container {
+                    Some(name) => vec![format!("{CONTAINERS}/{name}")],
+                    None => vec![format!("{CONTAINERS}/*"), format!("{INIT_CONTAINERS}/*")],
                 };
-                let limits = limits.iter().map(|(name, _)| field("limits", name));
-                limits
-                    .chain(requests.iter().map(|(name, _)| field("requests", name)))
-                    .collect()
+                let amounts = [("limits", limits), ("requests", requests)];
+                let fields = amounts.iter().flat_map(|(part, amounts)| {
+                    amounts.iter().map(move |(name, _)| format!("{part}/{name}"))
+                });
+                let fields: Vec<String> = fields.collect();
+                let of = |container: &String| {
+                    let field = |field| format!("{container}/resources/{field}");
+                    fields.iter().map(field).collect::<Vec<_>>()
+                };
+                containers.iter().flat_map(of).collect()
             }
             Self::SetImage { images, .. } => images
                 .keys()
-                .map(|name| format!("{CONTAINER}/{name}/image"))
+                .map(|name| format!("{CONTAINERS}/{name}/image"))
                 .collect(),
             Self::Patch { patch, .. } => patch.fields_touched(),
-            Self::RolloutUndo { .. } => vec!["/spec/template".into()],
+            Self::RolloutUndo { .. } => {
+                vec!["/spec/template".into(), "/metadata/annotations".into()]
+            }
             Self::DeletePod { .. } | Self::Manual { .. } => Vec::new(),
         }
     }
+
+    /// The fields of the target that decide whether it can be done, as JSON pointers.
+    #[must_use]
+    pub fn fields_read(&self) -> Vec<String> {
+        let name = |name: &DnsLabel| format!("{CONTAINERS}/{name}/name");
+        match self {
+            Self::SetResources { container, .. } => container.iter().map(name).collect(),
+            Self::SetImage { images, .. } => images.keys().map(name).collect(),
+            Self::Patch { patch, .. } => patch.fields_read(),
+            Self::RolloutRestart { .. } | Self::RolloutUndo { .. } => vec!["/spec/paused".into()],
+            Self::DeletePod { .. } => vec!["/metadata/ownerReferences".into()],
+            Self::Scale { .. } | Self::Manual { .. } => Vec::new(),
+        }
+    }
+
+    /// The other objects in the target's namespace that it reads, each by API group and plural.
+    #[must_use]
+    pub fn objects_read(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // An old template is kept by its ReplicaSet, and a deleted pod is made again by it.
+            Self::RolloutUndo { .. } | Self::DeletePod { .. } => &[("apps", "replicasets")],
+            _ => &[],
+        }
+    }
 }
+
+const CONTAINERS: &str = "/spec/template/spec/containers";
+const INIT_CONTAINERS: &str = "/spec/template/spec/initContainers";

@@ -71,29 +71,20 @@ impl Kube {
         target: &Target,
         before: &Value,
     ) -> Result<Write, DryRunError> {
-        let containers = || {
-            let list = before
-                .pointer("/spec/template/spec/containers")
-                .and_then(Value::as_array);
-            list.into_iter()
-                .flatten()
-                .filter_map(|container| container.get("name")?.as_str())
-                .collect::<Vec<_>>()
+        let known = |name: &DnsLabel| match list_of(before, name.as_str()) {
+            Some(list) => Ok(list),
+            None => Err(DryRunError::Impossible(format!(
+                "{target} has no container `{name}`, it has {}",
+                containers(before).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+            ))),
         };
-        let known = |name: &DnsLabel| {
-            let names = containers();
-            let problem = || {
-                format!(
-                    "{target} has no container `{name}`, it has {}",
-                    names.join(", ")
-                )
-            };
-            if names.contains(&name.as_str()) {
-                Ok(())
-            } else {
-                Err(DryRunError::Impossible(problem()))
-            }
-        };
+        if let (Action::RolloutRestart { .. } | Action::RolloutUndo { .. }, Some(true)) =
+            (action, before.pointer("/spec/paused").and_then(Value::as_bool))
+        {
+            return Err(DryRunError::Impossible(format!(
+                "rollouts of {target} are paused: `kubectl rollout resume` goes on with them"
+            )));
+        }
         let patch = |patch_type, body| Write::Patch {
             subresource: None,
             patch_type,
@@ -123,24 +114,23 @@ impl Kube {
                 requests,
                 ..
             } => {
-                container.as_ref().map_or(Ok(()), known)?;
-                let names: Vec<&str> = container
-                    .as_ref()
-                    .map_or_else(containers, |name| vec![name.as_str()]);
-                let resources = resources(limits, requests);
-                let list: Vec<Value> = names
-                    .iter()
-                    .map(|name| json!({ "name": name, "resources": resources }))
-                    .collect();
-                template(json!({ "spec": { "containers": list } }))
+                let resources = json!({ "resources": resources(limits, requests) });
+                let chosen = match container {
+                    Some(name) => vec![(known(name)?, name.as_str())],
+                    None => containers(before).collect(),
+                };
+                template(pod_spec(
+                    chosen
+                        .into_iter()
+                        .map(|(list, name)| (list, name, resources.clone())),
+                ))
             }
             Action::SetImage { images, .. } => {
-                images.keys().try_for_each(known)?;
-                let list: Vec<Value> = images
-                    .iter()
-                    .map(|(name, image)| json!({ "name": name, "image": image }))
-                    .collect();
-                template(json!({ "spec": { "containers": list } }))
+                let mut changes = Vec::new();
+                for (name, image) in images {
+                    changes.push((known(name)?, name.as_str(), json!({ "image": image })));
+                }
+                template(pod_spec(changes.into_iter()))
             }
             Action::Patch { patch: change, .. } => patch(change.kind(), change.body().clone()),
             Action::DeletePod { .. } => {
@@ -160,11 +150,8 @@ impl Kube {
                 Write::Delete
             }
             Action::RolloutUndo { to_revision, .. } => {
-                let template = self.earlier_template(target, before, *to_revision).await?;
-                patch(
-                    PatchKind::Json,
-                    json!([{ "op": "replace", "path": "/spec/template", "value": template }]),
-                )
+                let set = self.earlier_set(target, before, *to_revision).await?;
+                patch(PatchKind::Json, back_to(&set, before))
             }
             Action::Manual { .. } => {
                 return Err(DryRunError::Impossible(
@@ -174,8 +161,8 @@ impl Kube {
         })
     }
 
-    /// The pod template of an earlier revision, as its ReplicaSet keeps it.
-    async fn earlier_template(
+    /// The ReplicaSet that keeps an earlier revision.
+    async fn earlier_set(
         &self,
         target: &Target,
         deployment: &Value,
@@ -195,7 +182,7 @@ impl Kube {
                     .and_then(Value::as_str)
                     == Some(uid(deployment))
             })
-            .filter_map(|set| Some((set_revision(&set)?, set.pointer("/spec/template")?.clone())))
+            .filter_map(|set| Some((set_revision(&set)?, set)))
             .collect();
         revisions.sort_by_key(|(revision, _)| *revision);
         let found = match revision {
@@ -205,20 +192,81 @@ impl Kube {
             // The last one is the one that runs now.
             None => revisions.into_iter().rev().nth(1),
         };
-        let (_, mut template) = found.ok_or_else(|| {
+        let (_, set) = found.ok_or_else(|| {
             let which = revision.map_or("an earlier revision".to_owned(), |revision| {
                 format!("revision {revision}")
             });
             DryRunError::Impossible(format!("{target} has no {which} to go back to"))
         })?;
-        if let Some(labels) = template
-            .pointer_mut("/metadata/labels")
-            .and_then(Value::as_object_mut)
-        {
-            labels.remove("pod-template-hash");
-        }
-        Ok(template)
+        Ok(set)
     }
+}
+
+/// The patch that goes back to what a ReplicaSet keeps: the pod template, and the annotations of that time but for those
+/// that the controllers and `kubectl apply` keep for themselves.
+///
+/// Source: `DeploymentRollbacker` of kubectl.
+fn back_to(set: &Value, deployment: &Value) -> Value {
+    const KEPT: [&str; 6] = [
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deployment.kubernetes.io/revision",
+        "deployment.kubernetes.io/revision-history",
+        "deployment.kubernetes.io/desired-replicas",
+        "deployment.kubernetes.io/max-replicas",
+        "deprecated.deployment.rollback.to",
+    ];
+    let mut template = set.pointer("/spec/template").cloned().unwrap_or_default();
+    if let Some(labels) = template
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
+        labels.remove("pod-template-hash");
+    }
+    let annotations = |object: &Value, kept: bool| {
+        let map = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        let chosen = map.cloned().unwrap_or_default().into_iter();
+        chosen
+            .filter(|(key, _)| KEPT.contains(&key.as_str()) == kept)
+            .collect::<Map<String, Value>>()
+    };
+    let mut restored = annotations(deployment, true);
+    restored.extend(annotations(set, false));
+    // `add` also replaces, and works where there are none.
+    json!([
+        { "op": "replace", "path": "/spec/template", "value": template },
+        { "op": "add", "path": "/metadata/annotations", "value": restored },
+    ])
+}
+
+/// The containers of a workload, each with the list that it stands in.
+fn containers(workload: &Value) -> impl Iterator<Item = (&'static str, &str)> {
+    ["containers", "initContainers"].into_iter().flat_map(move |list| {
+        let items = workload
+            .pointer(&format!("/spec/template/spec/{list}"))
+            .and_then(Value::as_array);
+        let items = items.into_iter().flatten();
+        items.filter_map(move |container| Some((list, container.get("name")?.as_str()?)))
+    })
+}
+
+fn list_of(workload: &Value, name: &str) -> Option<&'static str> {
+    let found = containers(workload).find(|(_, known)| *known == name);
+    found.map(|(list, _)| list)
+}
+
+/// A pod spec that changes fields of containers; each comes with its list and its name.
+fn pod_spec<'a>(changes: impl Iterator<Item = (&'static str, &'a str, Value)>) -> Value {
+    let mut lists: Map<String, Value> = Map::new();
+    for (list, name, mut change) in changes {
+        if let Some(fields) = change.as_object_mut() {
+            fields.insert("name".into(), name.into());
+        }
+        let list = lists.entry(list).or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.push(change);
+        }
+    }
+    json!({ "spec": lists })
 }
 
 fn set_revision(set: &Value) -> Option<u32> {

@@ -82,15 +82,15 @@ fn needed(action: &Action) -> Vec<Permission> {
     if kind.rolls_out() || kind == Kind::Pod {
         permissions.extend([on("list", kind, None), on("watch", kind, None)]);
     }
-    if matches!(
-        action,
-        Action::RolloutUndo { .. } | Action::DeletePod { .. }
-    ) {
-        let sets = |verb| Permission {
-            resource: "replicasets",
-            ..on(verb, Kind::Deployment, None)
+    for (group, resource) in action.objects_read() {
+        let read = |verb| Permission {
+            verb,
+            group,
+            resource,
+            subresource: None,
+            namespace: target.namespace().to_owned(),
         };
-        permissions.extend([sets("list"), sets("watch")]);
+        permissions.extend([read("list"), read("watch")]);
     }
     permissions
 }

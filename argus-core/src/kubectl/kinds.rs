@@ -19,25 +19,24 @@ pub(super) fn kind_of(word: &str) -> Option<Kind> {
 }
 
 /// Why Argus leaves a clean command to a person.
-pub(super) fn manual_reason(verbs: &[&str]) -> &'static str {
-    let object = verbs
-        .iter()
-        .skip(1)
-        .find(|word| !matches!(**word, "restart" | "undo" | "resources" | "image"))
-        .copied()
-        .unwrap_or_default();
+pub(super) fn manual_reason(verb: &str, arguments: Vec<&str>) -> &'static str {
+    let object = arguments.first().copied().unwrap_or_default();
     let resource = object
         .split(['/', '.'])
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    match (
-        verbs.first().copied().unwrap_or_default(),
-        resource.as_str(),
-    ) {
+    // Of `create secret`, the second word is a command too.
+    let (verb, below) = verb.split_once(' ').unwrap_or((verb, &resource));
+    let resource = if verb == "create" {
+        below.split(' ').next().unwrap_or_default()
+    } else {
+        &resource
+    };
+    match (verb, resource) {
         (
-            "get" | "describe" | "logs" | "top" | "explain" | "events" | "diff" | "version"
-            | "api-resources",
+            "get" | "describe" | "logs" | "top" | "explain" | "events" | "diff" | "version" | "wait"
+            | "api-resources" | "api-versions" | "cluster-info",
             _,
         ) => "it only looks: run it yourself if you want to know more",
         ("cordon" | "uncordon" | "drain" | "taint", _) | (_, "node" | "nodes" | "no") => {
@@ -74,6 +73,9 @@ pub(super) fn manual_reason(verbs: &[&str]) -> &'static str {
         }
         ("apply" | "create" | "replace" | "edit", _) => {
             "Argus changes fields of objects, it does not write whole objects"
+        }
+        ("patch", "pod" | "pods" | "po") => {
+            "the fields of a running pod can't change: change the workload that makes it"
         }
         _ => "it is not one of the changes that Argus knows how to check and undo",
     }

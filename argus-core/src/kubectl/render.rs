@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::action::{Action, Amounts, Target};
+use crate::action::{Action, Amounts, PatchKind, Target};
 
 pub(super) fn command(action: &Action) -> String {
     let line = |verb: &str, target: &Target| {
@@ -47,7 +47,7 @@ pub(super) fn command(action: &Action) -> String {
             "{} --type={} -p {}",
             line("patch", target),
             patch.kind().as_str(),
-            quote(&patch.body().to_string())
+            quote(&ascii(&patch.body().to_string(), patch.kind()))
         ),
         Action::DeletePod { target } => line("delete", target),
         Action::RolloutUndo {
@@ -72,16 +72,20 @@ fn list(amounts: &Amounts) -> String {
 
 /// `text` in single quotes.
 fn quote(text: &str) -> String {
-    format!("'{}'", ascii(text).replace('\'', r"'\''"))
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// JSON text with everything beyond ASCII escaped, so that what is read is what runs.
-fn ascii(json: &str) -> String {
+///
+/// kubectl reads a list as YAML, which has `\U` for what JSON writes as two escapes.
+fn ascii(json: &str, kind: PatchKind) -> String {
     let mut units = [0; 2];
     json.chars()
         .fold(String::with_capacity(json.len()), |mut text, c| {
             if c.is_ascii() && c != '\u{7f}' {
                 text.push(c);
+            } else if kind == PatchKind::Json && u32::from(c) > 0xffff {
+                let _ = write!(text, "\\U{:08x}", u32::from(c));
             } else {
                 for unit in c.encode_utf16(&mut units) {
                     let _ = write!(text, "\\u{unit:04x}");

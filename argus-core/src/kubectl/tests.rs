@@ -221,24 +221,49 @@ fn half_a_command_names_what_is_missing() {
         ),
         (
             "kubectl scale deploy/a -n shop --replicas=2 --limits=cpu=1",
-            "does not belong",
+            "`kubectl scale` has no flag `--limits`",
         ),
         (
             "kubectl scale deploy/a -n shop --replicas=2 --frobnicate",
-            "not known",
+            "has no flag",
         ),
         (
             "kubectl set resources deploy/a -n shop --limits=memory=512MB",
             "no Kubernetes amount",
         ),
         ("kubectl set image deploy/a -n shop", "1 to 20"),
-        ("kubectl patch deploy/a -n shop -p '{'", "not valid JSON"),
+        ("kubectl patch deploy/a -n shop -p '{'", "can't be read"),
         ("kubectl delete pod/Web -n shop", "not a valid object name"),
     ] {
         let error = refused(text);
         assert!(error.to_string().contains(problem), "{text}: {error}");
         assert!(!error.hint().is_empty());
     }
+}
+
+fn patch() -> impl Strategy<Value = Patch> {
+    let key = "[!-~]{1,12}";
+    // Quotes, escapes, letters of all scripts and emoji.
+    let text = prop_oneof![any::<String>(), "[ -~\\n\\t]{0,12}", "[a-z\u{e4}\u{4e2d}\u{1f600}]{0,6}"];
+    let value = prop_oneof![
+        text.prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    (key, value, 0..3).prop_filter_map("a patch", |(key, value, kind)| {
+        let pointer = key.replace('~', "~0").replace('/', "~1");
+        let below_spec = json!({"spec": {"template": {"metadata": {key: value}}}});
+        match kind {
+            0 => Patch::new(PatchKind::Merge, below_spec).ok(),
+            1 => Patch::new(PatchKind::Strategic, below_spec).ok(),
+            _ => Patch::new(
+                PatchKind::Json,
+                json!([{"op": "add", "path": format!("/metadata/annotations/{pointer}"), "value": value}]),
+            )
+            .ok(),
+        }
+    })
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -248,11 +273,16 @@ fn action() -> impl Strategy<Value = Action> {
         .prop_map(|(kind, namespace, name)| Target::new(kind, namespace, name).unwrap());
     let amounts = (
         prop::option::of("[1-9][0-9]{0,3}m"),
-        prop::option::of("[1-9][0-9]{0,3}(Mi|Gi)"),
+        prop::option::of("[1-9][0-9]{0,3}(Mi|Gi|e3)"),
+        prop::option::of("[1-9][0-9]{0,3}(M|G)"),
     )
-        .prop_map(|(cpu, memory)| Amounts {
-            cpu: cpu.map(|text| Quantity::new(text).unwrap()),
-            memory: memory.map(|text| Quantity::new(text).unwrap()),
+        .prop_map(|(cpu, memory, disk)| {
+            let amount = |text: Option<String>| text.map(|text| Quantity::new(text).unwrap());
+            Amounts {
+                cpu: amount(cpu),
+                memory: amount(memory),
+                ephemeral_storage: amount(disk),
+            }
         });
     let images =
         prop::collection::btree_map(name, "[a-z]{1,5}(/[a-z]{1,5})?(:[a-z0-9.]{1,5})?", 1..4);
@@ -285,17 +315,9 @@ fn action() -> impl Strategy<Value = Action> {
                 .collect::<Option<_>>()?;
             Action::set_image(target, images).ok()
         }),
-        (target.clone(), any::<String>(), any::<String>()).prop_filter_map(
-            "patch",
-            |(target, key, value)| {
-                let patch = Patch::new(
-                    PatchKind::Merge,
-                    json!({"metadata": {"annotations": {key: value}}}),
-                )
-                .ok()?;
-                Action::patch(target, patch).ok()
-            }
-        ),
+        (target.clone(), patch()).prop_filter_map("patchable", |(target, patch)| {
+            Action::patch(target, patch).ok()
+        }),
         (name, name).prop_map(|(namespace, name)| Action::delete_pod(
             Target::new(Kind::Pod, namespace, name).unwrap()
         )
@@ -312,6 +334,12 @@ proptest! {
     fn parsing_what_was_rendered_gives_the_action_back(action in action()) {
         let command = action.command();
         prop_assert_eq!(parse_command(&command).map_err(|e| e.to_string()), Ok(action), "{}", command);
+    }
+
+    #[test]
+    fn the_yaml_of_a_patch_is_the_patch(patch in patch()) {
+        let yaml = patch.to_yaml();
+        prop_assert_eq!(from_yaml(&yaml), Ok(patch.body().clone()), "{}", yaml);
     }
 
     #[test]

@@ -1,12 +1,40 @@
 //! Text becomes words, as a POSIX shell splits them; whatever a shell would act on is refused.
 
 use super::CommandError;
+use crate::letters::is_hidden;
 
-/// One word and where it starts, in characters.
+/// One word and where it stands, in characters.
 #[derive(Debug)]
 pub(super) struct Word {
     pub(super) text: String,
     pub(super) position: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+    /// The first letter beyond ASCII and where it stands; only quotes may hold one.
+    pub(super) beyond_ascii: Option<(usize, char)>,
+}
+
+impl Word {
+    fn starting(position: usize) -> Self {
+        Self {
+            text: String::new(),
+            position,
+            end: position,
+            beyond_ascii: None,
+        }
+    }
+
+    fn quoted(&mut self, position: usize, c: char) -> Result<(), CommandError> {
+        if c.is_ascii() {
+            self.text.push(shown(position, c)?);
+        } else if c.is_control() || is_hidden(c) {
+            return Err(control(position, c));
+        } else {
+            self.beyond_ascii.get_or_insert((position, c));
+            self.text.push(c);
+        }
+        Ok(())
+    }
 }
 
 /// Splits `text`; quotes and backslashes are resolved, everything else that a shell acts on is an error.
@@ -19,104 +47,87 @@ pub(super) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
         .enumerate()
         .peekable();
     while let Some((position, c)) = chars.next() {
-        let mut push = |c: Option<char>| {
-            current
-                .get_or_insert_with(|| Word {
-                    text: String::new(),
-                    position,
-                })
-                .text
-                .extend(c)
-        };
+        if c == ' ' || c == '\t' {
+            words.extend(current.take());
+            continue;
+        }
+        let word = current.get_or_insert_with(|| Word::starting(position));
         match c {
-            ' ' | '\t' => words.extend(current.take()),
-            '\'' => {
-                push(None);
-                loop {
-                    match chars.next() {
-                        Some((_, '\'')) => break,
-                        Some((at, c)) => push(Some(shown(at, c)?)),
-                        None => {
-                            return Err(CommandError::new(
-                                position,
-                                "a single quote is not closed",
-                                "close it with another `'`",
-                            ));
-                        }
+            '\'' => loop {
+                match chars.next() {
+                    Some((_, '\'')) => break,
+                    Some((at, c)) => word.quoted(at, c)?,
+                    None => {
+                        return Err(CommandError::new(
+                            position,
+                            "a single quote is not closed",
+                            "close it with another `'`",
+                        ));
                     }
                 }
-            }
-            '"' => {
-                push(None);
-                loop {
-                    match chars.next() {
-                        Some((_, '"')) => break,
-                        Some((at, '\\')) => match chars.next() {
-                            Some((_, c @ ('"' | '\\' | '$' | '`'))) => push(Some(c)),
-                            Some((next, c)) => {
-                                push(Some('\\'));
-                                push(Some(shown(next, c)?));
-                            }
-                            None => {
-                                return Err(CommandError::new(
-                                    at,
-                                    "the text ends in a backslash",
-                                    "write the whole command",
-                                ));
-                            }
-                        },
-                        Some((at, c @ ('$' | '`' | '!'))) => return Err(operator(at, c)),
-                        Some((at, c)) => push(Some(shown(at, c)?)),
-                        None => {
-                            return Err(CommandError::new(
-                                position,
-                                "a double quote is not closed",
-                                "close it with another `\"`",
-                            ));
+            },
+            '"' => loop {
+                match chars.next() {
+                    Some((_, '"')) => break,
+                    Some((at, '\\')) => match chars.next() {
+                        Some((_, c @ ('"' | '\\' | '$' | '`'))) => word.text.push(c),
+                        Some((next, c)) if c != '\n' => {
+                            word.text.push('\\');
+                            word.quoted(next, c)?;
                         }
+                        _ => return Err(line_goes_on(at)),
+                    },
+                    Some((at, c @ ('$' | '`' | '!'))) => return Err(operator(at, c)),
+                    Some((at, c)) => word.quoted(at, c)?,
+                    None => {
+                        return Err(CommandError::new(
+                            position,
+                            "a double quote is not closed",
+                            "close it with another `\"`",
+                        ));
                     }
                 }
-            }
+            },
             '\\' => match chars.next() {
-                Some((at, c)) if c != '\n' => push(Some(shown(at, c)?)),
-                _ => {
-                    return Err(CommandError::new(
-                        position,
-                        "the line goes on after a backslash",
-                        "write the command on one line",
-                    ));
-                }
+                Some((at, c)) if c != '\n' => word.text.push(shown(at, c)?),
+                _ => return Err(line_goes_on(position)),
             },
             '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | ']' | '{'
             | '}' | '~' | '!' | '#' | '\n' => {
                 return Err(operator(position, c));
             }
-            c => push(Some(shown(position, c)?)),
+            c => word.text.push(shown(position, c)?),
         }
+        word.end = chars.peek().map_or(position + 1, |(next, _)| *next);
     }
     words.extend(current);
     Ok(words)
 }
 
+fn line_goes_on(position: usize) -> CommandError {
+    CommandError::new(
+        position,
+        "the line goes on after a backslash",
+        "write the command on one line",
+    )
+}
+
 fn shown(position: usize, c: char) -> Result<char, CommandError> {
     if c == ' ' || c == '\t' || c == '\n' || c.is_ascii_graphic() {
-        return Ok(c);
+        Ok(c)
+    } else if c.is_ascii() || c.is_control() || is_hidden(c) {
+        Err(control(position, c))
+    } else {
+        Err(CommandError::look_alike(position, c))
     }
-    if c.is_ascii() || c.is_control() {
-        return Err(CommandError::new(
-            position,
-            format!("there is a control character, {}", c.escape_unicode()),
-            "write plain text",
-        ));
-    }
-    Err(CommandError::new(
+}
+
+fn control(position: usize, c: char) -> CommandError {
+    CommandError::new(
         position,
-        format!(
-            "the character `{}` is not ASCII and may look like another",
-            c.escape_unicode()
-        ),
-        "write plain English letters, digits and punctuation",
-    ))
+        format!("there is a control character, {}", c.escape_unicode()),
+        "write plain text",
+    )
 }
 
 fn operator(position: usize, c: char) -> CommandError {

@@ -247,7 +247,7 @@ fn more_memory(
     let set = |memory: Quantity| {
         let limits = Amounts {
             memory: Some(memory),
-            cpu: None,
+            ..Amounts::default()
         };
         Action::set_resources(
             target()?,
