@@ -153,8 +153,11 @@ impl<'a> Line<'a> {
         let value = match attached {
             Some(value) => value,
             None if !rule.takes_value => "true",
-            // A flag is no value: it must not hide behind another one.
-            None => match rest.next().filter(|next| !next.text.starts_with('-')) {
+            // A flag is no value: it must not hide behind another one. `- ` starts a list in YAML.
+            None => match rest.next().filter(|next| {
+                let text = &next.text;
+                !text.starts_with('-') || text.starts_with("- ") || text.starts_with("-\n")
+            }) {
                 Some(next) => &next.text,
                 None => {
                     let problem = format!("the flag `{}` has no value", word.text);

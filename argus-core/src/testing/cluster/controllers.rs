@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::resources::{Resource, named};
 use super::store::{Key, Store, now, suffix};
@@ -190,10 +190,15 @@ fn deployment(store: &mut Store, key: &Key, rollouts: &mut HashMap<String, Rollo
     let Some((new_key, new)) = current else {
         return new_replica_set(store, key, &object, &template, latest + 1);
     };
+    let mut annotated = new.clone();
     if revision_of(new) < latest {
-        let mut new = new.clone();
-        new["metadata"]["annotations"][REVISION] = (latest + 1).to_string().into();
-        store.put(new_key.clone(), new);
+        annotated["metadata"]["annotations"][REVISION] = (latest + 1).to_string().into();
+    }
+    for (name, value) in handed_down(&object) {
+        annotated["metadata"]["annotations"][name] = value;
+    }
+    if annotated != *new {
+        store.put(new_key.clone(), annotated);
         return;
     }
     roll(store, &object, new_key, new, &sets);
@@ -220,17 +225,29 @@ fn new_replica_set(store: &mut Store, key: &Key, object: &Value, template: &Valu
         .cloned()
         .unwrap_or_default();
     selector["matchLabels"][HASH] = hash.clone().into();
+    let mut annotations: Map<String, Value> = handed_down(object).collect();
+    annotations.insert(REVISION.into(), revision.to_string().into());
     let set = json!({
         "metadata": {
             "name": format!("{}-{hash}", key.name),
             "labels": template.pointer("/metadata/labels"),
-            "annotations": { REVISION: revision.to_string() },
+            "annotations": annotations,
             "ownerReferences": [owner_reference(object)],
         },
         "spec": { "replicas": 0, "selector": selector, "template": template },
         "status": { "replicas": 0 },
     });
     create(store, resource, &key.namespace, set);
+}
+
+/// The annotations of a Deployment that its current ReplicaSet gets too.
+fn handed_down(deployment: &Value) -> impl Iterator<Item = (String, Value)> {
+    let annotations = deployment.pointer("/metadata/annotations").and_then(Value::as_object);
+    let own = |key: &str| {
+        key.starts_with("deployment.kubernetes.io/") || key == "kubectl.kubernetes.io/last-applied-configuration"
+    };
+    let all = annotations.cloned().unwrap_or_default().into_iter();
+    all.filter(move |(key, _)| !own(key))
 }
 
 fn owner_reference(owner: &Value) -> Value {
