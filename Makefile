@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo test control-plane test-rust test-c python test-python fmt lint deny bench clean
+.PHONY: help demo test control-plane test-rust test-c python test-python fuzz fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -19,7 +19,7 @@ control-plane: ## builds and starts the real API server that the tests use; stop
 	@.ci/control-plane up
 
 test-rust: ## the Rust tests
-	$(CARGO) test --locked --workspace --all-features --exclude argus-python
+	$(CARGO) test --locked --workspace --all-features --exclude argus-python --exclude argus-fuzz
 
 test-c: ## the C host
 	@bindings/c/test.sh
@@ -29,6 +29,10 @@ python: ## builds the wheel and installs it into a fresh virtual environment
 
 test-python: python ## the Python tests, against the installed wheel
 	@bindings/python/test.sh
+
+fuzz: ## a minute of fuzzing for each parser; SECONDS=3600 for an hour
+	@argus-core/fuzz/run command $(or $(SECONDS),60)
+	@argus-core/fuzz/run plan $(or $(SECONDS),60)
 
 fmt: ## formats
 	$(CARGO) fmt --all

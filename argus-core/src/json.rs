@@ -218,7 +218,11 @@ mod tests {
     fn what_would_be_lost_is_an_error_that_names_the_place() {
         for (text, place, problem) in [
             (r#"{"a": 1, "a": 1}"#, "", "`a` is given twice"),
-            (r#"{"a": [0, {"b/c": {"d": 1, "d": 2}}]}"#, "/a/1/b~1c", "`d` is given twice"),
+            (
+                r#"{"a": [0, {"b/c": {"d": 1, "d": 2}}]}"#,
+                "/a/1/b~1c",
+                "`d` is given twice",
+            ),
             (r#"{"a": 18446744073709551616}"#, "/a", "beyond 64 bits"),
             (r#"{"a": -9223372036854775809}"#, "/a", "beyond 64 bits"),
             (r#"[1e300]"#, "/0", "beyond 64 bits"),
@@ -231,9 +235,17 @@ mod tests {
             assert_eq!(found, place, "{text}");
         }
         let deep = format!("{}1{}", r#"{"a":["#.repeat(20), "]}".repeat(20));
-        assert!(from_json(&deep).unwrap_err().to_string().contains("nesting is deeper"));
+        assert!(
+            from_json(&deep)
+                .unwrap_err()
+                .to_string()
+                .contains("nesting is deeper")
+        );
         for broken in ["", "{", "NaN", "[1,]", "{} {}", "{\"a\": Infinity}", "'a'"] {
-            assert!(matches!(from_json(broken), Err(JsonError::Syntax(_))), "{broken}");
+            assert!(
+                matches!(from_json(broken), Err(JsonError::Syntax(_))),
+                "{broken}"
+            );
         }
         assert_eq!(
             from_json(r#"{"a": [18446744073709551615, -1, 0.5, "x", null, true]}"#).unwrap(),
@@ -248,7 +260,11 @@ mod tests {
             any::<i64>().prop_map(Value::from),
             (-1e9..1e9f64).prop_map(Value::from),
             any::<String>().prop_map(Value::from),
-            prop::sample::select(vec!["on", "yes", "~", "null", "0x1f", "1e3", "010", "- a", "a: b", "#", "512Mi", "1:30", " x "]).prop_map(Value::from),
+            prop::sample::select(vec![
+                "on", "yes", "~", "null", "0x1f", "1e3", "010", "- a", "a: b", "#", "512Mi",
+                "1:30", " x "
+            ])
+            .prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![

@@ -125,10 +125,14 @@ pub fn parse_command(text: &str) -> Result<Action, CommandError> {
 impl<'a> Line<'a> {
     fn action(&self) -> Result<Option<Action>, CommandError> {
         match self.command.path() {
-            "rollout restart" => self.on_one_object(&[], |target| Ok(Action::rollout_restart(target))),
+            "rollout restart" => {
+                self.on_one_object(&[], |target| Ok(Action::rollout_restart(target)))
+            }
             "rollout undo" => self.on_one_object(&["to-revision"], |target| {
                 // kubectl takes 0 as "the revision before", which is what leaving it out means.
-                let revision = self.number("to-revision")?.filter(|revision| *revision != 0);
+                let revision = self
+                    .number("to-revision")?
+                    .filter(|revision| *revision != 0);
                 Ok(Action::rollout_undo(target, revision))
             }),
             "scale" => self.on_one_object(&["replicas"], |target| {
@@ -140,12 +144,19 @@ impl<'a> Line<'a> {
             "set resources" => {
                 self.on_one_object(&["limits", "requests", "containers"], |target| {
                     let (limits, requests) = (self.amounts("limits")?, self.amounts("requests")?);
-                    Ok(Action::set_resources(target, self.container()?, limits, requests))
+                    Ok(Action::set_resources(
+                        target,
+                        self.container()?,
+                        limits,
+                        requests,
+                    ))
                 })
             }
             "set image" => {
                 let (objects, images) = self.images()?;
-                self.on_one_of(&objects, &[], |target| Ok(Action::set_image(target, images)))
+                self.on_one_of(&objects, &[], |target| {
+                    Ok(Action::set_image(target, images))
+                })
             }
             "patch" => self.on_one_object(&["type", "patch"], |target| {
                 Ok(Action::patch(target, self.patch()?))
@@ -293,7 +304,11 @@ impl<'a> Line<'a> {
             return Ok(amounts);
         };
         let wrong = |problem: String| {
-            self.at(flag.position, problem, &format!("write `--{name}=memory=512Mi`"))
+            self.at(
+                flag.position,
+                problem,
+                &format!("write `--{name}=memory=512Mi`"),
+            )
         };
         for part in flag.value.split(',') {
             let (resource, amount) = part.split_once('=').unwrap_or((part, ""));
@@ -312,13 +327,16 @@ impl<'a> Line<'a> {
     }
 
     /// The words that name objects, and the `container=image` pairs that have to come after them.
-    #[expect(clippy::type_complexity, reason = "used once")]
     fn images(&self) -> Result<(Vec<&'a Word>, BTreeMap<DnsLabel, Image>), CommandError> {
         let mut images = BTreeMap::new();
         let mut objects = Vec::new();
         for word in &self.arguments {
             let at = |problem: String| {
-                self.at(word.position, problem, "write `container=registry/name:tag`")
+                self.at(
+                    word.position,
+                    problem,
+                    "write `container=registry/name:tag`",
+                )
             };
             let Some((container, image)) = word.text.split_once('=') else {
                 if !images.is_empty() {
@@ -343,7 +361,11 @@ impl<'a> Line<'a> {
             None => PatchKind::Strategic,
             Some(flag) => patch_kind(flag).ok_or_else(|| {
                 let hint = "write `--type=strategic`, `--type=merge` or `--type=json`";
-                self.at(flag.position, format!("`{}` is no patch type", short(flag.value)), hint)
+                self.at(
+                    flag.position,
+                    format!("`{}` is no patch type", short(flag.value)),
+                    hint,
+                )
             })?,
         };
         let flag = self.flag("patch").ok_or_else(|| {
@@ -351,7 +373,11 @@ impl<'a> Line<'a> {
         })?;
         let body = body(flag.value).map_err(|problem| {
             let hint = "write the patch as JSON or YAML in single quotes";
-            self.at(flag.position, format!("the patch can't be read: {problem}"), hint)
+            self.at(
+                flag.position,
+                format!("the patch can't be read: {problem}"),
+                hint,
+            )
         })?;
         let hint = "write only the fields that change";
         Patch::new(kind, body).map_err(|error| self.at(flag.position, error, hint))

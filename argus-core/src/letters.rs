@@ -33,7 +33,13 @@ mod tests {
 
     #[test]
     fn words_of_one_script_are_fine_and_mixed_ones_are_found() {
-        for fine in ["gr\u{fc}n", "\u{43c}\u{438}\u{440} and peace", "\u{30b3}\u{30d4}\u{30fc}", "caf\u{e9} 2", "ok \u{1f600}"] {
+        for fine in [
+            "gr\u{fc}n",
+            "\u{43c}\u{438}\u{440} and peace",
+            "\u{30b3}\u{30d4}\u{30fc}",
+            "caf\u{e9} 2",
+            "ok \u{1f600}",
+        ] {
             assert_eq!(mixed_word(fine), None, "{fine}");
         }
         assert_eq!(mixed_word("run d\u{435}ploy now"), Some("d\u{435}ploy"));

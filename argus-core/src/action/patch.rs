@@ -383,7 +383,11 @@ mod tests {
         let merge = Patch::new(PatchKind::Merge, containers).unwrap();
         assert_eq!(
             merge.fields_touched(),
-            [whole, &format!("{whole}/0/image"), &format!("{whole}/0/name")]
+            [
+                whole,
+                &format!("{whole}/0/image"),
+                &format!("{whole}/0/name")
+            ]
         );
         assert!(merge.is_sensitive());
         for (path, sensitive) in [
@@ -393,7 +397,10 @@ mod tests {
             ("/spec/template/spec/containers/0/readinessProbe", false),
             ("/spec/template/metadata/labels/a", false),
             ("/spec/jobTemplate/spec/template", true),
-            ("/spec/jobTemplate/spec/template/spec/containers/0/image", false),
+            (
+                "/spec/jobTemplate/spec/template/spec/containers/0/image",
+                false,
+            ),
             ("/spec/type", true),
             ("/spec/strategy/type", false),
         ] {
@@ -413,8 +420,18 @@ mod tests {
 
     #[test]
     fn letters_that_hide_or_pass_for_others_are_refused() {
-        let patch = |note: &str| Patch::new(PatchKind::Merge, json!({"metadata": {"annotations": {"note": note}}}));
-        for fine in ["two\nlines", "gr\u{fc}n", "\u{43c}\u{438}\u{440}", "fine \u{1f600}"] {
+        let patch = |note: &str| {
+            Patch::new(
+                PatchKind::Merge,
+                json!({"metadata": {"annotations": {"note": note}}}),
+            )
+        };
+        for fine in [
+            "two\nlines",
+            "gr\u{fc}n",
+            "\u{43c}\u{438}\u{440}",
+            "fine \u{1f600}",
+        ] {
             assert!(patch(fine).is_ok(), "{fine}");
         }
         for bad in ["a\u{202e}b", "a\u{200b}b", "a\u{0}b", "d\u{435}ploy"] {

@@ -26,10 +26,7 @@ use super::ActionError;
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Quantity {
-    text: String,
-    milli: u128,
-}
+pub struct Quantity(String);
 
 impl Quantity {
     /// Reads `text`.
@@ -39,7 +36,7 @@ impl Quantity {
     pub fn new(text: impl Into<String>) -> Result<Self, ActionError> {
         let text = text.into();
         match milli(&text) {
-            Some(milli) => Ok(Self { text, milli }),
+            Some(_) => Ok(Self(text)),
             None => {
                 let shown: String = text.chars().take(32).filter(|c| !c.is_control()).collect();
                 let problem = format!(
@@ -53,13 +50,14 @@ impl Quantity {
     /// The amount as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0
     }
 
     /// The amount in thousandths of its unit: bytes for memory, cores for CPU.
     #[must_use]
     pub fn milli(&self) -> u128 {
-        self.milli
+        // The constructor has read it already.
+        milli(&self.0).unwrap_or_default()
     }
 }
 
@@ -98,7 +96,10 @@ fn factor(suffix: &str) -> Option<(u128, u128)> {
         Some(index) => 3 * (i32::try_from(index).ok()? - 3),
         None => {
             let exponent = suffix.strip_prefix(['e', 'E'])?;
-            exponent.parse().ok().filter(|power| (-18..=18).contains(power))?
+            exponent
+                .parse()
+                .ok()
+                .filter(|power| (-18..=18).contains(power))?
         }
     };
     let size = 10u128.checked_pow(power.unsigned_abs())?;
@@ -107,7 +108,7 @@ fn factor(suffix: &str) -> Option<(u128, u128)> {
 
 impl PartialEq for Quantity {
     fn eq(&self, other: &Self) -> bool {
-        self.milli == other.milli
+        self.milli() == other.milli()
     }
 }
 impl Eq for Quantity {}
@@ -118,12 +119,12 @@ impl PartialOrd for Quantity {
 }
 impl Ord for Quantity {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.milli.cmp(&other.milli)
+        self.milli().cmp(&other.milli())
     }
 }
 impl Hash for Quantity {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.milli.hash(state);
+        self.milli().hash(state);
     }
 }
 impl TryFrom<String> for Quantity {
@@ -134,12 +135,12 @@ impl TryFrom<String> for Quantity {
 }
 impl From<Quantity> for String {
     fn from(quantity: Quantity) -> Self {
-        quantity.text
+        quantity.0
     }
 }
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 impl JsonSchema for Quantity {
@@ -231,7 +232,10 @@ mod tests {
 
     #[test]
     fn amounts_follow_the_grammar() {
-        for good in ["1", "0.5", "512Mi", "1.5Gi", "250m", "100k", "2T", ".5", "1.", "+1", "1e3", "1E3", "5e-1", "1Ei", "2P", "3000u", "5000000n"] {
+        for good in [
+            "1", "0.5", "512Mi", "1.5Gi", "250m", "100k", "2T", ".5", "1.", "+1", "1e3", "1E3",
+            "5e-1", "1Ei", "2P", "3000u", "5000000n",
+        ] {
             assert!(Quantity::new(good).is_ok(), "{good}");
         }
         for bad in [
@@ -260,7 +264,13 @@ mod tests {
             Quantity::new("1Gi").unwrap(),
             Quantity::new("1024Mi").unwrap()
         );
-        for (text, milli) in [("1e3", 1_000_000), ("5e-1", 500), ("1E", 10u128.pow(21)), ("1500u", 0), ("2000u", 2)] {
+        for (text, milli) in [
+            ("1e3", 1_000_000),
+            ("5e-1", 500),
+            ("1E", 10u128.pow(21)),
+            ("1500u", 0),
+            ("2000u", 2),
+        ] {
             let read = Quantity::new(text).map_or(0, |quantity| quantity.milli());
             assert_eq!(read, milli, "{text}");
         }

@@ -108,7 +108,9 @@ impl Action {
                 };
                 let amounts = [("limits", limits), ("requests", requests)];
                 let fields = amounts.iter().flat_map(|(part, amounts)| {
-                    amounts.iter().map(move |(name, _)| format!("{part}/{name}"))
+                    amounts
+                        .iter()
+                        .map(move |(name, _)| format!("{part}/{name}"))
                 });
                 let fields: Vec<String> = fields.collect();
                 let of = |container: &String| {

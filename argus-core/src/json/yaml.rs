@@ -40,7 +40,11 @@ fn has_surrogate(text: &str) -> bool {
     text.split("\\u").skip(1).any(|rest| {
         let mut digits = rest.chars();
         let first = digits.next().is_some_and(|c| matches!(c, 'd' | 'D'));
-        first && digits.next().and_then(|c| c.to_digit(16)).is_some_and(|digit| digit >= 8)
+        first
+            && digits
+                .next()
+                .and_then(|c| c.to_digit(16))
+                .is_some_and(|digit| digit >= 8)
     })
 }
 
@@ -98,7 +102,10 @@ impl<'a, T: BorrowedInput<'a>> Reader<'a, T> {
                     place.insert(&mut map, key, value);
                 }
             }
-            _ => Err(place.error("YAML anchors, aliases and tags are not read: write the value itself")),
+            _ => {
+                Err(place
+                    .error("YAML anchors, aliases and tags are not read: write the value itself"))
+            }
         }
     }
 }
@@ -112,7 +119,10 @@ fn key(event: Event<'_>, place: &Place<'_>) -> Result<String, JsonError> {
     }
     match scalar(&text, style, place)? {
         Value::String(text) => Ok(text),
-        _ => Err(place.error(format!("the YAML key `{}` is not text: quote it", short(&text)))),
+        _ => Err(place.error(format!(
+            "the YAML key `{}` is not text: quote it",
+            short(&text)
+        ))),
     }
 }
 
@@ -129,7 +139,9 @@ fn scalar(text: &str, style: ScalarStyle, place: &Place<'_>) -> Result<Value, Js
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = unsigned
         .split_once('.')
-        .map_or((unsigned, None), |(whole, fraction)| (whole, Some(fraction)));
+        .map_or((unsigned, None), |(whole, fraction)| {
+            (whole, Some(fraction))
+        });
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if digits(whole) && (whole == "0" || !whole.starts_with('0')) && text != "-0" {
         match fraction {
@@ -211,20 +223,57 @@ spec:
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for value in [
-            "on", "Yes", "n", "010", "0x1f", "0o17", "0b11", "1_000", "1e3", "+1", "-0", "12:30", "2026-01-01", ".inf", "-.INF",
-            ".nan", ".5", "5.", "=", "99999999999999999999", "*x", "&x 1", "!!str 1", "!x 1",
+            "on",
+            "Yes",
+            "n",
+            "010",
+            "0x1f",
+            "0o17",
+            "0b11",
+            "1_000",
+            "1e3",
+            "+1",
+            "-0",
+            "12:30",
+            "2026-01-01",
+            ".inf",
+            "-.INF",
+            ".nan",
+            ".5",
+            "5.",
+            "=",
+            "99999999999999999999",
+            "*x",
+            "&x 1",
+            "!!str 1",
+            "!x 1",
         ] {
             let text = format!("spec:\n  a: {value}\n");
             assert!(from_yaml(&text).is_err(), "{value}: {:?}", from_yaml(&text));
         }
         for text in [
-            "", "a: 1\n---\nb: 2", "a: 1\na: 2", "a: &x {b: 1}\nc: *x", "<<: {a: 1}", "on: 1", "1: a", "? [a]\n: b", "%YAML 1.1\n---\na: 1",
-            "a: [1", "a:\n\t- b", "{\"a\": \"\\ud83d\\ude00\"}",
+            "",
+            "a: 1\n---\nb: 2",
+            "a: 1\na: 2",
+            "a: &x {b: 1}\nc: *x",
+            "<<: {a: 1}",
+            "on: 1",
+            "1: a",
+            "? [a]\n: b",
+            "%YAML 1.1\n---\na: 1",
+            "a: [1",
+            "a:\n\t- b",
+            "{\"a\": \"\\ud83d\\ude00\"}",
         ] {
             assert!(from_yaml(text).is_err(), "{text}: {:?}", from_yaml(text));
         }
         let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
-        assert!(from_yaml(&deep).unwrap_err().to_string().contains("nesting is deeper"));
+        assert!(
+            from_yaml(&deep)
+                .unwrap_err()
+                .to_string()
+                .contains("nesting is deeper")
+        );
     }
 
     proptest! {

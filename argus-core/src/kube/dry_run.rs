@@ -75,12 +75,16 @@ impl Kube {
             Some(list) => Ok(list),
             None => Err(DryRunError::Impossible(format!(
                 "{target} has no container `{name}`, it has {}",
-                containers(before).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+                containers(before)
+                    .map(|(_, name)| name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ))),
         };
-        if let (Action::RolloutRestart { .. } | Action::RolloutUndo { .. }, Some(true)) =
-            (action, before.pointer("/spec/paused").and_then(Value::as_bool))
-        {
+        if let (Action::RolloutRestart { .. } | Action::RolloutUndo { .. }, Some(true)) = (
+            action,
+            before.pointer("/spec/paused").and_then(Value::as_bool),
+        ) {
             return Err(DryRunError::Impossible(format!(
                 "rollouts of {target} are paused: `kubectl rollout resume` goes on with them"
             )));
@@ -223,7 +227,9 @@ fn back_to(set: &Value, deployment: &Value) -> Value {
         labels.remove("pod-template-hash");
     }
     let annotations = |object: &Value, kept: bool| {
-        let map = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        let map = object
+            .pointer("/metadata/annotations")
+            .and_then(Value::as_object);
         let chosen = map.cloned().unwrap_or_default().into_iter();
         chosen
             .filter(|(key, _)| KEPT.contains(&key.as_str()) == kept)
@@ -240,13 +246,15 @@ fn back_to(set: &Value, deployment: &Value) -> Value {
 
 /// The containers of a workload, each with the list that it stands in.
 fn containers(workload: &Value) -> impl Iterator<Item = (&'static str, &str)> {
-    ["containers", "initContainers"].into_iter().flat_map(move |list| {
-        let items = workload
-            .pointer(&format!("/spec/template/spec/{list}"))
-            .and_then(Value::as_array);
-        let items = items.into_iter().flatten();
-        items.filter_map(move |container| Some((list, container.get("name")?.as_str()?)))
-    })
+    ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(move |list| {
+            let items = workload
+                .pointer(&format!("/spec/template/spec/{list}"))
+                .and_then(Value::as_array);
+            let items = items.into_iter().flatten();
+            items.filter_map(move |container| Some((list, container.get("name")?.as_str()?)))
+        })
 }
 
 fn list_of(workload: &Value, name: &str) -> Option<&'static str> {

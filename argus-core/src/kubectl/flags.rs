@@ -97,7 +97,11 @@ impl<'a> Line<'a> {
             match word.text.strip_prefix('-') {
                 Some("-") => {
                     let hint = "write the arguments without it";
-                    return Err(CommandError::new(word.position, "`--` is not allowed", hint));
+                    return Err(CommandError::new(
+                        word.position,
+                        "`--` is not allowed",
+                        hint,
+                    ));
                 }
                 Some(flag) if !flag.is_empty() => line.read_flags(word, flag, &mut rest)?,
                 _ => line.arguments.push(word),
@@ -122,12 +126,15 @@ impl<'a> Line<'a> {
             let rule = rule.ok_or_else(|| self.unknown(word, &format!("--{name}"), name))?;
             return self.take(word, rule, value, rest);
         }
-        let mut letters = flag.char_indices();
-        while let Some((at, letter)) = letters.next() {
+        for (at, letter) in flag.char_indices() {
             let rule = self.command.short(letter);
             let rule = rule.ok_or_else(|| {
                 let meant = SHORT.iter().find(|(short, _)| *short == letter);
-                self.unknown(word, &format!("-{letter}"), meant.map_or("", |(_, name)| name))
+                self.unknown(
+                    word,
+                    &format!("-{letter}"),
+                    meant.map_or("", |(_, name)| name),
+                )
             })?;
             let tail = flag.get(at + letter.len_utf8()..).unwrap_or_default();
             if let Some(value) = tail.strip_prefix('=') {

@@ -51,7 +51,9 @@ impl Command {
         let (path, flags) = line.split_once(':')?;
         let acts = path.ends_with('*');
         let mut segments: Vec<&str> = path.trim_end_matches('*').split(' ').skip(1).collect();
-        let names: Vec<&str> = segments.pop().map_or(vec![], |names| names.split('|').collect());
+        let names: Vec<&str> = segments
+            .pop()
+            .map_or(vec![], |names| names.split('|').collect());
         let above = segments.iter().filter_map(|names| names.split('|').next());
         let path: Vec<&str> = above.chain(names.first().copied()).collect();
         let command = Self {

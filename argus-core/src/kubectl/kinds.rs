@@ -18,6 +18,8 @@ pub(super) fn kind_of(word: &str) -> Option<Kind> {
     })
 }
 
+const LOOKS: &str = "it only looks: run it yourself if you want to know more";
+
 /// Why Argus leaves a clean command to a person.
 pub(super) fn manual_reason(verb: &str, arguments: Vec<&str>) -> &'static str {
     let object = arguments.first().copied().unwrap_or_default();
@@ -33,12 +35,15 @@ pub(super) fn manual_reason(verb: &str, arguments: Vec<&str>) -> &'static str {
     } else {
         &resource
     };
+    if verb == "rollout" && matches!(below, "status" | "history") {
+        return LOOKS;
+    }
     match (verb, resource) {
         (
-            "get" | "describe" | "logs" | "top" | "explain" | "events" | "diff" | "version" | "wait"
-            | "api-resources" | "api-versions" | "cluster-info",
+            "get" | "describe" | "logs" | "top" | "explain" | "events" | "diff" | "version"
+            | "wait" | "api-resources" | "api-versions" | "cluster-info",
             _,
-        ) => "it only looks: run it yourself if you want to know more",
+        ) => LOOKS,
         ("cordon" | "uncordon" | "drain" | "taint", _) | (_, "node" | "nodes" | "no") => {
             "nodes are never changed by Argus"
         }

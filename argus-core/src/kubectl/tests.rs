@@ -244,7 +244,11 @@ fn half_a_command_names_what_is_missing() {
 fn patch() -> impl Strategy<Value = Patch> {
     let key = "[!-~]{1,12}";
     // Quotes, escapes, letters of all scripts and emoji.
-    let text = prop_oneof![any::<String>(), "[ -~\\n\\t]{0,12}", "[a-z\u{e4}\u{4e2d}\u{1f600}]{0,6}"];
+    let text = prop_oneof![
+        any::<String>(),
+        "[ -~\\n\\t]{0,12}",
+        "[a-z\u{e4}\u{4e2d}\u{1f600}]{0,6}"
+    ];
     let value = prop_oneof![
         text.prop_map(Value::from),
         any::<i64>().prop_map(Value::from),

@@ -81,7 +81,10 @@ pub(crate) fn fixtures(name: &str) -> Vec<Value> {
     let workload = |kind: &str, more: Value| {
         let mut object = json!({ "apiVersion": "apps/v1", "kind": kind, "metadata": metadata,
             "spec": { "selector": { "matchLabels": labels }, "template": template } });
-        object["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object["spec"]
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         object
     };
     let backend = json!({ "service": { "name": name, "port": { "number": 80 } } });
@@ -89,7 +92,10 @@ pub(crate) fn fixtures(name: &str) -> Vec<Value> {
     vec![
         workload("Deployment", json!({ "replicas": 0 })),
         workload("StatefulSet", json!({ "replicas": 0, "serviceName": name })),
-        workload("DaemonSet", json!({ "template": { "metadata": { "labels": labels }, "spec": nowhere } })),
+        workload(
+            "DaemonSet",
+            json!({ "template": { "metadata": { "labels": labels }, "spec": nowhere } }),
+        ),
         json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": { "selector": labels, "ports": [{ "port": 80, "targetPort": 8080 }] } }),
         json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata,
             "spec": { "rules": [{ "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] } }] } }),
@@ -108,7 +114,11 @@ pub(crate) fn generated(count: usize) -> Vec<String> {
     let text = prop_oneof![
         "[ -~]{0,20}",
         "[a-z\u{e4}\u{4e2d}\u{1f600}\\n\\t'\"\\\\]{0,10}",
-        prop::sample::select(vec!["on", "010", "~", "null", "1e3", "- a", "a: b", "#x", "0x1f", "%", "@", "`", "1:30", "\\u0041", "<<"]).prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "on", "010", "~", "null", "1e3", "- a", "a: b", "#x", "0x1f", "%", "@", "`", "1:30",
+            "\\u0041", "<<"
+        ])
+        .prop_map(str::to_owned),
     ];
     let patch = (key, text, 0..3).prop_filter_map("a patch", |(key, text, kind)| {
         let pointer = key.replace('/', "~1");
@@ -161,7 +171,23 @@ pub(crate) fn mutants() -> Vec<String> {
             misspelt[at] = &wrong;
             mutants.push(misspelt.join(" "));
         }
-        for tail in ["--bogus", "--bogus=1", "-z", "-Z x", "--replica=1", "---n x", "--=x", "-n", "--to-revision", "extra/word/s", "/", "a/", "--replicas=x", "-=", "--name space"] {
+        for tail in [
+            "--bogus",
+            "--bogus=1",
+            "-z",
+            "-Z x",
+            "--replica=1",
+            "---n x",
+            "--=x",
+            "-n",
+            "--to-revision",
+            "extra/word/s",
+            "/",
+            "a/",
+            "--replicas=x",
+            "-=",
+            "--name space",
+        ] {
             mutants.push(format!("{seed} {tail}"));
         }
     }

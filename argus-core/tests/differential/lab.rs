@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
-    Answer, Ending, Incident, IncidentId, Kind, Kube, Quantity, Remediator, Scope, Settings, desired_state,
-    parse_command,
+    Answer, Ending, Incident, IncidentId, Kind, Kube, Quantity, Remediator, Scope, Settings,
+    desired_state, parse_command,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, DynamicObject, PostParams};
@@ -46,12 +46,16 @@ impl Lab {
                 std::env::var_os("ARGUS_TEST_ALL").is_none(),
                 "ARGUS_TEST_ALL is set, but no control plane is running: use `make test`"
             );
-            eprintln!("skipped: no real API server; `make control-plane` builds and starts one (it needs Go and Debian's etcd-server)");
+            eprintln!(
+                "skipped: no real API server; `make control-plane` builds and starts one (it needs Go and Debian's etcd-server)"
+            );
             return None;
         };
         let read = Kubeconfig::read_from(&kubeconfig).unwrap();
         let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(read, &options).await.unwrap();
+        let config = Config::from_custom_kubeconfig(read, &options)
+            .await
+            .unwrap();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let lab = Self {
@@ -65,7 +69,10 @@ impl Lab {
             let namespace = json!({ "metadata": { "name": lab.namespace(who) } });
             let namespaces: Api<Namespace> = Api::all(lab.client.clone());
             namespaces
-                .create(&PostParams::default(), &serde_json::from_value(namespace).unwrap())
+                .create(
+                    &PostParams::default(),
+                    &serde_json::from_value(namespace).unwrap(),
+                )
                 .await
                 .unwrap();
         }
@@ -79,14 +86,21 @@ impl Lab {
     pub(crate) async fn end(&self) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for who in ["w", "r", "a", "u"] {
-            namespaces.delete(&self.namespace(who), &DeleteParams::background()).await.unwrap();
+            namespaces
+                .delete(&self.namespace(who), &DeleteParams::background())
+                .await
+                .unwrap();
         }
     }
 
     /// Makes the objects of these kinds, each named `w` and the case's number.
     pub(crate) async fn fixtures(&self, namespace: &str, number: usize, kinds: &[Kind]) {
         let mut owner = None;
-        let wanted = |object: &Value| kinds.iter().any(|kind| object["kind"] == kind.to_string().as_str());
+        let wanted = |object: &Value| {
+            kinds
+                .iter()
+                .any(|kind| object["kind"] == kind.to_string().as_str())
+        };
         for mut object in fixtures(&format!("w{number}")).into_iter().filter(wanted) {
             if object["kind"] == "Pod" {
                 // What no controller owns is never deleted by Argus.
@@ -94,8 +108,10 @@ impl Lab {
             }
             let made = self.create(namespace, &object).await;
             if object["kind"] == "CronJob" {
-                owner = Some(json!({ "apiVersion": "batch/v1", "kind": "CronJob", "name": made["metadata"]["name"],
-                    "uid": made["metadata"]["uid"], "controller": true }));
+                owner = Some(
+                    json!({ "apiVersion": "batch/v1", "kind": "CronJob", "name": made["metadata"]["name"],
+                    "uid": made["metadata"]["uid"], "controller": true }),
+                );
             }
         }
     }
@@ -120,7 +136,9 @@ impl Lab {
         let action = parse_command(text).unwrap();
         let target = action.target().unwrap();
         let fixtures = fixtures(&format!("w{number}"));
-        let fixture = fixtures.iter().find(|object| object["kind"] == target.kind().to_string().as_str());
+        let fixture = fixtures
+            .iter()
+            .find(|object| object["kind"] == target.kind().to_string().as_str());
         let api = self.api(namespace, fixture.unwrap());
         for _ in 0..200 {
             let object = api.get_opt(target.name()).await.unwrap();
@@ -136,29 +154,49 @@ impl Lab {
     /// Takes a case's workload away again: the node has room for a hundred pods.
     async fn clean(&self, namespace: &str, number: usize, kinds: &[Kind]) {
         let all = fixtures(&format!("w{number}"));
-        let mine = all.iter().filter(|object| kinds.iter().any(|kind| object["kind"] == kind.to_string().as_str()));
+        let mine = all.iter().filter(|object| {
+            kinds
+                .iter()
+                .any(|kind| object["kind"] == kind.to_string().as_str())
+        });
         for object in mine {
             let api = self.api(namespace, object);
-            let _ = api.delete(&format!("w{number}"), &DeleteParams::background()).await;
+            let _ = api
+                .delete(&format!("w{number}"), &DeleteParams::background())
+                .await;
         }
     }
 
     /// A second revision, so that there is something to go back to.
     async fn second_revision(&self, namespace: &str, number: usize) {
         let name = format!("w{number}");
-        let deployments = self.api(namespace, &json!({ "apiVersion": "apps/v1", "kind": "Deployment" }));
+        let deployments = self.api(
+            namespace,
+            &json!({ "apiVersion": "apps/v1", "kind": "Deployment" }),
+        );
         self.wait_for_revision(&deployments, &name, "1").await;
         let patch = json!({ "metadata": { "annotations": { "note": "second", "only-second": "x" } },
             "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "r.example/app:2" }] } } } });
         let patch = kube::api::Patch::Strategic(patch);
-        deployments.patch(&name, &Default::default(), &patch).await.unwrap();
+        deployments
+            .patch(&name, &Default::default(), &patch)
+            .await
+            .unwrap();
         self.wait_for_revision(&deployments, &name, "2").await;
     }
 
-    async fn wait_for_revision(&self, deployments: &Api<DynamicObject>, name: &str, revision: &str) {
+    async fn wait_for_revision(
+        &self,
+        deployments: &Api<DynamicObject>,
+        name: &str,
+        revision: &str,
+    ) {
         for _ in 0..600 {
             let annotations = deployments.get(name).await.unwrap().metadata.annotations;
-            if annotations.is_some_and(|map| map.get("deployment.kubernetes.io/revision").is_some_and(|now| now == revision)) {
+            if annotations.is_some_and(|map| {
+                map.get("deployment.kubernetes.io/revision")
+                    .is_some_and(|now| now == revision)
+            }) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -172,7 +210,8 @@ impl Lab {
         let of = |who: &str| {
             let namespace = self.namespace(who);
             let text = text.replace("NAME", &name).replace("NS", &namespace);
-            let action = parse_command(&text).unwrap_or_else(|error| panic!("{text}: {error}, {}", error.hint()));
+            let action = parse_command(&text)
+                .unwrap_or_else(|error| panic!("{text}: {error}, {}", error.hint()));
             assert!(!action.is_manual(), "{text} is left to people");
             (namespace, text, action)
         };
@@ -206,7 +245,10 @@ impl Lab {
     async fn execute(&self, namespace: &str, command: &str) {
         let remediator = Remediator::builder()
             .scope(Scope::namespaces([namespace]).unwrap())
-            .settings(Settings { enabled: true, allow_high_risk: true })
+            .settings(Settings {
+                enabled: true,
+                allow_high_risk: true,
+            })
             .llm(Scripted::commands(&[command]))
             .policy(PermitAll::dangerous())
             .cluster(Kube::new(self.client.clone()).settle_within(Duration::from_secs(60)))
@@ -222,25 +264,54 @@ impl Lab {
             Some(name) => Answer::confirm_by_name("operator", name.to_owned()),
             None => Answer::confirm("operator"),
         };
-        let outcome = remediator.execute(dry_run.approve(answer).unwrap()).await.unwrap();
-        assert!(matches!(outcome.ending, Ending::Succeeded), "{command}: {outcome:?}");
+        let outcome = remediator
+            .execute(dry_run.approve(answer).unwrap())
+            .await
+            .unwrap();
+        assert!(
+            matches!(outcome.ending, Ending::Succeeded),
+            "{command}: {outcome:?}"
+        );
     }
 
     /// Runs a line as a person pastes it into a shell.
     async fn shell(&self, line: &str) -> (bool, String) {
-        let line = line.trim_start().replacen("kubectl", &self.kubectl.to_string_lossy(), 1);
+        let line = line
+            .trim_start()
+            .replacen("kubectl", &self.kubectl.to_string_lossy(), 1);
         let mut command = Command::new("sh");
-        command.args(["-c", &line]).env("KUBECONFIG", &self.kubeconfig).stdin(std::process::Stdio::null());
-        let output = tokio::time::timeout(Duration::from_secs(60), command.kill_on_drop(true).output());
-        let output = output.await.unwrap_or_else(|_| panic!("{line} never ends")).unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        command
+            .args(["-c", &line])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(std::process::Stdio::null());
+        let output =
+            tokio::time::timeout(Duration::from_secs(60), command.kill_on_drop(true).output());
+        let output = output
+            .await
+            .unwrap_or_else(|_| panic!("{line} never ends"))
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     }
 
     /// What kubectl says, if it refuses the command itself, before the server does.
     pub(crate) async fn usage_error(&self, text: &str) -> Option<String> {
-        let line = text.replace("NAME", "w0").replace("NS", &self.namespace("u"));
+        let line = text
+            .replace("NAME", "w0")
+            .replace("NS", &self.namespace("u"));
         let (ok, output) = self.shell(&line).await;
-        let by_server = ["from server", "is invalid", "NotFound", "doesn't have a resource type", "not found", "no matches for kind", "no rollout history", "unable to find"];
+        let by_server = [
+            "from server",
+            "is invalid",
+            "NotFound",
+            "doesn't have a resource type",
+            "not found",
+            "no matches for kind",
+            "no rollout history",
+            "unable to find",
+        ];
         (!ok && !by_server.iter().any(|words| output.contains(words)))
             .then(|| output.lines().next().unwrap_or_default().to_owned())
     }
@@ -250,7 +321,9 @@ impl Lab {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let text = tokio::fs::read_to_string(&self.audit_log).await.unwrap();
         let mine = text.lines().filter(|line| line.contains(&self.run));
-        let events = mine.map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events = mine
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         AuditLog(events)
     }
 }
@@ -267,13 +340,19 @@ impl AuditLog {
             object["namespace"] == namespace
                 && object["name"] == name.as_str()
                 && ["patch", "update", "delete"].contains(&event["verb"].as_str().unwrap())
-                && event["user"]["username"] != "system:serviceaccount:kube-system:deployment-controller"
+                && event["user"]["username"]
+                    != "system:serviceaccount:kube-system:deployment-controller"
                 && !uri.contains("dryRun=All")
                 && !event["requestObject"]["dryRun"].is_array()
-                && !event["requestObject"].to_string().contains("only-second\":\"x")
+                && !event["requestObject"]
+                    .to_string()
+                    .contains("only-second\":\"x")
                 && !(event["verb"] == "delete"
                     && event["requestObject"]["preconditions"].is_null()
-                    && !event["userAgent"].as_str().unwrap_or_default().starts_with("kubectl"))
+                    && !event["userAgent"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .starts_with("kubectl"))
         };
         let request = |event: &Value| {
             let uri = event["requestURI"].as_str().unwrap();
@@ -292,7 +371,16 @@ fn plain(value: Value, namespace: &str) -> Value {
         Value::Object(fields) => {
             let kept = fields.into_iter().filter_map(|(key, value)| {
                 let dropped = key.starts_with("$setElementOrder")
-                    || ["uid", "resourceVersion", "preconditions", "propagationPolicy", "creationTimestamp", "clusterIP", "clusterIPs"].contains(&key.as_str());
+                    || [
+                        "uid",
+                        "resourceVersion",
+                        "preconditions",
+                        "propagationPolicy",
+                        "creationTimestamp",
+                        "clusterIP",
+                        "clusterIPs",
+                    ]
+                    .contains(&key.as_str());
                 if dropped || value.is_null() {
                     return None;
                 }
@@ -313,7 +401,8 @@ fn plain(value: Value, namespace: &str) -> Value {
             .into_iter()
             .filter(|item| {
                 let path = item["path"].as_str().unwrap_or_default();
-                item["op"] != "test" || !(path == "/metadata/uid" || path == "/metadata/resourceVersion")
+                item["op"] != "test"
+                    || !(path == "/metadata/uid" || path == "/metadata/resourceVersion")
             })
             .map(|item| {
                 let mut item = plain(item, namespace);

@@ -41,13 +41,22 @@ async fn every_accepted_command_does_what_kubectl_does() {
         .await;
     let log = lab.audit_log().await;
     for (number, (text, [written, rendered, argus])) in texts.iter().zip(&results).enumerate() {
-        assert_eq!(written.object, argus.object, "{text}: the object afterwards");
-        assert_eq!(rendered.object, argus.object, "{text}: the object after the rendered command");
+        assert_eq!(
+            written.object, argus.object,
+            "{text}: the object afterwards"
+        );
+        assert_eq!(
+            rendered.object, argus.object,
+            "{text}: the object after the rendered command"
+        );
         let [written, rendered, argus] =
             [written, rendered, argus].map(|observed| log.requests(&observed.namespace, number));
         assert_eq!(argus.len(), 1, "{text}: {argus:#?}");
         assert_eq!(written, argus, "{text}: the requests");
-        assert_eq!(rendered, argus, "{text}: the requests of the rendered command");
+        assert_eq!(
+            rendered, argus,
+            "{text}: the requests of the rendered command"
+        );
     }
     eprintln!("{} commands: kubectl and Argus sent the same", texts.len());
     lab.end().await;
@@ -81,19 +90,38 @@ async fn what_kubectl_refuses_as_a_usage_error_argus_refuses() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(refused > 50, "only {refused} of {} are usage errors", results.len());
-    eprintln!("{refused} of {} mutants are usage errors to kubectl, all refused by Argus", results.len());
+    assert!(
+        refused > 50,
+        "only {refused} of {} are usage errors",
+        results.len()
+    );
+    eprintln!(
+        "{refused} of {} mutants are usage errors to kubectl, all refused by Argus",
+        results.len()
+    );
     lab.end().await;
 }
 
 #[tokio::test]
 async fn the_grammar_is_that_of_the_kubectl_that_the_tests_run() {
     let Some(program) = std::env::var_os("ARGUS_TEST_KUBECTL_GRAMMAR") else {
-        assert!(std::env::var_os("ARGUS_TEST_ALL").is_none(), "ARGUS_TEST_ALL is set, but there is no grammar");
-        eprintln!("skipped: kubectl's grammar; `make control-plane` builds the program that prints it");
+        assert!(
+            std::env::var_os("ARGUS_TEST_ALL").is_none(),
+            "ARGUS_TEST_ALL is set, but there is no grammar"
+        );
+        eprintln!(
+            "skipped: kubectl's grammar; `make control-plane` builds the program that prints it"
+        );
         return;
     };
-    let printed = tokio::process::Command::new(program).output().await.unwrap();
+    let printed = tokio::process::Command::new(program)
+        .output()
+        .await
+        .unwrap();
     let ours = include_str!("../../src/kubectl/grammar.txt");
-    assert_eq!(String::from_utf8(printed.stdout).unwrap(), ours, "copy its output to src/kubectl/grammar.txt");
+    assert_eq!(
+        String::from_utf8(printed.stdout).unwrap(),
+        ours,
+        "copy its output to src/kubectl/grammar.txt"
+    );
 }

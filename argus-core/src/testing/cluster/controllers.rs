@@ -242,9 +242,12 @@ fn new_replica_set(store: &mut Store, key: &Key, object: &Value, template: &Valu
 
 /// The annotations of a Deployment that its current ReplicaSet gets too.
 fn handed_down(deployment: &Value) -> impl Iterator<Item = (String, Value)> {
-    let annotations = deployment.pointer("/metadata/annotations").and_then(Value::as_object);
+    let annotations = deployment
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
     let own = |key: &str| {
-        key.starts_with("deployment.kubernetes.io/") || key == "kubectl.kubernetes.io/last-applied-configuration"
+        key.starts_with("deployment.kubernetes.io/")
+            || key == "kubectl.kubernetes.io/last-applied-configuration"
     };
     let all = annotations.cloned().unwrap_or_default().into_iter();
     all.filter(move |(key, _)| !own(key))
