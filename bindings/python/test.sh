@@ -6,7 +6,7 @@ elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 cp -r "$here/tests" "$here/pyproject.toml" "$here/README.md" "$elsewhere"
 cd "$elsewhere"
-"$here/.venv/bin/python" -m pytest -p no:cacheprovider
+ARGUS_CHECKOUT=$here/../.. "$here/.venv/bin/python" -m pytest -p no:cacheprovider
 "$here/.venv/bin/python" -m mypy --strict --no-error-summary tests
 "$here/.venv/bin/python" -m mypy.stubtest argus._argus
 # The README's example runs.
