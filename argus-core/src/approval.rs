@@ -229,6 +229,23 @@ impl Approved {
             .unwrap_or(self.approved_at)
     }
 
+    pub(crate) fn dry_run(&self) -> &DryRun {
+        &self.dry_run
+    }
+
+    pub(crate) fn approved_at(&self) -> Timestamp {
+        self.approved_at
+    }
+
+    /// An approval that was given before a restart. The caller has held its digest against the trail.
+    pub(crate) fn restored(dry_run: DryRun, approver: Actor, approved_at: Timestamp) -> Self {
+        Self {
+            dry_run,
+            approver,
+            approved_at,
+        }
+    }
+
     /// The steps as they may be applied.
     pub(crate) fn steps(&self) -> Vec<ApprovedStep<'_>> {
         let plan = self.plan();

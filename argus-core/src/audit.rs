@@ -31,6 +31,8 @@ pub enum AuditEvent {
     DryRun,
     /// Somebody approved it.
     Approved,
+    /// An execution that didn't come to its end is taken up again.
+    Resumed,
     /// A step is about to be written.
     StepIntended,
     /// A step was written.
@@ -210,6 +212,20 @@ pub trait AuditSink: Send + Sync {
     /// # Errors
     /// [`AuditError`] when the trail can't be read.
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError>;
+}
+
+/// The plans that were approved and didn't come to their end, oldest first: a pure function of the records, oldest first.
+#[must_use]
+pub fn unfinished_plans(records: &[AuditRecord]) -> Vec<PlanId> {
+    let mut plans: Vec<PlanId> = Vec::new();
+    for entry in records.iter().map(|record| &record.entry) {
+        match entry.event {
+            AuditEvent::Approved => plans.push(entry.plan_id.clone()),
+            AuditEvent::Finished => plans.retain(|plan| *plan != entry.plan_id),
+            _ => {}
+        }
+    }
+    plans
 }
 
 /// What the log says about one step.

@@ -304,11 +304,26 @@ impl DryRun {
         previews: Vec<Preview>,
         objects: Evaluation,
     ) -> Result<Self, DigestError> {
-        let (plan, revision, actions) = (
-            permitted.plan().clone(),
-            permitted.revision(),
-            permitted.evaluation().clone(),
-        );
+        let evaluations = [permitted.evaluation().clone(), objects];
+        let revision = permitted.revision();
+        Self::of(
+            permitted.into_plan(),
+            previews,
+            evaluations,
+            revision,
+            Timestamp::now(),
+        )
+    }
+
+    /// A dry run of these parts; whoever stored them compares the digest.
+    pub(crate) fn of(
+        plan: Plan,
+        previews: Vec<Preview>,
+        evaluations: [Evaluation; 2],
+        revision: Digest,
+        taken_at: Timestamp,
+    ) -> Result<Self, DigestError> {
+        let [actions, objects] = &evaluations;
         let verdict = stricter(actions.verdict, objects.verdict);
         let dry_run = previews.iter().map(|preview| BoundStep {
             uid: &preview.uid,
@@ -325,10 +340,10 @@ impl DryRun {
         Ok(Self {
             plan,
             previews,
-            evaluations: [actions, objects],
+            evaluations,
             revision,
             digest,
-            taken_at: Timestamp::now(),
+            taken_at,
         })
     }
 
@@ -361,6 +376,12 @@ impl DryRun {
     #[must_use]
     pub fn revision(&self) -> Digest {
         self.revision
+    }
+
+    /// When it was taken.
+    #[must_use]
+    pub fn taken_at(&self) -> Timestamp {
+        self.taken_at
     }
 
     /// What an approval is for: plan, policy, verdict, and each object's uid, desired state before and after, and request.

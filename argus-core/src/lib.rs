@@ -63,8 +63,11 @@ pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undon
 mod audit;
 pub use audit::{
     AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord, AuditSink,
-    FileAudit, StepStatus, Tail, step_statuses,
+    FileAudit, StepStatus, Tail, step_statuses, unfinished_plans,
 };
+
+mod store;
+pub use store::{FilePlans, MAX_DOCUMENT_BYTES, MemoryPlans, PlanStore, StoreError};
 
 mod rescan;
 pub use rescan::{Recovery, Rescan};

@@ -15,7 +15,7 @@ use crate::action::{Action, Risk};
 use crate::incident::IncidentId;
 use crate::json::{JsonError, from_json};
 use crate::kubectl::{CommandError, parse_command};
-use crate::prompt::{Completion, Draft, DraftStep};
+use crate::prompt::{Completion, Draft, DraftStep, MAX_STEPS};
 use crate::redact::redact;
 
 /// The largest answer of a model that is read, in bytes.
@@ -57,6 +57,9 @@ pub enum PlanError {
     /// Two steps that change one object.
     #[error("two steps change {0}: change it in one step, such as one patch")]
     SameObject(String),
+    /// A plan read back from JSON that isn't one that Argus wrote.
+    #[error("the stored plan was altered: {0}")]
+    Altered(String),
 }
 
 /// The id of one plan; worth nothing by itself: every door is passed again from the plan.
@@ -116,7 +119,8 @@ impl JsonSchema for PlanId {
 }
 
 /// One step: what it does in plain English, and the one action that it is. `RemediationStep` for HTTP clients.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     description: String,
     command: String,
@@ -162,8 +166,11 @@ impl Step {
 /// Ordered steps for one incident: parsed, nothing more. `RemediationPlan` for HTTP clients.
 ///
 /// # Guarantees
-/// At most [`MAX_STEPS`](crate::MAX_STEPS) steps, no two on one object; the risk is at least that of its actions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+/// At most [`MAX_STEPS`] steps, no two on one object; the risk is at least that of its actions. A plan that is read back
+/// from JSON keeps them too, and its commands are those of its actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "StoredPlan")]
+#[schemars(!try_from)]
 pub struct Plan {
     plan_id: PlanId,
     incident_id: IncidentId,
@@ -174,6 +181,58 @@ pub struct Plan {
     rollback_steps: Vec<Step>,
     generated_at: Timestamp,
     model_used: String,
+}
+
+/// A [`Plan`] as it stands in JSON, before it is checked again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredPlan {
+    plan_id: PlanId,
+    incident_id: IncidentId,
+    summary: String,
+    steps: Vec<Step>,
+    risk_level: Risk,
+    risk_reason: String,
+    rollback_steps: Vec<Step>,
+    generated_at: Timestamp,
+    model_used: String,
+}
+
+impl TryFrom<StoredPlan> for Plan {
+    type Error = PlanError;
+    fn try_from(stored: StoredPlan) -> Result<Self, PlanError> {
+        let altered = |what: String| Err(PlanError::Altered(what));
+        for (steps, what) in [
+            (&stored.steps, "step"),
+            (&stored.rollback_steps, "rollback step"),
+        ] {
+            if steps.len() > MAX_STEPS {
+                return altered(format!("it has more than {MAX_STEPS} steps"));
+            }
+            for (index, step) in steps.iter().enumerate() {
+                if step.command != step.action.command()
+                    || step.is_destructive != step.action.is_destructive()
+                {
+                    return altered(format!("{what} {} is not what its action says", index + 1));
+                }
+            }
+        }
+        each_object_once(&stored.steps)?;
+        if floor(&stored.steps).is_some_and(|(risk, _)| risk > stored.risk_level) {
+            return altered("its risk is lower than that of its actions".into());
+        }
+        Ok(Self {
+            plan_id: stored.plan_id,
+            incident_id: stored.incident_id,
+            summary: stored.summary,
+            steps: stored.steps,
+            risk_level: stored.risk_level,
+            risk_reason: stored.risk_reason,
+            rollback_steps: stored.rollback_steps,
+            generated_at: stored.generated_at,
+            model_used: stored.model_used,
+        })
+    }
 }
 
 static SCHEMA: LazyLock<Option<Validator>> =
@@ -216,12 +275,7 @@ impl Plan {
             })?;
         let rollback_steps = steps(&draft.rollback_steps, "rollback step")?;
         let steps = steps(&draft.steps, "step")?;
-        let mut changed = BTreeSet::new();
-        for target in steps.iter().filter_map(|step| step.action.target()) {
-            if !changed.insert(target) {
-                return Err(PlanError::SameObject(target.to_string()));
-            }
-        }
+        each_object_once(&steps)?;
         let (risk_level, risk_reason) = risk(&draft, &steps);
         Ok(Self {
             plan_id: PlanId::random(),
@@ -347,13 +401,27 @@ fn step(draft: &DraftStep, place: String) -> Result<Step, PlanError> {
     Ok(Step::new(&draft.description, action))
 }
 
-/// The model may raise the risk that follows from the actions, never lower it.
-fn risk(draft: &Draft, steps: &[Step]) -> (Risk, String) {
-    let floor = steps
+fn each_object_once(steps: &[Step]) -> Result<(), PlanError> {
+    let mut changed = BTreeSet::new();
+    for target in steps.iter().filter_map(|step| step.action.target()) {
+        if !changed.insert(target) {
+            return Err(PlanError::SameObject(target.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// The highest risk of the actions, and why.
+fn floor(steps: &[Step]) -> Option<(Risk, &'static str)> {
+    steps
         .iter()
         .map(|step| step.action.risk())
-        .max_by_key(|(risk, _)| *risk);
-    match floor {
+        .max_by_key(|(risk, _)| *risk)
+}
+
+/// The model may raise the risk that follows from the actions, never lower it.
+fn risk(draft: &Draft, steps: &[Step]) -> (Risk, String) {
+    match floor(steps) {
         Some((floor, why)) if floor > draft.risk_level => (
             floor,
             format!("{} (Argus: {why})", redact(&draft.risk_reason)),

@@ -1,6 +1,7 @@
 //! The corridor: it holds the doors and calls the rooms one after another. It has no rule of its own.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -18,10 +19,12 @@ use crate::prompt::{LlmProvider, Prompt};
 use crate::redact::redact;
 use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
+use crate::store::{Document, MemoryPlans, PlanStore};
 use crate::verdict::{Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor};
 
 mod error;
 mod execution;
+mod resume;
 
 pub use error::{BuildError, RemediatorError};
 use execution::Execution;
@@ -81,8 +84,8 @@ type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
 /// audit trail, and the undo of such steps.
 ///
 /// # Cancellation
-/// Every call may be dropped at any await. A dropped [`execute`](Self::execute) leaves the plan as far as it came; the
-/// trail says how far.
+/// Every call may be dropped at any await. A dropped [`execute`](Self::execute), like a crash, leaves the plan as far as it
+/// came; the trail says how far, and [`resume`](Self::resume) finishes or undoes it.
 ///
 /// # Example
 /// ```
@@ -135,7 +138,9 @@ struct Doors {
     executor: Arc<dyn Executor>,
     scanner: Arc<dyn Scanner>,
     audit: Arc<dyn AuditSink>,
+    plans: Arc<dyn PlanStore>,
     observer: Option<Observer>,
+    halted: AtomicBool,
     /// The objects that a plan of this remediator changes right now.
     busy: Mutex<BTreeSet<Target>>,
 }
@@ -164,6 +169,7 @@ impl Remediator {
             plan.model_used(),
             plan.summary()
         );
+        Document::of_plan(&plan).save(&*self.doors.plans).await?;
         self.record(AuditEntry {
             outcome: Some(outcome),
             ..entry
@@ -249,8 +255,18 @@ impl Remediator {
     /// written; [`RemediatorError::Audit`] when the trail failed, with how many steps stand in the cluster.
     #[tracing::instrument(skip_all, fields(plan = %approved.plan().plan_id()))]
     pub async fn execute(&self, approved: Approved) -> Result<Outcome, RemediatorError> {
+        self.still_holds(&approved)?;
+        let _busy = self.claim(&approved)?;
+        Execution::new(self, &approved).run().await
+    }
+
+    /// Whether the host and the policy still are as they were when the plan was approved.
+    fn still_holds(&self, approved: &Approved) -> Result<(), RemediatorError> {
         if !self.doors.settings.enabled {
             return Err(RemediatorError::Disabled);
+        }
+        if self.is_halted() {
+            return Err(RemediatorError::Halted { standing: 0 });
         }
         if Timestamp::now() > approved.expires_at() {
             return Err(RemediatorError::Stale {
@@ -262,8 +278,22 @@ impl Remediator {
                 what: "the policy changed after the approval".into(),
             });
         }
-        let _busy = self.claim(&approved)?;
-        Execution::new(self, &approved).run().await
+        Ok(())
+    }
+
+    /// Stops every execution before its next write, and refuses new ones; undoing is writing too. What was cut off stands
+    /// in the trail as unfinished.
+    pub fn halt(&self) {
+        self.doors.halted.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets executions be started and resumed again after [`halt`](Self::halt).
+    pub fn lift_halt(&self) {
+        self.doors.halted.store(false, Ordering::SeqCst);
+    }
+
+    fn is_halted(&self) -> bool {
+        self.doors.halted.load(Ordering::SeqCst)
     }
 
     /// Looks at the cluster, in the namespaces of the scope.
@@ -402,6 +432,7 @@ pub struct Builder {
     executor: Option<Arc<dyn Executor>>,
     scanner: Option<Arc<dyn Scanner>>,
     audit: Option<Arc<dyn AuditSink>>,
+    plans: Option<Arc<dyn PlanStore>>,
     observer: Option<Observer>,
 }
 
@@ -464,6 +495,13 @@ impl Builder {
         self
     }
 
+    /// Where plans are kept; in memory where none is named, so that nothing can be resumed after a restart.
+    #[must_use]
+    pub fn plans(mut self, plans: impl PlanStore + 'static) -> Self {
+        self.plans = Some(Arc::new(plans));
+        self
+    }
+
     /// Sees every record right after it became durable: the progress of a plan. Must return quickly.
     #[must_use]
     pub fn observe(mut self, observer: impl Fn(&AuditRecord) + Send + Sync + 'static) -> Self {
@@ -488,7 +526,11 @@ impl Builder {
             executor: self.executor.ok_or(BuildError("cluster"))?,
             scanner: self.scanner.ok_or(BuildError("cluster"))?,
             audit: self.audit.ok_or(BuildError("audit"))?,
+            plans: self
+                .plans
+                .unwrap_or_else(|| Arc::new(MemoryPlans::default())),
             observer: self.observer,
+            halted: AtomicBool::new(false),
             busy: Mutex::default(),
         };
         Ok(Remediator {

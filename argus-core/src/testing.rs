@@ -103,6 +103,23 @@ impl MemoryAudit {
         }
     }
 
+    /// A trail with the same records that works again: what a restart finds.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        self.restarted_failing_from(usize::MAX)
+    }
+
+    /// The same, and append number `n` of all fails, and every later one.
+    #[must_use]
+    pub fn restarted_failing_from(&self, n: usize) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(MemoryTrail {
+                records: self.all(),
+                fail_from: Some(n),
+            })),
+        }
+    }
+
     /// Every record, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<AuditRecord> {

@@ -443,6 +443,10 @@ impl Permitted {
         &self.plan
     }
 
+    pub(crate) fn into_plan(self) -> Plan {
+        self.plan
+    }
+
     /// What policy said.
     #[must_use]
     pub fn evaluation(&self) -> &Evaluation {
@@ -484,19 +488,33 @@ impl Permitted {
 
     /// The steps as they may be dry-run.
     pub(crate) fn steps(&self) -> impl Iterator<Item = PermittedStep<'_>> {
-        self.plan.steps().iter().map(PermittedStep)
+        let generated_at = self.plan.generated_at();
+        self.plan
+            .steps()
+            .iter()
+            .map(move |step| PermittedStep { step, generated_at })
     }
 }
 
 /// A step of a [`Permitted`] plan: what a dry runner takes.
 #[derive(Debug, Clone, Copy)]
-pub struct PermittedStep<'a>(&'a Step);
+pub struct PermittedStep<'a> {
+    step: &'a Step,
+    generated_at: Timestamp,
+}
 
 impl PermittedStep<'_> {
     /// The action.
     #[must_use]
     pub fn action(&self) -> &Action {
-        self.0.action()
+        self.step.action()
+    }
+
+    /// When the plan was written: what a step writes depends on it and the cluster alone, so that a dry run can be
+    /// taken again.
+    #[must_use]
+    pub fn generated_at(&self) -> Timestamp {
+        self.generated_at
     }
 }
 

@@ -19,13 +19,13 @@ impl DryRunner for Kube {
     }
 
     async fn dry_run(&self, step: PermittedStep<'_>) -> Result<Preview, DryRunError> {
-        let action = step.action();
+        let (action, time) = (step.action(), step.generated_at());
         let Some(target) = action.target() else {
             return Err(DryRunError::Impossible(
                 "a manual step has no dry run".into(),
             ));
         };
-        let (before, write, after) = self.attempt(action, target).await?;
+        let (before, write, after) = self.attempt(action, target, time).await?;
         let after = whole(&write, &before, after);
         if desired_state(&before) == desired_state(&after) {
             let problem = format!(
@@ -48,12 +48,13 @@ impl Kube {
         &self,
         action: &Action,
         target: &Target,
+        time: Timestamp,
     ) -> Result<(Value, Write, Value), DryRunError> {
         let mut tries = 1;
         loop {
             let before = self.read(target).await.map_err(dry_run_error)?;
             let before = before.ok_or_else(|| DryRunError::NotFound(target.to_string()))?;
-            let write = self.write(action, target, &before).await?;
+            let write = self.write(action, target, &before, time).await?;
             let version = resource_version(&before);
             let api = self.api(target);
             match send(&api, target, &write, uid(&before), version, true).await {
@@ -70,6 +71,7 @@ impl Kube {
         action: &Action,
         target: &Target,
         before: &Value,
+        time: Timestamp,
     ) -> Result<Write, DryRunError> {
         let known = |name: &DnsLabel| match list_of(before, name.as_str()) {
             Some(list) => Ok(list),
@@ -102,9 +104,9 @@ impl Kube {
         };
         Ok(match action {
             Action::RolloutRestart { .. } => {
-                let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let time = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
                 template(
-                    json!({ "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": now } } }),
+                    json!({ "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": time } } }),
                 )
             }
             Action::Scale { replicas, .. } => Write::Patch {

@@ -6,8 +6,9 @@ use crate::audit::AuditError;
 use crate::digest::DigestError;
 use crate::dry_run::DryRunError;
 use crate::incident::ScanError;
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, PlanId};
 use crate::prompt::LlmError;
+use crate::store::StoreError;
 use crate::verdict::{Evaluation, PolicyError};
 
 /// A door that wasn't set.
@@ -83,6 +84,18 @@ pub enum RemediatorError {
         #[source]
         source: AuditError,
     },
+    /// The host pulled the kill switch, see [`Remediator::halt`](crate::Remediator::halt).
+    #[error("everything was halted{}", if *standing == 0 { "; nothing of the plan stands in the cluster".to_owned() } else { format!("; {standing} step(s) of the plan stand in the cluster: resume the plan to finish or undo it") })]
+    Halted {
+        /// How many steps may stand in the cluster.
+        standing: usize,
+    },
+    /// The plan can't be kept, or isn't kept as it was.
+    #[error("the plan could not be kept or read")]
+    Store(#[from] StoreError),
+    /// There is nothing to go on with.
+    #[error("{0} can't be resumed: the trail knows of no execution of it that was cut off")]
+    NotUnfinished(PlanId),
     /// The cluster couldn't be scanned before the execution; nothing was written.
     #[error("nothing was done")]
     Scan(#[from] ScanError),
@@ -104,14 +117,14 @@ impl RemediatorError {
     /// Whether a person has to look at what was left in the cluster.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        matches!(self, Self::Audit { standing, .. } if *standing > 0)
+        matches!(self, Self::Audit { standing, .. } | Self::Halted { standing } if *standing > 0)
     }
 
     /// Whether the same call may work later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Busy { .. } => true,
+            Self::Busy { .. } | Self::Scan(_) => true,
             Self::Llm(error) => error.retryable,
             Self::DryRun { source, .. } => matches!(source, DryRunError::Unreachable { .. }),
             _ => false,

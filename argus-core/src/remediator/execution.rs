@@ -4,13 +4,14 @@ use jiff::Timestamp;
 
 use super::{Ending, OnFailure, Outcome, Remediator, RemediatorError, object_ref};
 use crate::approval::{Approved, ApprovedStep};
-use crate::audit::{AuditEntry, AuditEvent, StepStatus};
+use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus, step_statuses};
 use crate::dry_run::{Preview, desired_state, objects};
 use crate::executor::{ApplyError, UndoStep, Undone};
-use crate::incident::Scan;
+use crate::incident::{Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
 use crate::redact::{redact, redact_to};
 use crate::rescan::{Recovery, Rescan};
+use crate::store::Document;
 use crate::verdict::{Phase, Verdict};
 
 pub(super) struct Execution<'a> {
@@ -30,6 +31,10 @@ enum Failure {
     Step(String),
     /// The trail failed: nothing more may be done, not even an undo.
     Audit(RemediatorError),
+    /// The host pulled the kill switch.
+    Halted,
+    /// The cluster can't be asked what became of a step; nothing may be guessed.
+    Later(ScanError),
 }
 
 impl<'a> Execution<'a> {
@@ -48,6 +53,10 @@ impl<'a> Execution<'a> {
 
     pub(super) async fn run(mut self) -> Result<Outcome, RemediatorError> {
         let before = self.remediator.scan().await?;
+        // What resuming needs is durable before anything can need it.
+        Document::of_execution(self.approved, &before)
+            .save(&*self.remediator.doors.plans)
+            .await?;
         self.record(
             AuditEvent::Approved,
             None,
@@ -58,9 +67,91 @@ impl<'a> Execution<'a> {
         )
         .await?;
 
-        let failure = match self.apply_all().await {
+        let applied = self.apply_all().await;
+        self.conclude(before, applied).await
+    }
+
+    /// Takes up an execution that was cut off, from what the trail says of it, oldest record first.
+    ///
+    /// It goes on if nothing had failed and the approval still holds, and undoes what was applied otherwise.
+    pub(super) async fn resume(
+        mut self,
+        records: &[AuditRecord],
+        before: Scan,
+        still_holds: Result<(), RemediatorError>,
+    ) -> Result<Outcome, RemediatorError> {
+        for (slot, status) in self.statuses.iter_mut().zip(step_statuses(records)) {
+            *slot = status;
+        }
+        let failed = |record: &AuditRecord| {
+            use AuditEvent::{
+                StepFailed, StepUndone, StepUnknown, StepUnsettled, UndoFailed, UndoIntended,
+            };
+            matches!(
+                record.entry.event,
+                StepFailed | StepUnknown | StepUnsettled | UndoIntended | StepUndone | UndoFailed
+            )
+        };
+        let reason = if records.iter().any(failed) {
+            Some("it had failed before it was cut off".to_owned())
+        } else {
+            still_holds.err().map(|error| error.to_string())
+        };
+        let how = reason.as_deref().unwrap_or("going on where it was cut off");
+        self.record(AuditEvent::Resumed, None, Some(how.to_owned()))
+            .await?;
+        let applied = match reason {
+            Some(reason) => Err(Failure::Step(reason)),
+            None => self.go_on().await,
+        };
+        self.conclude(before, applied).await
+    }
+
+    /// The steps that are left, and what is left of them; the cluster says whether an intended write was made.
+    async fn go_on(&mut self) -> Result<(), Failure> {
+        for step in self.steps.clone() {
+            let status = self.statuses.get(step.index()).copied();
+            let found = match status.unwrap_or(StepStatus::Untouched) {
+                StepStatus::Settled => continue,
+                StepStatus::Applied => true,
+                StepStatus::Unknown => {
+                    let there = self.remediator.doors.executor.is_in_force(step).await;
+                    let there = there.map_err(|error| {
+                        Failure::Later(ScanError {
+                            problem: error.to_string(),
+                            source: None,
+                        })
+                    })?;
+                    if there {
+                        let outcome = Some("it was found in the cluster".to_owned());
+                        self.mark(step, StepStatus::Applied, AuditEvent::StepApplied, outcome)
+                            .await?;
+                    }
+                    there
+                }
+                _ => false,
+            };
+            if found {
+                self.settle_one(step).await?;
+            } else {
+                // Its own precondition keeps it from being written over anybody's change.
+                self.apply_one(step).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The way from the last step to the end: undo if it has to be, look again, and close the plan.
+    async fn conclude(
+        mut self,
+        before: Scan,
+        applied: Result<(), Failure>,
+    ) -> Result<Outcome, RemediatorError> {
+        let failure = match applied {
             Ok(()) => None,
             Err(Failure::Audit(error)) => return Err(error),
+            Err(Failure::Later(error)) => return Err(error.into()),
+            Err(Failure::Halted) => return Err(self.halted()),
             Err(Failure::Stale(what))
                 if self
                     .statuses
@@ -108,6 +199,9 @@ impl<'a> Execution<'a> {
     }
 
     async fn apply_one(&mut self, step: ApprovedStep<'a>) -> Result<(), Failure> {
+        if self.remediator.is_halted() {
+            return Err(Failure::Halted);
+        }
         let executor = &self.remediator.doors.executor;
         // The intent is durable before anything is written; if it isn't, nothing was.
         self.record(AuditEvent::StepIntended, Some(step), None)
@@ -169,7 +263,11 @@ impl<'a> Execution<'a> {
         }
         self.mark(step, StepStatus::Applied, AuditEvent::StepApplied, None)
             .await?;
-        if let Err(error) = executor.settle(step).await {
+        self.settle_one(step).await
+    }
+
+    async fn settle_one(&mut self, step: ApprovedStep<'a>) -> Result<(), Failure> {
+        if let Err(error) = self.remediator.doors.executor.settle(step).await {
             return Err(self
                 .fail(
                     step,
@@ -236,8 +334,18 @@ impl<'a> Execution<'a> {
                 .get(step.index())
                 .copied()
                 .unwrap_or(StepStatus::Untouched);
-            if matches!(status, StepStatus::Untouched | StepStatus::Undone) {
+            // A step that is stuck stays so: a person may be at work on it.
+            if status == StepStatus::Stuck {
+                ending = Ending::Stuck;
+            }
+            if matches!(
+                status,
+                StepStatus::Untouched | StepStatus::Undone | StepStatus::Stuck
+            ) {
                 continue;
+            }
+            if self.remediator.is_halted() {
+                return Err(self.halted());
             }
             self.record(AuditEvent::UndoIntended, Some(step), None)
                 .await?;
@@ -383,12 +491,21 @@ impl<'a> Execution<'a> {
         self.append(self.entry(event, step, outcome)).await
     }
 
+    /// How many steps may stand in the cluster.
+    fn standing(&self) -> usize {
+        let stands =
+            |status: &&StepStatus| !matches!(status, StepStatus::Untouched | StepStatus::Undone);
+        self.statuses.iter().filter(stands).count()
+    }
+
+    fn halted(&self) -> RemediatorError {
+        RemediatorError::Halted {
+            standing: self.standing(),
+        }
+    }
+
     async fn append(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
-        let standing = self
-            .statuses
-            .iter()
-            .filter(|status| !matches!(status, StepStatus::Untouched | StepStatus::Undone))
-            .count();
+        let standing = self.standing();
         self.remediator
             .record(entry)
             .await

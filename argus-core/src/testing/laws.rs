@@ -5,6 +5,7 @@ use crate::audit::{AuditEntry, AuditEvent, AuditQuery, AuditSink};
 use crate::digest::Digest;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
+use crate::store::PlanStore;
 use crate::verdict::{PolicyEngine, PolicyInput};
 
 /// A law that doesn't hold, in words.
@@ -116,5 +117,34 @@ pub async fn policy_engine(engine: &dyn PolicyEngine, input: &PolicyInput) -> Re
     hold(
         first.iter().all(|opinion| !opinion.evaluated.is_empty()),
         "every pack evaluated a rule",
+    )
+}
+
+/// The laws of a [`PlanStore`] that is empty: documents are kept whole, apart, and replaced.
+///
+/// # Errors
+/// [`Broken`] names the law.
+pub async fn plan_store(store: &dyn PlanStore) -> Result<(), Broken> {
+    let failed = |error: crate::store::StoreError| Broken(format!("the store failed: {error}"));
+    let plan = |n: usize| {
+        PlanId::try_from(format!("PLAN-{n:032x}")).map_err(|error| Broken(error.to_string()))
+    };
+    let (one, other) = (plan(1)?, plan(2)?);
+    hold(
+        store.load(&one).await.map_err(failed)?.is_none(),
+        "what was never saved is not there",
+    )?;
+    let long = "\u{e4}\n\"".repeat(100_000);
+    for document in ["{}", long.as_str(), "short again"] {
+        store.save(&one, document).await.map_err(failed)?;
+        hold(
+            store.load(&one).await.map_err(failed)?.as_deref() == Some(document),
+            "what was saved last is what is loaded, to the byte",
+        )?;
+    }
+    store.save(&other, "another").await.map_err(failed)?;
+    hold(
+        store.load(&one).await.map_err(failed)?.as_deref() == Some("short again"),
+        "a document is not changed by another plan's",
     )
 }

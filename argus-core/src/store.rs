@@ -1,0 +1,228 @@
+//! A plan, and what was approved of it, become a document that outlives the process.
+//!
+//! A document is worth nothing by itself: a stored plan passes every door again, and a stored approval is held against the
+//! digest that the audit trail has of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::approval::{Actor, Approved};
+use crate::digest::Digest;
+use crate::dry_run::{DryRun, Preview};
+use crate::incident::Scan;
+use crate::plan::{Plan, PlanId};
+use crate::verdict::Evaluation;
+
+mod file;
+pub use file::FilePlans;
+
+/// The largest document, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
+
+/// Why a plan isn't kept, or isn't there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The folder or file can't be used.
+    #[error(
+        "the plan file `{path}` can't be {verb}: check that the folder exists, is writable and has space"
+    )]
+    Io {
+        /// Which file.
+        path: String,
+        /// What was tried.
+        verb: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// More than [`MAX_DOCUMENT_BYTES`].
+    #[error("the document of {plan_id} has {bytes} bytes, at most {MAX_DOCUMENT_BYTES} are kept")]
+    TooLarge {
+        /// Which plan.
+        plan_id: PlanId,
+        /// How large it is.
+        bytes: usize,
+    },
+    /// The document isn't one that Argus wrote.
+    #[error("the document of {plan_id} can't be used: {problem}")]
+    Damaged {
+        /// Which plan.
+        plan_id: PlanId,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The store of a host failed.
+    #[error("the plan store failed: {0}")]
+    Store(String),
+}
+
+/// The door to where plans are kept.
+///
+/// # Obligations
+/// [`save`](Self::save) returns only when the document is durable, and replaces the one before as a whole: after a crash
+/// there is the old one or the new one. Documents hold the specs of objects: nobody but the host may read them.
+///
+/// # Cancellation
+/// A dropped save has replaced the document or not.
+#[async_trait]
+pub trait PlanStore: Send + Sync {
+    /// Keeps the document of a plan, UTF-8 text of at most [`MAX_DOCUMENT_BYTES`].
+    ///
+    /// # Errors
+    /// [`StoreError`]: it may not be durable.
+    async fn save(&self, plan_id: &PlanId, document: &str) -> Result<(), StoreError>;
+
+    /// The document of a plan, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    async fn load(&self, plan_id: &PlanId) -> Result<Option<String>, StoreError>;
+}
+
+/// Plans in memory: gone with the process. What is used where a host names no store.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryPlans(Arc<Mutex<BTreeMap<PlanId, String>>>);
+
+#[async_trait]
+impl PlanStore for MemoryPlans {
+    async fn save(&self, plan_id: &PlanId, document: &str) -> Result<(), StoreError> {
+        let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.insert(plan_id.clone(), document.to_owned());
+        Ok(())
+    }
+
+    async fn load(&self, plan_id: &PlanId) -> Result<Option<String>, StoreError> {
+        let plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(plans.get(plan_id).cloned())
+    }
+}
+
+/// The version of [`Document`].
+const VERSION: &str = "argus.plan/v1";
+
+/// What is kept of a plan.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Document {
+    version: String,
+    plan: Plan,
+    /// What resuming needs; there from before the first write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution: Option<Execution>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Execution {
+    previews: Vec<Preview>,
+    evaluations: [Evaluation; 2],
+    revision: Digest,
+    digest: Digest,
+    taken_at: Timestamp,
+    approver: Actor,
+    approved_at: Timestamp,
+    before: Scan,
+}
+
+impl Document {
+    pub(crate) fn of_plan(plan: &Plan) -> Self {
+        Self {
+            version: VERSION.into(),
+            plan: plan.clone(),
+            execution: None,
+        }
+    }
+
+    pub(crate) fn of_execution(approved: &Approved, before: &Scan) -> Self {
+        let dry_run = approved.dry_run();
+        Self {
+            execution: Some(Execution {
+                previews: dry_run.previews().to_vec(),
+                evaluations: dry_run.evaluations().clone(),
+                revision: dry_run.revision(),
+                digest: dry_run.digest(),
+                taken_at: dry_run.taken_at(),
+                approver: approved.approver().clone(),
+                approved_at: approved.approved_at(),
+                before: before.clone(),
+            }),
+            ..Self::of_plan(approved.plan())
+        }
+    }
+
+    pub(crate) async fn save(&self, store: &dyn PlanStore) -> Result<(), StoreError> {
+        let plan_id = self.plan.plan_id();
+        let text =
+            serde_json::to_string(self).map_err(|error| StoreError::Store(error.to_string()))?;
+        if text.len() > MAX_DOCUMENT_BYTES {
+            return Err(StoreError::TooLarge {
+                plan_id: plan_id.clone(),
+                bytes: text.len(),
+            });
+        }
+        store.save(plan_id, &text).await
+    }
+
+    pub(crate) async fn load(
+        store: &dyn PlanStore,
+        plan_id: &PlanId,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(text) = store.load(plan_id).await? else {
+            return Ok(None);
+        };
+        let damaged = |problem: String| StoreError::Damaged {
+            plan_id: plan_id.clone(),
+            problem,
+        };
+        if text.len() > MAX_DOCUMENT_BYTES {
+            return Err(StoreError::TooLarge {
+                plan_id: plan_id.clone(),
+                bytes: text.len(),
+            });
+        }
+        let document: Self =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if document.version != VERSION {
+            return Err(damaged(format!("its version is not {VERSION}")));
+        }
+        if document.plan.plan_id() != plan_id {
+            return Err(damaged(format!("it holds {}", document.plan.plan_id())));
+        }
+        Ok(Some(document))
+    }
+
+    pub(crate) fn into_plan(self) -> Plan {
+        self.plan
+    }
+
+    /// The approval that was being executed, with the scan from before. `approved` is the digest that the trail has.
+    pub(crate) fn into_execution(self, approved: Digest) -> Result<(Approved, Scan), StoreError> {
+        let plan_id = self.plan.plan_id().clone();
+        let damaged = |problem: &str| StoreError::Damaged {
+            plan_id: plan_id.clone(),
+            problem: problem.to_owned(),
+        };
+        let execution = self
+            .execution
+            .ok_or_else(|| damaged("it holds no approval"))?;
+        let dry_run = DryRun::of(
+            self.plan,
+            execution.previews,
+            execution.evaluations,
+            execution.revision,
+            execution.taken_at,
+        );
+        let dry_run = dry_run.map_err(|error| damaged(&error.to_string()))?;
+        if dry_run.digest() != approved || dry_run.previews().len() != dry_run.plan().steps().len()
+        {
+            return Err(damaged("it is not what the audit trail says was approved"));
+        }
+        let approved = Approved::restored(dry_run, execution.approver, execution.approved_at);
+        Ok((approved, execution.before))
+    }
+}
