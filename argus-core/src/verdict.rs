@@ -192,6 +192,12 @@ pub struct ObjectInput {
 }
 
 impl PolicyInput {
+    /// The JSON Schema of the document: every field is required.
+    #[must_use]
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
     /// The input of phase `plan`.
     #[must_use]
     pub fn of_plan(plan: &Plan, scope: &Scope, settings: Settings) -> Self {
@@ -362,11 +368,11 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Computes the decision.
+    /// Computes the decision from what the [`floor`] and the packs say.
     ///
     /// # Errors
     /// [`PolicyError`] without any opinion, or with one that evaluated no rule: an allow needs evidence.
-    pub(crate) fn new(floor: Vec<Violation>, opinions: Vec<Opinion>) -> Result<Self, PolicyError> {
+    pub fn new(floor: Vec<Violation>, opinions: Vec<Opinion>) -> Result<Self, PolicyError> {
         if opinions.is_empty() {
             return Err(PolicyError::new("no policy pack was asked"));
         }

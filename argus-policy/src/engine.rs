@@ -171,15 +171,20 @@ fn ask(
     })
 }
 
-/// The five sets of a pack; empty where it has no such entry point.
-fn evaluate(pack: &Pack, document: &regorus::Value) -> Result<[Vec<Value>; 5], String> {
-    let mut engine = pack.engine();
+/// The same engine, with a limit to what one evaluation may take.
+pub(crate) fn timed(mut engine: regorus::Engine) -> regorus::Engine {
     if let Some(check_interval) = NonZeroU32::new(64) {
         engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
             limit: TIME_LIMIT,
             check_interval,
         });
     }
+    engine
+}
+
+/// The five sets of a pack; empty where it has no such entry point.
+fn evaluate(pack: &Pack, document: &regorus::Value) -> Result<[Vec<Value>; 5], String> {
+    let mut engine = timed(pack.engine());
     engine.set_input(document.clone());
     let mut sets: [Vec<Value>; 5] = Default::default();
     for (slot, (entry_point, _)) in sets

@@ -15,6 +15,9 @@ pub use pack::{Pack, PackError};
 mod engine;
 pub use engine::RegoEngine;
 
+mod suite;
+pub use suite::{Suite, Test};
+
 /// The README's example compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

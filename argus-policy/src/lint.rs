@@ -1,7 +1,12 @@
-//! A pack's Rego becomes Rego that ends: no rule may reach itself, and nothing is read but the input and the pack's own
-//! data. The engine would follow a rule that reaches itself until the host's stack is used up.
+//! A pack's Rego becomes Rego that ends and that reads what is there: no rule may reach itself, nothing is read but the
+//! input and the pack's own data, and no field of the input is misspelt. The engine would follow a rule that reaches itself
+//! until the host's stack is used up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use argus_core::PolicyInput;
+use serde_json::Value;
 
 use regorus::unstable::{Lexer, Module, Source, TokenKind};
 
@@ -87,6 +92,7 @@ fn rules_of(module: &Module) -> Result<Vec<RuleText>, String> {
             ));
         }
     }
+    check_input(&words).map_err(|(line, problem)| format!("{file}:{line}: {problem}"))?;
     let starts: Vec<u32> = module.policy.iter().map(|rule| rule.span().start).collect();
     let clause = |start: &u32| {
         let end = starts
@@ -111,6 +117,49 @@ fn rules_of(module: &Module) -> Result<Vec<RuleText>, String> {
         })
     };
     Ok(starts.iter().filter_map(clause).collect())
+}
+
+static INPUT: LazyLock<Value> = LazyLock::new(PolicyInput::schema);
+
+/// That every `input.a.b` names fields which the input has, as far as its schema tells.
+fn check_input(words: &[Word]) -> Result<(), (u32, String)> {
+    for (index, word) in words.iter().enumerate() {
+        if word.kind != Kind::Name || word.text != "input" {
+            continue;
+        }
+        let mut path = "input".to_owned();
+        let mut schema = &*INPUT;
+        let mut rest = words.get(index + 1..).unwrap_or_default();
+        while let [dot, field, after @ ..] = rest
+            && dot.text == "."
+            && let Some(fields) = fields(schema)
+        {
+            match fields.get(&field.text) {
+                Some(next) => schema = next,
+                None => {
+                    let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+                    let problem = format!(
+                        "`{path}` has no field `{}`, it has {}",
+                        field.text,
+                        known.join(", ")
+                    );
+                    return Err((field.line, problem));
+                }
+            }
+            path = format!("{path}.{}", field.text);
+            rest = after;
+        }
+    }
+    Ok(())
+}
+
+/// The fields of an object by its schema; none where it says nothing about them.
+fn fields(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
+    let schema = match schema.get("$ref").and_then(Value::as_str) {
+        Some(place) => INPUT.pointer(place.strip_prefix('#')?)?,
+        None => schema,
+    };
+    schema.get("properties")?.as_object()
 }
 
 fn words(source: &Source) -> Result<Vec<Word>, String> {

@@ -84,9 +84,9 @@ pub struct Pack {
 }
 
 /// One file of a pack.
-struct File {
-    name: String,
-    text: String,
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 impl Pack {
@@ -98,40 +98,12 @@ impl Pack {
     /// [`PackError`] names the file and what is wrong with it.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, PackError> {
         let folder = folder.as_ref();
-        let io = |path: &Path| {
-            let path = path.display().to_string();
-            move |source| PackError::Io { path, source }
-        };
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(io(folder))? {
-            let path = entry.map_err(io(folder))?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default()
-                .to_owned();
-            // Tests belong to the pack's authors, they are no part of what decides.
-            let taken = name == "pack.yaml"
+        // Tests belong to the pack's authors, they are no part of what decides.
+        let files = read(folder, |name| {
+            name == "pack.yaml"
                 || name == "data.json"
-                || name.ends_with(".rego") && !name.ends_with("_test.rego");
-            if taken {
-                paths.push((name, path));
-            }
-        }
-        paths.sort();
-        if paths.len() > MAX_FILES {
-            return Err(PackError::TooLarge(folder.display().to_string()));
-        }
-        let mut files = Vec::new();
-        for (name, path) in paths {
-            if std::fs::metadata(&path).map_err(io(&path))?.len() > MAX_FILE {
-                return Err(PackError::TooLarge(path.display().to_string()));
-            }
-            files.push(File {
-                name,
-                text: std::fs::read_to_string(&path).map_err(io(&path))?,
-            });
-        }
+                || name.ends_with(".rego") && !name.ends_with("_test.rego")
+        })?;
         Self::compile(&folder.display().to_string(), &files)
     }
 
@@ -252,6 +224,38 @@ impl Pack {
     pub(crate) fn engine(&self) -> regorus::Engine {
         self.engine.clone()
     }
+}
+
+/// The files of a folder that are wanted by their name, sorted; bounded in number and size.
+pub(crate) fn read(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<File>, PackError> {
+    let io = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| PackError::Io { path, source }
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io(folder))? {
+        let path = entry.map_err(io(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.unwrap_or_default().to_owned();
+        if wanted(&name) {
+            paths.push((name, path));
+        }
+    }
+    paths.sort();
+    if paths.len() > MAX_FILES {
+        return Err(PackError::TooLarge(folder.display().to_string()));
+    }
+    let mut files = Vec::new();
+    for (name, path) in paths {
+        if std::fs::metadata(&path).map_err(io(&path))?.len() > MAX_FILE {
+            return Err(PackError::TooLarge(path.display().to_string()));
+        }
+        files.push(File {
+            name,
+            text: std::fs::read_to_string(&path).map_err(io(&path))?,
+        });
+    }
+    Ok(files)
 }
 
 fn declares(module: &regorus::unstable::Module, entry_point: &str) -> bool {

@@ -1,0 +1,114 @@
+// Command opa asks packs by the real OPA: `opa PACK_FOLDER...` reads one input a line from standard input and prints one
+// line for each: per pack the five sets, or an error. It also checks the packs as `opa check --strict` does.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+)
+
+var entryPoints = []string{"passed", "deny", "manual", "require_approval", "warn"}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(folders []string) error {
+	ctx := context.Background()
+	queries := map[string]rego.PreparedEvalQuery{}
+	for _, folder := range folders {
+		name := filepath.Base(folder)
+		query, err := prepare(ctx, folder, name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", folder, err)
+		}
+		queries[name] = query
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(make([]byte, 1<<20), 1<<24)
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	for lines.Scan() {
+		var input any
+		decoder := json.NewDecoder(strings.NewReader(lines.Text()))
+		decoder.UseNumber()
+		if err := decoder.Decode(&input); err != nil {
+			return err
+		}
+		answers := map[string]any{}
+		for name, query := range queries {
+			answers[name] = ask(ctx, query, input)
+		}
+		text, err := json.Marshal(answers)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, string(text))
+	}
+	return lines.Err()
+}
+
+func prepare(ctx context.Context, folder, name string) (rego.PreparedEvalQuery, error) {
+	modules := map[string]*ast.Module{}
+	files, err := filepath.Glob(filepath.Join(folder, "*.rego"))
+	if err != nil {
+		return rego.PreparedEvalQuery{}, err
+	}
+	options := []func(*rego.Rego){rego.StrictBuiltinErrors(true), rego.Query("data.argus.packs." + name)}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return rego.PreparedEvalQuery{}, err
+		}
+		module, err := ast.ParseModule(file, string(text))
+		if err != nil {
+			return rego.PreparedEvalQuery{}, err
+		}
+		modules[file] = module
+		if !strings.HasSuffix(file, "_test.rego") {
+			options = append(options, rego.ParsedModule(module))
+		}
+	}
+	compiler := ast.NewCompiler().WithStrict(true)
+	if compiler.Compile(modules); compiler.Failed() {
+		return rego.PreparedEvalQuery{}, compiler.Errors
+	}
+	data := map[string]any{}
+	if text, err := os.ReadFile(filepath.Join(folder, "data.json")); err == nil {
+		var own any
+		if err := json.Unmarshal(text, &own); err != nil {
+			return rego.PreparedEvalQuery{}, err
+		}
+		data["argus_data"] = map[string]any{name: own}
+	}
+	options = append(options, rego.Store(inmem.NewFromObject(data)))
+	return rego.New(options...).PrepareForEval(ctx)
+}
+
+func ask(ctx context.Context, query rego.PreparedEvalQuery, input any) map[string]any {
+	results, err := query.Eval(ctx, rego.EvalInput(input))
+	if err != nil || len(results) != 1 {
+		return map[string]any{"error": fmt.Sprint(err)}
+	}
+	pack, _ := results[0].Expressions[0].Value.(map[string]any)
+	sets := map[string]any{}
+	for _, name := range entryPoints {
+		sets[name] = []any{}
+		if set, found := pack[name]; found {
+			sets[name] = set
+		}
+	}
+	return sets
+}

@@ -1,0 +1,242 @@
+//! The tool for pack authors, as they use it: the program, its output and its exit codes.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use argus_core::PolicyInput;
+use serde_json::{Value, json};
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_argus-policy"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    /// A fresh pack as `new` makes it.
+    fn new() -> Self {
+        let desk = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let (code, out, error) = run(&["new", "acme", &desk.pack()]);
+        assert_eq!(code, 0, "{error}");
+        assert!(out.contains("argus-policy test"), "{out}");
+        desk
+    }
+
+    fn pack(&self) -> String {
+        self.folder.path().join("acme").display().to_string()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("acme").join(name)
+    }
+
+    fn edit(&self, name: &str, old: &str, new: &str) {
+        let text = std::fs::read_to_string(self.file(name)).unwrap();
+        assert!(text.contains(old), "{name} has no {old}");
+        std::fs::write(self.file(name), text.replace(old, new)).unwrap();
+    }
+
+    fn plan(&self, command: &str) -> String {
+        let draft = json!({"summary": "s", "risk_level": "low", "risk_reason": "r", "rollback_steps": [],
+            "steps": [{"description": "d", "command": command}]});
+        let path = self.folder.path().join("plan.json");
+        std::fs::write(&path, draft.to_string()).unwrap();
+        path.display().to_string()
+    }
+}
+
+#[test]
+fn a_new_pack_is_fine_and_passes_its_tests() {
+    let desk = Desk::new();
+    let (code, out, _) = run(&["check", &desk.pack()]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("acme: fine, revision sha256:"), "{out}");
+    let (code, out, _) = run(&["test", &desk.pack()]);
+    assert_eq!((code, out.matches("PASS").count()), (0, 3), "{out}");
+    // Nothing is written over.
+    let (code, _, error) = run(&["new", "acme", &desk.pack()]);
+    assert_eq!(code, 2);
+    assert!(error.contains("is there already"), "{error}");
+}
+
+#[test]
+fn a_plan_is_allowed_denied_or_left_to_a_person() {
+    let desk = Desk::new();
+    for (command, code, verdict) in [
+        ("kubectl scale deploy/web -n shop --replicas=2", 0, "allow"),
+        ("kubectl scale deploy/web -n shop --replicas=6", 1, "deny"),
+        ("kubectl scale deploy/web -n other --replicas=2", 1, "deny"),
+        (
+            "kubectl rollout undo deploy/web -n shop",
+            3,
+            "require_approval",
+        ),
+    ] {
+        let plan = desk.plan(command);
+        let (found, out, error) = run(&["eval", "--plan", &plan, "-n", "shop", &desk.pack()]);
+        assert_eq!(found, code, "{command}: {out}{error}");
+        let evaluation: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(evaluation["verdict"], verdict, "{command}");
+        let (found, out, _) = run(&["explain", "--plan", &plan, "-n", "shop", &desk.pack()]);
+        assert_eq!(found, code);
+        assert!(out.contains("acme-copies"), "{out}");
+    }
+    let plan = desk.plan("rm -rf /");
+    let (code, _, error) = run(&["eval", "--plan", &plan, "-n", "shop"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("step 1") && error.contains("is not kubectl"),
+        "{error}"
+    );
+}
+
+#[test]
+fn mistakes_are_named_with_file_and_line() {
+    for (file, old, new, says) in [
+        (
+            "acme.rego",
+            "input.plan.steps {",
+            "input.plan.stepz {",
+            "acme.rego:12: `input.plan` has no field `stepz`",
+        ),
+        (
+            "acme.rego",
+            "input.plan.steps {",
+            "input.stepz {",
+            "`input` has no field `stepz`",
+        ),
+        (
+            "acme.rego",
+            "data.argus_data.acme",
+            "data.other",
+            "only the pack's own data",
+        ),
+        (
+            "acme.rego",
+            "step.replicas <= most",
+            "few_copies(step)",
+            "rules must not be recursive",
+        ),
+        (
+            "acme.rego",
+            "deny contains",
+            "denied contains",
+            "needs the entry points",
+        ),
+        (
+            "acme.rego",
+            "argus.packs.acme",
+            "argus.packs.other",
+            "it must be `data.argus.packs.acme`",
+        ),
+        (
+            "acme.rego",
+            "import rego.v1",
+            "import rego.v1 }",
+            "acme.rego",
+        ),
+        ("pack.yaml", "phases:", "phase:", "unknown field"),
+        ("data.json", "5", "5,", "data.json"),
+    ] {
+        let desk = Desk::new();
+        desk.edit(file, old, new);
+        let (code, _, error) = run(&["check", &desk.pack()]);
+        assert_eq!(code, 2, "{new}");
+        assert!(error.contains(says), "{new}: {error}");
+    }
+}
+
+#[test]
+fn a_test_that_can_not_fail_is_refused() {
+    let desk = Desk::new();
+    desk.edit(
+        "acme_test.rego",
+        "test_too_many_copies_are_denied",
+        "test_a_few_copies_pass",
+    );
+    let (code, _, error) = run(&["test", &desk.pack()]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("stands at") && error.contains("a name of its own"),
+        "{error}"
+    );
+
+    // A rule that no test names, and a pack without tests.
+    let desk = Desk::new();
+    desk.edit("acme_test.rego", "\"acme-copies\"", "\"acme-other\"");
+    let (code, out, _) = run(&["test", &desk.pack()]);
+    assert_eq!(code, 1);
+    assert!(out.contains("names the rule `acme-copies`"), "{out}");
+    std::fs::remove_file(desk.file("acme_test.rego")).unwrap();
+    let (code, out, _) = run(&["test", &desk.pack()]);
+    assert_eq!(code, 1);
+    assert!(out.contains("has no tests"), "{out}");
+}
+
+#[test]
+fn a_broken_rule_fails_its_tests_and_junit_says_so() {
+    let desk = Desk::new();
+    desk.edit("acme.rego", "step.replicas <= most", "step.replicas > most");
+    let report = desk.folder.path().join("junit.xml").display().to_string();
+    let (code, out, _) = run(&["test", &desk.pack(), "--junit", &report]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("FAIL test_too_many_copies_are_denied"),
+        "{out}"
+    );
+    let xml = std::fs::read_to_string(report).unwrap();
+    assert!(
+        xml.contains("<testcase name=\"test_too_many_copies_are_denied\"><failure"),
+        "{xml}"
+    );
+
+    // A function that doesn't exist is found where it is reached.
+    let desk = Desk::new();
+    desk.edit("acme.rego", "sprintf(\"step", "sprintff(\"step");
+    let (code, out, _) = run(&["test", &desk.pack()]);
+    assert_eq!(code, 1);
+    assert!(out.contains("could not find function sprintff"), "{out}");
+}
+
+#[test]
+fn the_packs_of_this_repository_pass() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for pack in [
+        "policies/baseline",
+        "examples/packs/company_registry",
+        "examples/packs/team_namespaces",
+    ] {
+        let folder = root.join(pack).display().to_string();
+        let (code, out, error) = run(&["test", &folder]);
+        assert_eq!(code, 0, "{pack}: {out}{error}");
+    }
+}
+
+#[test]
+fn the_schema_of_the_input_is_the_one_that_is_published() {
+    let (code, out, _) = run(&["schema"]);
+    assert_eq!(code, 0);
+    let published = include_str!("../policies/input.schema.json");
+    assert_eq!(
+        out, published,
+        "run `argus-policy schema > policies/input.schema.json`"
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap(),
+        PolicyInput::schema()
+    );
+}
