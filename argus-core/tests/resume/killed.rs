@@ -81,7 +81,7 @@ async fn killed_at_any_moment() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         // Every moment of an execution is hit in the long run: steps of a golden ratio, up to 200 ms.
-        let after = u64::from(kill.wrapping_mul(2_654_435_769) >> 12) * 200_000 >> 20;
+        let after = (u64::from(kill.wrapping_mul(2_654_435_769) >> 12) * 200_000) >> 20;
         tokio::time::sleep(Duration::from_micros(after)).await;
         child.kill().await.unwrap();
         let what = format!("kill {kill}");

@@ -1,10 +1,5 @@
 //! The machine dies half-way, anywhere: the next start knows, and the cluster comes to the plan's end or its beginning.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod killed;
 mod shop;
