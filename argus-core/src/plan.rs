@@ -509,6 +509,50 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_plan_is_checked_again() {
+        let plan = parse(&draft(json!([
+            {"description": "d", "command": "kubectl rollout undo deploy/web -n shop"},
+            {"description": "d", "command": "kubectl delete pod/api-1 -n shop"},
+        ])))
+        .unwrap();
+        let stored = serde_json::to_value(&plan).unwrap();
+        assert_eq!(
+            serde_json::from_value::<Plan>(stored.clone()).unwrap(),
+            plan
+        );
+        for (pointer, value, says) in [
+            ("/risk_level", json!("low"), "its risk is lower"),
+            (
+                "/steps/0/command",
+                json!("kubectl rollout undo deployment/api -n shop"),
+                "step 1 is not what its action says",
+            ),
+            (
+                "/steps/1/is_destructive",
+                json!(false),
+                "step 2 is not what its action says",
+            ),
+            ("/steps/1", stored["steps"][0].clone(), "two steps change"),
+            (
+                "/steps",
+                json!(vec![stored["steps"][0].clone(); 11]),
+                "more than 10 steps",
+            ),
+            (
+                "/steps/0/action/target/namespace",
+                json!("Shop!"),
+                "is not a valid DNS label",
+            ),
+            ("/plan_id", json!("../../etc/passwd"), "a plan id is"),
+        ] {
+            let mut altered = stored.clone();
+            *altered.pointer_mut(pointer).unwrap() = value;
+            let error = serde_json::from_value::<Plan>(altered).unwrap_err();
+            assert!(error.to_string().contains(says), "{pointer}: {error}");
+        }
+    }
+
+    #[test]
     fn a_markdown_fence_is_taken_off() {
         let plan = draft(json!([])).to_string();
         assert!(parse_text(&format!("```json\n{plan}\n```")).is_ok());

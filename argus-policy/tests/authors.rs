@@ -177,7 +177,8 @@ fn a_test_that_can_not_fail_is_refused() {
 
     // A rule that no test names, and a pack without tests.
     let desk = Desk::new();
-    desk.edit("acme_test.rego", "\"acme-copies\"", "\"acme-other\"");
+    let idle = "package argus.packs.acme\n\nimport rego.v1\n\ntest_nothing if count(deny) == 0 with input as {\"plan\": {\"steps\": []}}\n";
+    std::fs::write(desk.file("acme_test.rego"), idle).unwrap();
     let (code, out, _) = run(&["test", &desk.pack()]);
     assert_eq!(code, 1);
     assert!(out.contains("names the rule `acme-copies`"), "{out}");

@@ -11,8 +11,8 @@ use std::time::Duration;
 use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
 use argus_core::{
-    Answer, AuditQuery, AuditSink, Cause, FileAudit, Finding, Incident, Kube, LlmProvider,
-    Playbook, Remediator, RemediatorError, Scan, Scanner, Scope, Settings,
+    Answer, AuditQuery, AuditSink, Cause, FileAudit, FilePlans, Finding, Incident, Kube,
+    LlmProvider, Playbook, Remediator, RemediatorError, Scan, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use clap::Parser;
@@ -38,7 +38,8 @@ struct Arguments {
     /// Carry plans out after asking for each on the terminal.
     #[arg(long, requires = "kubeconfig")]
     apply: bool,
-    /// The folder of the audit trail; a fresh temporary one by default.
+    /// The folder of the audit trail and the plans; a fresh temporary one by default. With the folder of an earlier run, what
+    /// that run was cut off at is finished or undone first.
     #[arg(long, value_name = "FOLDER")]
     audit: Option<PathBuf>,
     /// Print JSON for programs: one object per line.
@@ -64,10 +65,14 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
         Some(folder) => folder.clone(),
         None => std::env::temp_dir().join(format!("argus-quickstart-{}", std::process::id())),
     };
-    let audit = FileAudit::open(&folder).await?;
+    let trail = Trail {
+        audit: FileAudit::open(&folder).await?,
+        plans: FilePlans::open(folder.join("plans")).await?,
+    };
+    let audit = &trail.audit;
     match &arguments.kubeconfig {
-        None => in_memory(screen, &audit).await?,
-        Some(kubeconfig) => on_a_cluster(arguments, kubeconfig, screen, &audit).await?,
+        None => in_memory(screen, &trail).await?,
+        Some(kubeconfig) => on_a_cluster(arguments, kubeconfig, screen, &trail).await?,
     }
     // The trail tells what happened, and that nobody changed it since.
     let tail = FileAudit::verify(&folder)?;
@@ -77,8 +82,14 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
     Ok(())
 }
 
+/// What outlives the process.
+struct Trail {
+    audit: FileAudit,
+    plans: FilePlans,
+}
+
 /// A shop with faults: one is fixed, and a plan that goes too far is refused.
-async fn in_memory(screen: &Screen, audit: &FileAudit) -> Result<(), Box<dyn Error>> {
+async fn in_memory(screen: &Screen, trail: &Trail) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::start();
     let scope = Scope::namespaces(["shop"])?;
     let kube = Kube::new(cluster.client()).unready_after(Duration::ZERO);
@@ -113,7 +124,7 @@ async fn in_memory(screen: &Screen, audit: &FileAudit) -> Result<(), Box<dyn Err
         .into_iter()
         .max_by_key(|incident| incident.findings().len());
     if let Some(incident) = worst {
-        let remediator = remediator(Playbook::new(), &scope, &kube, audit, screen, true)?;
+        let remediator = remediator(Playbook::new(), &scope, &kube, trail, screen, true)?;
         walk(&remediator, &incident, screen, |_| {
             Some(Answer::confirm("demo"))
         })
@@ -125,7 +136,7 @@ async fn in_memory(screen: &Screen, audit: &FileAudit) -> Result<(), Box<dyn Err
         Scripted::new(OBEDIENT_PLAN),
         &scope,
         &kube,
-        audit,
+        trail,
         screen,
         true,
     )?;
@@ -159,7 +170,7 @@ async fn on_a_cluster(
     arguments: &Arguments,
     kubeconfig: &Path,
     screen: &Screen,
-    audit: &FileAudit,
+    trail: &Trail,
 ) -> Result<(), Box<dyn Error>> {
     let scope = Scope::namespaces(arguments.namespaces.clone())?;
     let options = KubeConfigOptions {
@@ -184,19 +195,26 @@ async fn on_a_cluster(
         .await
         .map_err(|error| unusable(&error))?;
     let kube = Kube::new(kube::Client::try_from(config).map_err(|error| unusable(&error))?);
+    let remediator = remediator(
+        Playbook::new(),
+        &scope,
+        &kube,
+        trail,
+        screen,
+        arguments.apply,
+    )?;
+    // What an earlier run was cut off at comes first: findings may be its doing.
+    for plan_id in remediator.unfinished().await? {
+        screen.unfinished(&plan_id, arguments.apply);
+        if arguments.apply {
+            screen.outcome(&remediator.resume(&plan_id).await?);
+        }
+    }
     let scan = kube.scan(&scope).await?;
     screen.found(&kubeconfig.display().to_string(), &scope, &scan);
     if !scan.incomplete.is_empty() {
         return Err(scan.incomplete.join("; ").into());
     }
-    let remediator = remediator(
-        Playbook::new(),
-        &scope,
-        &kube,
-        audit,
-        screen,
-        arguments.apply,
-    )?;
     for incident in Incident::by_owner(scan.findings)? {
         let apply = arguments.apply;
         walk(&remediator, &incident, screen, |name| {
@@ -211,7 +229,7 @@ fn remediator(
     llm: impl LlmProvider + 'static,
     scope: &Scope,
     kube: &Kube,
-    audit: &FileAudit,
+    trail: &Trail,
     screen: &Screen,
     enabled: bool,
 ) -> Result<Remediator, Box<dyn Error>> {
@@ -225,7 +243,8 @@ fn remediator(
         .llm(llm)
         .policy(RegoEngine::builtin()?)
         .cluster(kube.clone())
-        .audit(audit.clone())
+        .audit(trail.audit.clone())
+        .plans(trail.plans.clone())
         .observe(move |record| screen.progress(record));
     Ok(builder.build()?)
 }

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argus_core::{
-    Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, Recovery, Risk,
-    Scan, Scope, Tail, Verdict,
+    Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, PlanId, Recovery,
+    Risk, Scan, Scope, Tail, Verdict,
 };
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -348,6 +348,22 @@ impl Screen {
             bar.finish_and_clear();
         }
         println!("{line}");
+    }
+
+    pub(crate) fn unfinished(&self, plan_id: &PlanId, resumes: bool) {
+        if self.for_programs(
+            "unfinished",
+            || json!({ "plan_id": plan_id, "resumes": resumes }),
+        ) {
+            return;
+        }
+        self.heading("A plan of an earlier run was cut off");
+        let next = if resumes {
+            "it is finished, or undone, before anything else"
+        } else {
+            "run again with --apply to finish or undo it"
+        };
+        println!("{}{plan_id}: {next}", Self::label("Plan"));
     }
 
     pub(crate) fn outcome(&self, outcome: &Outcome) {

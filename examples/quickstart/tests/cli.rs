@@ -3,8 +3,15 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::{Arc, OnceLock};
 
+use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
+use argus_core::{
+    Answer, AuditEvent, FileAudit, FilePlans, Incident, IncidentId, Kube, Remediator, Scope,
+    Settings,
+};
+use argus_policy::RegoEngine;
 use serde_json::Value;
 
 fn quickstart(arguments: &[&str]) -> Output {
@@ -167,4 +174,104 @@ async fn on_a_real_kubeconfig_it_only_suggests() {
         "{:?}",
         cluster.writes()
     );
+}
+
+/// A host halts between two steps and goes away; the program says so, and finishes the plan when it may change things.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_off_is_finished_first() {
+    let cluster = Cluster::start();
+    let served = cluster.serve().await.unwrap();
+    for name in ["api", "web"] {
+        let app = cluster.deployment("shop", name, "r.example/app:1");
+        app.create().await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, served.kubeconfig()).unwrap();
+    {
+        let remediator: Arc<OnceLock<Remediator>> = Arc::default();
+        let handle = Arc::clone(&remediator);
+        let built = Remediator::builder()
+            .scope(Scope::namespaces(["shop"]).unwrap())
+            .settings(Settings {
+                enabled: true,
+                allow_high_risk: false,
+            })
+            .llm(Scripted::commands(&[
+                "kubectl scale deployment/api -n shop --replicas=2",
+                "kubectl scale deployment/web -n shop --replicas=2",
+            ]))
+            .policy(RegoEngine::builtin().unwrap())
+            .cluster(Kube::new(cluster.client()))
+            .audit(FileAudit::open(folder.path()).await.unwrap())
+            .plans(FilePlans::open(folder.path().join("plans")).await.unwrap())
+            .observe(move |record| {
+                if record.entry.event == AuditEvent::StepSettled {
+                    handle.get().unwrap().halt();
+                }
+            })
+            .build()
+            .unwrap();
+        let remediator = remediator.get_or_init(|| built);
+        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+        let plan = remediator.suggest(&incident).await.unwrap();
+        let permitted = remediator.review(plan).await.unwrap();
+        let dry_run = remediator.dry_run(permitted).await.unwrap();
+        let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
+        assert!(remediator.execute(approved).await.unwrap_err().is_stuck());
+    }
+    // The observer held the remediator, and so the trail's lock; a process that ended holds nothing.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        folder.path().join("audit.jsonl"),
+        copy.path().join("audit.jsonl"),
+    )
+    .unwrap();
+    std::fs::create_dir(copy.path().join("plans")).unwrap();
+    for plan in std::fs::read_dir(folder.path().join("plans")).unwrap() {
+        let plan = plan.unwrap();
+        std::fs::copy(
+            plan.path(),
+            copy.path().join("plans").join(plan.file_name()),
+        )
+        .unwrap();
+    }
+    let replicas = async |name: &str| {
+        let api: kube::Api<k8s_openapi::api::apps::v1::Deployment> =
+            kube::Api::namespaced(cluster.client(), "shop");
+        api.get(name).await.unwrap().spec.unwrap().replicas
+    };
+    assert_eq!(
+        (replicas("api").await, replicas("web").await),
+        (Some(2), Some(1))
+    );
+    for (apply, says, web) in [
+        (None, "run again with --apply", Some(1)),
+        (
+            Some("--apply"),
+            "it is finished, or undone, before anything else",
+            Some(2),
+        ),
+    ] {
+        let (folder, kubeconfig) = (
+            copy.path().to_owned(),
+            kubeconfig.to_str().unwrap().to_owned(),
+        );
+        let run = move || {
+            let arguments = ["--kubeconfig", &kubeconfig, "-n", "shop"];
+            with_trail(
+                &folder,
+                &arguments.into_iter().chain(apply).collect::<Vec<_>>(),
+            )
+        };
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let screen = text(&output.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(
+            screen.contains("A plan of an earlier run was cut off"),
+            "{screen}"
+        );
+        assert!(screen.contains(says), "{screen}");
+        assert_eq!(replicas("web").await, web);
+    }
 }
