@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use jsonschema::Validator;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::action::{Action, Risk};
@@ -169,8 +170,8 @@ impl Step {
 /// At most [`MAX_STEPS`] steps, no two on one object; the risk is at least that of its actions. A plan that is read back
 /// from JSON keeps them too, and its commands are those of its actions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "StoredPlan")]
-#[schemars(!try_from)]
+#[serde(remote = "Self", deny_unknown_fields)]
+#[schemars(!remote)]
 pub struct Plan {
     plan_id: PlanId,
     incident_id: IncidentId,
@@ -183,55 +184,17 @@ pub struct Plan {
     model_used: String,
 }
 
-/// A [`Plan`] as it stands in JSON, before it is checked again.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredPlan {
-    plan_id: PlanId,
-    incident_id: IncidentId,
-    summary: String,
-    steps: Vec<Step>,
-    risk_level: Risk,
-    risk_reason: String,
-    rollback_steps: Vec<Step>,
-    generated_at: Timestamp,
-    model_used: String,
+impl Serialize for Plan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
 }
 
-impl TryFrom<StoredPlan> for Plan {
-    type Error = PlanError;
-    fn try_from(stored: StoredPlan) -> Result<Self, PlanError> {
-        let altered = |what: String| Err(PlanError::Altered(what));
-        for (steps, what) in [
-            (&stored.steps, "step"),
-            (&stored.rollback_steps, "rollback step"),
-        ] {
-            if steps.len() > MAX_STEPS {
-                return altered(format!("it has more than {MAX_STEPS} steps"));
-            }
-            for (index, step) in steps.iter().enumerate() {
-                if step.command != step.action.command()
-                    || step.is_destructive != step.action.is_destructive()
-                {
-                    return altered(format!("{what} {} is not what its action says", index + 1));
-                }
-            }
-        }
-        each_object_once(&stored.steps)?;
-        if floor(&stored.steps).is_some_and(|(risk, _)| risk > stored.risk_level) {
-            return altered("its risk is lower than that of its actions".into());
-        }
-        Ok(Self {
-            plan_id: stored.plan_id,
-            incident_id: stored.incident_id,
-            summary: stored.summary,
-            steps: stored.steps,
-            risk_level: stored.risk_level,
-            risk_reason: stored.risk_reason,
-            rollback_steps: stored.rollback_steps,
-            generated_at: stored.generated_at,
-            model_used: stored.model_used,
-        })
+impl<'de> Deserialize<'de> for Plan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let plan = Self::deserialize(deserializer)?;
+        plan.check().map_err(D::Error::custom)?;
+        Ok(plan)
     }
 }
 
@@ -288,6 +251,31 @@ impl Plan {
             generated_at: Timestamp::now(),
             model_used: completion.model().to_owned(),
         })
+    }
+
+    /// That a plan read back from JSON is one that Argus could have written.
+    fn check(&self) -> Result<(), PlanError> {
+        let altered = |what: String| Err(PlanError::Altered(what));
+        for (steps, what) in [
+            (&self.steps, "step"),
+            (&self.rollback_steps, "rollback step"),
+        ] {
+            if steps.len() > MAX_STEPS {
+                return altered(format!("it has more than {MAX_STEPS} steps"));
+            }
+            for (index, step) in steps.iter().enumerate() {
+                if step.command != step.action.command()
+                    || step.is_destructive != step.action.is_destructive()
+                {
+                    return altered(format!("{what} {} is not what its action says", index + 1));
+                }
+            }
+        }
+        each_object_once(&self.steps)?;
+        if floor(&self.steps).is_some_and(|(risk, _)| risk > self.risk_level) {
+            return altered("its risk is lower than that of its actions".into());
+        }
+        Ok(())
     }
 
     /// The plan's id.
