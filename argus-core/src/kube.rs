@@ -12,7 +12,10 @@ mod analyzers;
 mod dry_run;
 mod executor;
 mod preflight;
+mod rbac;
 mod scanner;
+
+pub use rbac::Roles;
 
 /// The name under which Argus' writes stand in `managedFields`.
 pub const FIELD_MANAGER: &str = "argus";

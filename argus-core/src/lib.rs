@@ -83,7 +83,7 @@ pub use llm::Playbook;
 #[cfg(feature = "kube")]
 mod kube;
 #[cfg(feature = "kube")]
-pub use kube::{FIELD_MANAGER, Kube};
+pub use kube::{FIELD_MANAGER, Kube, Roles};
 
 #[cfg(feature = "testing")]
 pub mod testing;

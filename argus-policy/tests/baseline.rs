@@ -256,7 +256,7 @@ async fn nothing_that_fails_is_an_allow() {
     let deny = "deny contains {\"id\": \"acme-rule\", \"message\": \"m\", \"step\": null, \"hint\": \"h\"} if";
     let never = "passed contains \"acme-rule\" if false\n";
     for (what, body) in [
-        ("a misspelt field", format!("passed contains \"acme-rule\" if count(input.plan.stepz) < 5\n{deny} {{ some step in input.plan.stepz; step.kind == \"scale\" }}")),
+        ("a misspelt field", format!("passed contains \"acme-rule\" if input.plan.steps[0].kindz != \"scale\"\n{deny} {{ some step in input.plan.steps; step.kindz == \"scale\" }}")),
         ("a rule that says nothing", format!("{never}{deny} false")),
         ("a division by zero", format!("passed contains \"acme-rule\" if 1 / (count(input.plan.steps) - 1) > 0\n{deny} false")),
         ("a malformed violation", "passed contains \"acme-rule\" if true\ndeny contains \"no\" if true".into()),
@@ -321,6 +321,11 @@ fn a_folder_that_is_no_pack_is_refused() {
             MANIFEST,
             "package argus.packs.acme\nimport rego.v1\ndeny contains if {",
             "acme.rego",
+        ),
+        (
+            MANIFEST,
+            "package argus.packs.acme\nimport rego.v1\npassed contains \"acme-rule\" if count(input.plan.stepz) < 5\ndeny contains 1 if false\n",
+            "acme.rego:3: `input.plan` has no field `stepz`",
         ),
         (
             "name: baseline\nversion: 1\ndescription: d\nrules: [{id: a, phases: [plan]}]\n",

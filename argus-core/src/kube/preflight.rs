@@ -9,6 +9,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 
+use super::rbac::{READER, REMEDIATOR};
 use super::{Kube, dry_run::dry_run_error};
 use crate::action::{Action, Kind};
 use crate::dry_run::DryRunError;
@@ -104,6 +105,14 @@ impl std::fmt::Display for Permission {
         if !self.group.is_empty() {
             write!(f, ".{}", self.group)?;
         }
-        write!(f, " in namespace {}", self.namespace)
+        let role = match self.verb {
+            "get" | "list" | "watch" => READER,
+            _ => REMEDIATOR,
+        };
+        write!(
+            f,
+            " in namespace {}, which the role {role} gives",
+            self.namespace
+        )
     }
 }

@@ -16,7 +16,8 @@ use std::time::Duration;
 use argus_core::testing::Scripted;
 use argus_core::{
     Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, OnFailure, Playbook,
-    Recovery, Remediator, RemediatorError, Settings, Severity, StepStatus, Verdict, step_statuses,
+    Recovery, Remediator, RemediatorError, Roles, Scanner, Settings, Severity, StepStatus, Verdict,
+    step_statuses,
 };
 use fixes::{
     a_bad_image_in_a_larger_update_is_fixed_alone, a_bad_image_is_fixed_by_going_back,
@@ -419,7 +420,7 @@ async fn missing_permissions_are_named_before_anything_starts(world: &World) {
         Err(RemediatorError::Permissions { missing }) => assert_eq!(
             missing,
             [format!(
-                "patch deployments.apps in namespace {}",
+                "patch deployments.apps in namespace {}, which the role argus-ops-remediator gives",
                 world.namespace()
             )]
         ),
@@ -484,6 +485,56 @@ async fn high_risk_needs_the_switch_and_the_name(world: &World) {
             let outcome = remediator.execute(approved).await.unwrap();
             // It did what it was told; that isn't a fix.
             assert_eq!(outcome.rescan.unwrap().recovery, Recovery::Vanished);
+        }
+    }
+}
+
+/// With any rule taken out of the printed roles, the scan or the preflight says what is missing, before anything is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rule_of_the_roles_is_needed() {
+    let Some(probe) = World::real().await else {
+        return;
+    };
+    let roles = Roles::new(&probe.scope());
+    let both = [
+        ("argus-ops-reader", roles.reader()),
+        ("argus-ops-remediator", roles.remediator()),
+    ];
+    probe.end().await;
+    for (role, rules) in both {
+        for (index, rule) in rules.iter().enumerate() {
+            let world = World::real().await.unwrap();
+            let app = world.deployment("web", "r.example/web:1");
+            app.create().await.unwrap();
+            world.wait_ready("web").await;
+            let pod = world.pods().await.remove(0).metadata.name.unwrap();
+            world.take_rule_away(role, index).await;
+            let namespace = world.namespace();
+            let scan = world.kube().scan(&world.scope()).await.unwrap();
+            let mut said = scan.incomplete.join("; ");
+            for command in [
+                format!("kubectl rollout undo deployment/web -n {namespace}"),
+                format!("kubectl scale deployment/web -n {namespace} --replicas=2"),
+                format!("kubectl delete pod/{pod} -n {namespace}"),
+            ] {
+                let remediator = world.remediator(Scripted::commands(&[&command]));
+                if let Err(RemediatorError::Permissions { missing }) =
+                    world.walk(&remediator, Vec::new()).await
+                {
+                    assert!(
+                        missing.iter().all(|what| what.contains(role)),
+                        "{missing:?}"
+                    );
+                    said.push_str(&missing.join("; "));
+                }
+            }
+            for resource in rule["resources"].as_array().unwrap() {
+                let resource = resource.as_str().unwrap();
+                assert!(said.contains(resource), "{role}, {rule}: {said}");
+            }
+            let real = |write: &&world::Write| !write.2;
+            assert_eq!(world.writes().await.iter().filter(real).count(), 0);
+            world.end().await;
         }
     }
 }

@@ -8,7 +8,7 @@ use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
 use argus_core::{
     Answer, DryRun, Finding, Incident, IncidentId, Kube, LlmProvider, Outcome, Playbook,
-    Remediator, RemediatorError, Scanner, Scope, Settings,
+    Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -35,14 +35,6 @@ enum ClusterKind {
     Memory(Cluster),
     Real { audit_log: PathBuf },
 }
-
-/// The host's two Roles, as the README prints them.
-const READER: &str = r#"[
-    {"apiGroups": [""], "resources": ["pods", "configmaps"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": ["get", "list", "watch"]}]"#;
-const REMEDIATOR: &str = r#"[
-    {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": ["patch", "update"]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]}]"#;
 
 impl World {
     pub(crate) async fn memory() -> Self {
@@ -115,46 +107,32 @@ impl World {
             .unwrap();
     }
 
-    /// A service account with exactly the two Roles, and a token for it.
+    /// A service account with exactly the two Roles that Argus prints, and a token for it.
     async fn create_identity(&self) -> String {
-        let object = |name: &str, more: Value| {
-            let mut object = json!({ "metadata": { "name": name, "namespace": self.namespace } });
-            object
-                .as_object_mut()
-                .unwrap()
-                .extend(more.as_object().unwrap().clone());
-            object
-        };
+        let account = json!({ "metadata": { "name": "argus", "namespace": self.namespace } });
+        let roles = Roles::new(&self.scope());
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), &self.namespace);
         accounts
             .create(
                 &PostParams::default(),
-                &serde_json::from_value(object("argus", json!({}))).unwrap(),
+                &serde_json::from_value(account).unwrap(),
             )
             .await
             .unwrap();
-        for (name, rules) in [
-            ("argus-ops-reader", READER),
-            ("argus-ops-remediator", REMEDIATOR),
-        ] {
-            let rules: Value = serde_json::from_str(rules).unwrap();
-            let role = serde_json::from_value(object(name, json!({ "rules": rules }))).unwrap();
-            Api::<Role>::namespaced(self.admin.clone(), &self.namespace)
-                .create(&PostParams::default(), &role)
-                .await
-                .unwrap();
-            let binding = object(
-                name,
-                json!({ "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
-                        "subjects": [{ "kind": "ServiceAccount", "name": "argus", "namespace": self.namespace }] }),
-            );
-            Api::<RoleBinding>::namespaced(self.admin.clone(), &self.namespace)
-                .create(
-                    &PostParams::default(),
-                    &serde_json::from_value(binding).unwrap(),
-                )
-                .await
-                .unwrap();
+        for role in roles.objects(&self.namespace, "argus").unwrap() {
+            if role["kind"] == "Role" {
+                let role = serde_json::from_value(role).unwrap();
+                Api::<Role>::namespaced(self.admin.clone(), &self.namespace)
+                    .create(&PostParams::default(), &role)
+                    .await
+                    .unwrap();
+            } else {
+                let binding = serde_json::from_value(role).unwrap();
+                Api::<RoleBinding>::namespaced(self.admin.clone(), &self.namespace)
+                    .create(&PostParams::default(), &binding)
+                    .await
+                    .unwrap();
+            }
         }
         let request: TokenRequest = serde_json::from_value(
             json!({ "metadata": {}, "spec": { "audiences": [], "expirationSeconds": 3600 } }),
@@ -184,6 +162,19 @@ impl World {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+
+    /// Takes one rule out of a role, on the real API server.
+    pub(crate) async fn take_rule_away(&self, role: &str, rule: usize) {
+        let roles: Api<Role> = Api::namespaced(self.admin.clone(), &self.namespace);
+        let remove = json!([{ "op": "remove", "path": format!("/rules/{rule}") }]);
+        let remove = serde_json::from_value(remove).unwrap();
+        roles
+            .patch(role, &PatchParams::default(), &Patch::Json::<()>(remove))
+            .await
+            .unwrap();
+        // Authorizers learn of it by a watch.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     pub(crate) fn namespace(&self) -> &str {

@@ -12,7 +12,7 @@ use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
 use argus_core::{
     Answer, AuditQuery, AuditSink, Cause, FileAudit, FilePlans, Finding, Incident, Kube,
-    LlmProvider, Playbook, Remediator, RemediatorError, Scan, Scanner, Scope, Settings,
+    LlmProvider, Playbook, Remediator, RemediatorError, Roles, Scan, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use clap::Parser;
@@ -42,6 +42,14 @@ struct Arguments {
     /// that run was cut off at is finished or undone first.
     #[arg(long, value_name = "FOLDER")]
     audit: Option<PathBuf>,
+    /// Print the Roles that the namespaces need, for a service account, as YAML for `kubectl apply -f -`; nothing else is done.
+    #[arg(
+        long,
+        value_name = "NAMESPACE/ACCOUNT",
+        requires = "namespaces",
+        conflicts_with = "kubeconfig"
+    )]
+    print_roles: Option<String>,
     /// Print JSON for programs: one object per line.
     #[arg(long)]
     json: bool,
@@ -61,6 +69,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error>> {
+    if let Some(account) = &arguments.print_roles {
+        let (namespace, account) = account
+            .split_once('/')
+            .ok_or_else(|| format!("`{account}` is no service account: write NAMESPACE/ACCOUNT"))?;
+        let scope = Scope::namespaces(arguments.namespaces.clone())?;
+        screen.yaml(&Roles::new(&scope).to_yaml(namespace, account)?);
+        return Ok(());
+    }
     let folder = match &arguments.audit {
         Some(folder) => folder.clone(),
         None => std::env::temp_dir().join(format!("argus-quickstart-{}", std::process::id())),

@@ -58,6 +58,10 @@ impl Screen {
         }
     }
 
+    pub(crate) fn yaml(&self, text: &str) {
+        print!("{text}");
+    }
+
     pub(crate) fn heading(&self, text: &str) {
         if !self.json {
             println!("\n{}", style(text).bold().underlined());

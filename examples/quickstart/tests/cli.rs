@@ -127,6 +127,22 @@ fn what_cannot_be_used_is_one_clear_sentence_and_an_exit_code() {
     assert_eq!(quickstart(&["--apply"]).status.code(), Some(2));
 }
 
+#[test]
+fn the_roles_are_printed_for_kubectl() {
+    let output = quickstart(&["--print-roles", "tools/argus", "-n", "shop", "-n", "search"]);
+    assert!(output.status.success());
+    let yaml = text(&output.stdout);
+    assert_eq!(yaml.matches("kind: RoleBinding\n").count(), 4, "{yaml}");
+    assert_eq!(yaml.matches("kind: Role\n").count(), 2 * 4, "{yaml}");
+    for output in [
+        quickstart(&["--print-roles", "argus", "-n", "shop"]),
+        quickstart(&["--print-roles", "tools/Argus!", "-n", "shop"]),
+    ] {
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(text(&output.stderr).lines().count(), 1);
+    }
+}
+
 /// On a cluster of somebody's own nothing is changed unless it is asked for, and nobody at the terminal is a no.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_kubeconfig_it_only_suggests() {

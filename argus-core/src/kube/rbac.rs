@@ -1,0 +1,135 @@
+//! A scope and the kinds that may be changed become the Roles that a host needs, and no more.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::action::Kind;
+use crate::names::{DnsLabel, DnsSubdomain, NameError};
+use crate::scope::Scope;
+
+/// The role for looking: enough for findings and suggestions.
+pub(super) const READER: &str = "argus-ops-reader";
+/// The role for changes, which a host's user opts in to. A server-side dry run of a change needs it too.
+pub(super) const REMEDIATOR: &str = "argus-ops-remediator";
+
+/// The least-privilege roles for a scope: `argus-ops-reader` and `argus-ops-remediator`, one of each per namespace.
+///
+/// # Guarantees
+/// Tested on a real API server: with exactly these the whole walk works, and with any rule taken out the scan or the
+/// preflight names what is missing. Nothing in them reads Secrets or the contents of logs, changes permissions, nodes or
+/// storage, or reaches beyond the namespaces of the scope.
+///
+/// # Example
+/// ```
+/// use argus_core::{Roles, Scope};
+/// let roles = Roles::new(&Scope::namespaces(["shop"])?);
+/// let yaml = roles.to_yaml("tools", "argus")?;
+/// assert!(yaml.contains("name: argus-ops-remediator"));
+/// assert!(yaml.contains("deployments/scale"));
+/// assert!(!yaml.contains("secrets"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Roles {
+    namespaces: Vec<String>,
+    kinds: BTreeSet<Kind>,
+}
+
+impl Roles {
+    /// The roles for changing Deployments and deleting pods in the namespaces of `scope`: what the playbook's plans need.
+    #[must_use]
+    pub fn new(scope: &Scope) -> Self {
+        Self {
+            namespaces: scope.iter().map(str::to_owned).collect(),
+            kinds: BTreeSet::from([Kind::Deployment, Kind::Pod]),
+        }
+    }
+
+    /// The roles for changing objects of this kind too.
+    #[must_use]
+    pub fn changing(mut self, kind: Kind) -> Self {
+        self.kinds.insert(kind);
+        self
+    }
+
+    /// The rules of `argus-ops-reader`, as RBAC has them.
+    #[must_use]
+    pub fn reader(&self) -> Vec<Value> {
+        let mut resources: BTreeSet<(&str, &str)> = self
+            .kinds
+            .iter()
+            .map(|kind| (kind.group(), kind.plural()))
+            .collect();
+        // What the scanner looks at, whatever may be changed. Of ConfigMaps only names and times are read.
+        resources.extend([
+            ("", "pods"),
+            ("", "configmaps"),
+            ("apps", "deployments"),
+            ("apps", "replicasets"),
+        ]);
+        rules(&resources, &["get", "list", "watch"])
+    }
+
+    /// The rules of `argus-ops-remediator`, as RBAC has them.
+    #[must_use]
+    pub fn remediator(&self) -> Vec<Value> {
+        let patched = self.kinds.iter().filter(|kind| **kind != Kind::Pod);
+        let mut resources: BTreeSet<(&str, &str)> =
+            patched.map(|kind| (kind.group(), kind.plural())).collect();
+        for (kind, scale) in [
+            (Kind::Deployment, "deployments/scale"),
+            (Kind::StatefulSet, "statefulsets/scale"),
+        ] {
+            if self.kinds.contains(&kind) {
+                resources.insert((kind.group(), scale));
+            }
+        }
+        let mut rules = rules(&resources, &["patch", "update"]);
+        if self.kinds.contains(&Kind::Pod) {
+            rules.push(json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["delete"] }));
+        }
+        rules
+    }
+
+    /// The Roles and RoleBindings for a service account, as objects to apply.
+    ///
+    /// # Errors
+    /// [`NameError`] for what can't be the name of a namespace or a service account.
+    pub fn objects(&self, namespace: &str, account: &str) -> Result<Vec<Value>, NameError> {
+        let (namespace, account) = (DnsLabel::new(namespace)?, DnsSubdomain::new(account)?);
+        let subject = json!({ "kind": "ServiceAccount", "name": account, "namespace": namespace });
+        let mut objects = Vec::new();
+        for namespace in &self.namespaces {
+            for (name, rules) in [(READER, self.reader()), (REMEDIATOR, self.remediator())] {
+                let metadata = json!({ "name": name, "namespace": namespace });
+                objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules }));
+                objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+                    "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name }, "subjects": [subject] }));
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The same as YAML for `kubectl apply -f -`.
+    ///
+    /// # Errors
+    /// [`NameError`] for what can't be the name of a namespace or a service account.
+    pub fn to_yaml(&self, namespace: &str, account: &str) -> Result<String, NameError> {
+        let objects = self.objects(namespace, account)?;
+        // JSON is YAML too.
+        let yaml = |object: &Value| serde_saphyr::to_string(object).unwrap_or(object.to_string());
+        Ok(objects.iter().map(yaml).collect::<Vec<_>>().join("---\n"))
+    }
+}
+
+/// One rule per API group.
+fn rules(resources: &BTreeSet<(&str, &str)>, verbs: &[&str]) -> Vec<Value> {
+    let groups: BTreeSet<&str> = resources.iter().map(|(group, _)| *group).collect();
+    let rule = |group: &str| {
+        let names = resources.iter().filter(|(of, _)| *of == group);
+        let names: Vec<&str> = names.map(|(_, name)| *name).collect();
+        json!({ "apiGroups": [group], "resources": names, "verbs": verbs })
+    };
+    groups.into_iter().map(rule).collect()
+}
