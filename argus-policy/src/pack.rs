@@ -185,6 +185,10 @@ impl Pack {
                 "it needs the entry points `passed` and `deny`".into(),
             ));
         }
+        // Analysed here, once: what a rule can't be evaluated with is found now, and evaluations share the result.
+        engine
+            .eval_query("true".into(), false)
+            .map_err(|error| unusable(format!("{error:#}")))?;
         let sorted: Vec<(&str, &str)> = files
             .iter()
             .map(|file| (file.name.as_str(), file.text.as_str()))

@@ -121,6 +121,12 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             "acme.rego",
+            "step.replicas <= most",
+            "step.replicas <= mostt",
+            "acme.rego:30",
+        ),
+        (
+            "acme.rego",
             "data.argus_data.acme",
             "data.other",
             "only the pack's own data",
