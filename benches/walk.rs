@@ -8,9 +8,9 @@ use std::io::Write;
 use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
-    Actor, Answer, AuditEntry, AuditEvent, AuditSink, Completion, FileAudit, Incident, IncidentId,
-    Kube, Plan, PlanId, PolicyEngine, PolicyInput, Remediator, Scope, Settings, floor,
-    parse_command,
+    Actor, Answer, AuditEntry, AuditEvent, AuditQuery, AuditSink, Completion, FileAudit, FilePlans,
+    Incident, IncidentId, Kube, Plan, PlanId, PlanStore, PolicyEngine, PolicyInput, Remediator,
+    Scope, Settings, floor, parse_command, unfinished_plans,
 };
 use argus_policy::RegoEngine;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -29,6 +29,11 @@ fn rooms(criterion: &mut Criterion) {
     let command = "kubectl set resources deployment/web -n shop -c app --limits=memory=512Mi";
     criterion.bench_function("parse a command", |bencher| {
         bencher.iter(|| parse_command(black_box(command)))
+    });
+
+    let patch = "kubectl patch deployment/web -n shop -p 'spec: {template: {spec: {containers: [{name: app, resources: {limits: {memory: 512Mi}}}]}}}'";
+    criterion.bench_function("parse a patch in YAML", |bencher| {
+        bencher.iter(|| parse_command(black_box(patch)))
     });
 
     let (completion, incident) = (completion(), IncidentId::new("INC-1").unwrap());
@@ -91,7 +96,35 @@ fn trail(criterion: &mut Criterion) {
             file.sync_data().unwrap();
         });
     });
+    // A plan of 5 steps as the store keeps it before anybody approved it.
+    let plan = Plan::parse(&completion(), &IncidentId::new("INC-1").unwrap()).unwrap();
+    let document = serde_json::to_string(&plan).unwrap();
+    let plans = runtime
+        .block_on(FilePlans::open(folder.path().join("plans")))
+        .unwrap();
+    group.bench_function("save a plan in a file", |bencher| {
+        bencher.iter(|| {
+            runtime
+                .block_on(plans.save(plan.plan_id(), &document))
+                .unwrap();
+        });
+    });
     group.finish();
+
+    let long = tempfile::tempdir().unwrap();
+    let trail = runtime.block_on(FileAudit::open(long.path())).unwrap();
+    for _ in 0..1000 {
+        runtime.block_on(trail.append(entry())).unwrap();
+    }
+    criterion.bench_function("find unfinished plans in 1,000 records", |bencher| {
+        bencher.iter(|| {
+            let mut records = runtime
+                .block_on(trail.records(&AuditQuery::default()))
+                .unwrap();
+            records.reverse();
+            unfinished_plans(&records)
+        });
+    });
 }
 
 fn walk(criterion: &mut Criterion) {
