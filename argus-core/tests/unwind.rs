@@ -223,11 +223,13 @@ async fn every_write_in_turn_in_every_way() {
                     None
                 }
             };
-            // A write whose answer was lost is found to be there; everything else goes back to the beginning.
-            let wanted = if fault == Fault::CutAfterWrite {
-                Some(Ending::Succeeded)
-            } else {
+            // A write whose answer was lost is found to be there, and one that surely wasn't made is tried again; everything
+            // else goes back to the beginning.
+            let refused = matches!(fault, Fault::RefuseWrite(400..=428 | 430..=499));
+            let wanted = if refused {
                 Some(Ending::Undone)
+            } else {
+                Some(Ending::Succeeded)
             };
             assert!(ending == wanted || ending.is_none(), "{what}: {ending:?}");
             for (index, name) in NAMES
@@ -240,6 +242,33 @@ async fn every_write_in_turn_in_every_way() {
                     run.before[index].spec,
                     "{what}: {name}"
                 );
+            }
+        }
+    }
+}
+
+/// A server that doesn't come back within the tries: the plan goes back to its beginning, or nobody can say and the undo
+/// finds out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stays_down_for_a_write() {
+    for fault in [
+        Fault::RefuseWrite(429),
+        Fault::RefuseWrite(500),
+        Fault::RefuseWrite(503),
+        Fault::CutBeforeWrite,
+    ] {
+        for nth in 0..3 {
+            let what = format!("writes from {nth} on, {fault:?}");
+            // Five tries, then the undos go through.
+            let faults: Vec<_> = (nth..nth + 5).map(|n| (n, fault)).collect();
+            let run = Run::new(MemoryAudit::new(), &faults).await;
+            run.check(&what).await;
+            let outcome = run.result.unwrap().unwrap();
+            assert_eq!(outcome.ending, Ending::Undone, "{what}: {outcome:?}");
+            assert_eq!(outcome.steps[nth], StepStatus::Untouched, "{what}");
+            for (index, name) in NAMES.iter().enumerate() {
+                let now = get(&run.cluster, name).await;
+                assert_eq!(now.spec, run.before[index].spec, "{what}: {name}");
             }
         }
     }

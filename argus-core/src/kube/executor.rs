@@ -1,5 +1,7 @@
 //! An approved step becomes one conditional write, a rollout that came to rest, or an undo.
 
+use std::time::Duration;
+
 use ::kube::runtime::wait::await_condition;
 use ::kube::{Api, Error, core::DynamicObject};
 use async_trait::async_trait;
@@ -17,11 +19,28 @@ impl Executor for Kube {
     async fn apply(&self, step: ApprovedStep<'_>) -> Result<Value, ApplyError> {
         let (target, preview) = (target(step)?, step.preview());
         let approved = desired_state(&preview.before);
-        for _ in 0..TRIES {
-            let current = self
-                .read(target)
-                .await
-                .map_err(|error| ApplyError::Refused(words(&error)))?;
+        // What the last try was answered, if that leaves open what became of it.
+        let mut open = None;
+        for attempt in 0..TRIES {
+            if open.is_some() {
+                pause(attempt).await;
+                // Never blindly again: it may have been done.
+                match self.is_in_force(step).await {
+                    Ok(true) => {
+                        return self
+                            .read(target)
+                            .await
+                            .map(Option::unwrap_or_default)
+                            .map_err(unknown);
+                    }
+                    Ok(false) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let current = self.read(target).await.map_err(|error| match open.take() {
+                None => ApplyError::Refused(words(&error)),
+                Some(_) => unknown(error),
+            })?;
             let current = current.ok_or_else(|| ApplyError::Stale(target.to_string()))?;
             if uid(&current) != preview.uid || desired_state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
@@ -41,16 +60,17 @@ impl Executor for Kube {
                     // The version moved: look again whether it was only the status.
                     Some((409 | 422, _)) if self.moved(target, &current).await => {}
                     Some((404, _)) => return Err(ApplyError::Stale(target.to_string())),
-                    Some((code, message)) if code < 500 => {
+                    Some((code, message)) if code < 500 && code != 429 => {
                         return Err(ApplyError::Refused(message));
                     }
-                    _ => return Err(unknown(error)),
+                    _ => open = Some(error),
                 },
             }
         }
-        Err(ApplyError::Refused(format!(
-            "{target} changes all the time"
-        )))
+        Err(match open {
+            None => ApplyError::Refused(format!("{target} changes all the time")),
+            Some(error) => unknown(error),
+        })
     }
 
     async fn settle(&self, step: ApprovedStep<'_>) -> Result<(), SettleError> {
@@ -93,7 +113,10 @@ impl Executor for Kube {
         if preview.after.is_null() {
             return Ok(Undone::NothingToRestore);
         }
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                pause(attempt).await;
+            }
             let current = self
                 .read(target)
                 .await
@@ -124,7 +147,9 @@ impl Executor for Kube {
                 Ok(_) => return Ok(Undone::Restored),
                 Err(error) => match refusal(&error) {
                     Some((409 | 422, _)) if self.moved(target, &current).await => {}
-                    Some((code, message)) if code < 500 => return Err(UndoError::Refused(message)),
+                    Some((code, message)) if code < 500 && code != 429 => {
+                        return Err(UndoError::Refused(message));
+                    }
                     // It may have been written: the next look tells.
                     _ => {}
                 },
@@ -295,6 +320,12 @@ fn inverse(preview: &Preview) -> Write {
             body: serde_json::to_value(back(preview)).unwrap_or_default(),
         },
     }
+}
+
+/// Waits before the next try: a tenth of a second, then twice as long each time.
+async fn pause(attempt: usize) {
+    let factor = 1u32 << attempt.saturating_sub(1).min(6);
+    tokio::time::sleep(Duration::from_millis(100) * factor).await;
 }
 
 fn target(step: ApprovedStep<'_>) -> Result<&Target, ApplyError> {
