@@ -13,11 +13,11 @@ mod world;
 
 use std::time::Duration;
 
-use argus_core::testing::Scripted;
+use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
-    Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, OnFailure, Playbook,
-    Recovery, Remediator, RemediatorError, Roles, Scanner, Settings, Severity, StepStatus, Verdict,
-    step_statuses,
+    Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, MemoryPlans, OnFailure,
+    Playbook, Recovery, Remediator, RemediatorError, Roles, Scanner, Settings, Severity,
+    StepStatus, Verdict, step_statuses,
 };
 use fixes::{
     a_bad_image_in_a_larger_update_is_fixed_alone, a_bad_image_is_fixed_by_going_back,
@@ -59,6 +59,7 @@ scenarios!(
     a_stuck_pod_is_replaced,
     old_settings_are_read_again,
     a_probe_at_the_wrong_port_is_mended,
+    what_was_cut_off_is_finished_by_the_next_start,
     a_pending_pod_is_left_to_a_person,
     a_healthy_cluster_has_no_findings,
     what_policy_refuses_never_reaches_the_cluster,
@@ -485,6 +486,59 @@ async fn high_risk_needs_the_switch_and_the_name(world: &World) {
             let outcome = remediator.execute(approved).await.unwrap();
             // It did what it was told; that isn't a fix.
             assert_eq!(outcome.rescan.unwrap().recovery, Recovery::Vanished);
+        }
+    }
+}
+
+/// The trail breaks after each of the first records of an execution; a new process takes it up, with the old one's files.
+async fn what_was_cut_off_is_finished_by_the_next_start(world: &World) {
+    let namespace = world.namespace();
+    for (number, whole) in (4..=10).enumerate() {
+        let names = [format!("api-{number}"), format!("web-{number}")];
+        for name in &names {
+            let app = world.deployment(name, "r.example/web:1");
+            app.memory_limit("128Mi").create().await.unwrap();
+            world.wait_ready(name).await;
+        }
+        let commands = [
+            format!(
+                "kubectl set resources deployment/{} -n {namespace} -c app --limits=memory=256Mi",
+                names[0]
+            ),
+            format!(
+                "kubectl rollout restart deployment/{} -n {namespace}",
+                names[1]
+            ),
+        ];
+        let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+        let plans = MemoryPlans::default();
+        let first = MemoryAudit::failing_from(whole + 1);
+        let remediator = world.remediator_with(Scripted::commands(&commands), &first, &plans);
+        let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
+        let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
+        let error = remediator.execute(approved).await.unwrap_err();
+        assert!(matches!(error, RemediatorError::Audit { .. }), "{error:?}");
+        drop(remediator);
+
+        let second = first.restarted();
+        let remediator = world.remediator_with(Scripted::commands(&commands), &second, &plans);
+        let unfinished = remediator.unfinished().await.unwrap();
+        let outcome = remediator.resume(&unfinished[0]).await.unwrap();
+        assert_eq!(
+            outcome.ending,
+            Ending::Succeeded,
+            "cut after {whole}: {outcome:?}"
+        );
+        let statuses = step_statuses(&second.all());
+        assert_eq!(statuses, [StepStatus::Settled, StepStatus::Settled]);
+        // One write for each step, whatever was cut off.
+        for name in &names {
+            let path = format!("deployments/{name}");
+            let writes = world.writes().await;
+            let of_it = writes
+                .iter()
+                .filter(|(_, at, dry_run, code)| *at == path && !dry_run && *code == 200);
+            assert_eq!(of_it.count(), 1, "cut after {whole}, {name}: {writes:?}");
         }
     }
 }

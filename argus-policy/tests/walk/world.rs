@@ -7,8 +7,8 @@ use std::time::Duration;
 use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
 use argus_core::{
-    Answer, DryRun, Finding, Incident, IncidentId, Kube, LlmProvider, Outcome, Playbook,
-    Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
+    Answer, Builder, DryRun, Finding, Incident, IncidentId, Kube, LlmProvider, MemoryPlans,
+    Outcome, Playbook, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -200,6 +200,28 @@ impl World {
     }
 
     pub(crate) fn remediator_on(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Remediator {
+        self.builder(llm, kube)
+            .audit(self.audit.clone())
+            .build()
+            .unwrap()
+    }
+
+    /// The same with a trail and a plan store that outlive it.
+    pub(crate) fn remediator_with(
+        &self,
+        llm: impl LlmProvider + 'static,
+        audit: &MemoryAudit,
+        plans: &MemoryPlans,
+    ) -> Remediator {
+        let builder = self.builder(llm, self.kube());
+        builder
+            .audit(audit.clone())
+            .plans(plans.clone())
+            .build()
+            .unwrap()
+    }
+
+    fn builder(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Builder {
         Remediator::builder()
             .scope(self.scope())
             .settings(Settings {
@@ -209,9 +231,6 @@ impl World {
             .llm(llm)
             .policy(RegoEngine::builtin().unwrap())
             .cluster(kube)
-            .audit(self.audit.clone())
-            .build()
-            .unwrap()
     }
 
     /// Scans until the findings are as wanted.
