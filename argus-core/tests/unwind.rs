@@ -23,6 +23,7 @@ use argus_core::{
 };
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
 const COMMANDS: [&str; 3] = [
@@ -434,6 +435,41 @@ async fn a_change_in_the_last_moment_is_stale() {
     assert!(error.is_stale(), "{error}");
     assert_eq!(real_writes(&cluster), [409]);
     assert_eq!(get(&cluster, "web").await.spec.unwrap().replicas, Some(1));
+}
+
+/// The answer to a delete is lost while the pod still takes its time to stop: it is found to be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_whose_answer_was_lost_is_done() {
+    let cluster = one_app().await;
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), "shop");
+    let name = pods
+        .list(&Default::default())
+        .await
+        .unwrap()
+        .items
+        .remove(0);
+    let name = name.metadata.name.unwrap();
+    // A finalizer keeps it terminating for as long as it stands.
+    let keep = serde_json::json!({ "metadata": { "finalizers": ["example.com/keep"] } });
+    let keep = kube::api::Patch::Merge(keep);
+    pods.patch(&name, &Default::default(), &keep).await.unwrap();
+    let command = format!("kubectl delete pod/{name} -n shop");
+    let remediator = builder(&cluster)
+        .llm(Scripted::commands(&[&command]))
+        .build()
+        .unwrap();
+    let approved = approved(&remediator).await;
+    cluster.inject(0, Fault::CutAfterWrite);
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let none = serde_json::json!({ "metadata": { "finalizers": null } });
+        let none = kube::api::Patch::Merge(none);
+        pods.patch(&name, &Default::default(), &none).await.unwrap();
+    };
+    let (outcome, ()) = futures::join!(remediator.execute(approved), release);
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.ending, Ending::Succeeded, "{outcome:?}");
+    assert_eq!(real_writes(&cluster).len(), 1);
 }
 
 /// A policy whose revision can be changed under an approval.

@@ -24,23 +24,17 @@ impl Executor for Kube {
         for attempt in 0..TRIES {
             if open.is_some() {
                 pause(attempt).await;
-                // Never blindly again: it may have been done.
-                match self.is_in_force(step).await {
-                    Ok(true) => {
-                        return self
-                            .read(target)
-                            .await
-                            .map(Option::unwrap_or_default)
-                            .map_err(unknown);
-                    }
-                    Ok(false) => {}
-                    Err(error) => return Err(error),
-                }
             }
-            let current = self.read(target).await.map_err(|error| match open.take() {
+            let current = self.read(target).await.map_err(|error| match open {
                 None => ApplyError::Refused(words(&error)),
                 Some(_) => unknown(error),
             })?;
+            // Never blindly again: it may have been done.
+            if open.is_some() && in_force(current.as_ref(), preview) {
+                // A pod that takes its time to stop is deleted, as far as the write goes.
+                let gone = preview.after.is_null();
+                return Ok(current.filter(|_| !gone).unwrap_or_default());
+            }
             let current = current.ok_or_else(|| ApplyError::Stale(target.to_string()))?;
             if uid(&current) != preview.uid || desired_state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
@@ -95,14 +89,8 @@ impl Executor for Kube {
 
     async fn is_in_force(&self, step: ApprovedStep<'_>) -> Result<bool, ApplyError> {
         let (target, preview) = (target(step)?, step.preview());
-        match self.read(target).await.map_err(unknown)? {
-            None => Ok(preview.after.is_null()),
-            Some(current) if preview.after.is_null() => Ok(uid(&current) != preview.uid
-                || current.pointer("/metadata/deletionTimestamp").is_some()),
-            Some(current) => {
-                Ok(uid(&current) == preview.uid && taken_over(&current, preview).is_empty())
-            }
-        }
+        let current = self.read(target).await.map_err(unknown)?;
+        Ok(in_force(current.as_ref(), preview))
     }
 
     async fn undo(&self, undo: UndoStep<'_>) -> Result<Undone, UndoError> {
@@ -275,6 +263,17 @@ fn back(preview: &Preview) -> json_patch::Patch {
         &desired_state(&preview.after),
         &desired_state(&preview.before),
     )
+}
+
+/// Whether what the step writes is there.
+fn in_force(current: Option<&Value>, preview: &Preview) -> bool {
+    match current {
+        None => preview.after.is_null(),
+        Some(current) if preview.after.is_null() => {
+            uid(current) != preview.uid || current.pointer("/metadata/deletionTimestamp").is_some()
+        }
+        Some(current) => uid(current) == preview.uid && taken_over(current, preview).is_empty(),
+    }
 }
 
 /// The fields that the step changed and that aren't as it left them.

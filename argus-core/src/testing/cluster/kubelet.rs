@@ -117,7 +117,14 @@ impl Kubelet {
 impl Running {
     fn advance(&mut self, store: &mut Store, key: &Key, mut pod: Value, pace: Pace, time: Instant) {
         if self.stage == Stage::Stopping {
-            store.remove(key);
+            // Whoever holds a finalizer keeps the pod until it lets go.
+            let finalizers = pod.pointer("/metadata/finalizers");
+            if finalizers
+                .and_then(Value::as_array)
+                .is_none_or(Vec::is_empty)
+            {
+                store.remove(key);
+            }
             return;
         }
         if annotation(&pod, "state", "").as_deref() == Some("Evicted") {
