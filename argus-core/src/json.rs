@@ -8,6 +8,8 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Number, Value};
 
+use crate::letters::short;
+
 mod yaml;
 pub(crate) use yaml::from_yaml;
 
@@ -99,11 +101,6 @@ impl Place<'_> {
         }
     }
 
-    fn insert(&self, map: &mut Map<String, Value>, key: String, value: Value) {
-        debug_assert!(!map.contains_key(&key), "checked before: {self}");
-        map.insert(key, value);
-    }
-
     fn check_key(&self, map: &Map<String, Value>, key: &str) -> Result<(), JsonError> {
         if map.contains_key(key) {
             return Err(self.error(format!("`{}` is given twice", short(key))));
@@ -134,14 +131,6 @@ impl fmt::Display for Place<'_> {
             Self::Index(parent, index) => write!(f, "{parent}/{index}"),
         }
     }
-}
-
-/// A key or a value as an error shows it.
-fn short(text: &str) -> String {
-    text.chars()
-        .take(40)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }
 
 impl<'de> DeserializeSeed<'de> for Place<'_> {
@@ -202,7 +191,7 @@ impl<'de> Visitor<'de> for Place<'_> {
             self.check_key(&map, &key)
                 .map_err(|error| self.keep(error))?;
             let value = fields.next_value_seed(Place::Key(&self, &key))?;
-            self.insert(&mut map, key, value);
+            map.insert(key, value);
         }
         Ok(map.into())
     }

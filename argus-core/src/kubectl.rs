@@ -15,7 +15,7 @@ use crate::action::{
     Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Target,
 };
 use crate::json::{from_json, from_yaml};
-use crate::letters::mistaken_for;
+use crate::letters::{mistaken_for, short};
 use crate::names::DnsLabel;
 
 mod flags;
@@ -410,11 +410,6 @@ fn is_left_to_people(verb: &str, kind: Kind) -> bool {
         "delete" => kind != Kind::Pod,
         _ => false,
     }
-}
-
-/// The start of a text, as an error shows it.
-fn short(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 impl Action {

@@ -14,6 +14,14 @@ pub(crate) fn is_hidden(c: char) -> bool {
     )
 }
 
+/// The start of a text, as an error shows it.
+pub(crate) fn short(text: &str) -> String {
+    text.chars()
+        .take(40)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
 /// The first word that mixes scripts, as a look-alike letter inside an English word does.
 pub(crate) fn mixed_word(text: &str) -> Option<&str> {
     text.split(|c: char| c.is_whitespace() || c.is_ascii_punctuation())

@@ -11,9 +11,9 @@ pub use names::{DnsLabel, DnsSubdomain, NameError};
 mod digest;
 pub use digest::{Digest, DigestError};
 
-mod json;
-
 mod letters;
+
+mod json;
 
 mod redact;
 pub use redact::redact;

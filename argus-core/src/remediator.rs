@@ -260,14 +260,20 @@ impl Remediator {
         Execution::new(self, &approved).run().await
     }
 
-    /// Whether the host and the policy still are as they were when the plan was approved.
-    fn still_holds(&self, approved: &Approved) -> Result<(), RemediatorError> {
+    /// Whether the host lets anything be written at all.
+    fn may_write(&self) -> Result<(), RemediatorError> {
         if !self.doors.settings.enabled {
             return Err(RemediatorError::Disabled);
         }
         if self.is_halted() {
             return Err(RemediatorError::Halted { standing: 0 });
         }
+        Ok(())
+    }
+
+    /// Whether the host and the policy still are as they were when the plan was approved.
+    fn still_holds(&self, approved: &Approved) -> Result<(), RemediatorError> {
+        self.may_write()?;
         if Timestamp::now() > approved.expires_at() {
             return Err(RemediatorError::Stale {
                 what: "the approval expired".into(),

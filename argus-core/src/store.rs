@@ -159,12 +159,7 @@ impl Document {
         let plan_id = self.plan.plan_id();
         let text =
             serde_json::to_string(self).map_err(|error| StoreError::Store(error.to_string()))?;
-        if text.len() > MAX_DOCUMENT_BYTES {
-            return Err(StoreError::TooLarge {
-                plan_id: plan_id.clone(),
-                bytes: text.len(),
-            });
-        }
+        bounded(plan_id, &text)?;
         store.save(plan_id, &text).await
     }
 
@@ -179,12 +174,7 @@ impl Document {
             plan_id: plan_id.clone(),
             problem,
         };
-        if text.len() > MAX_DOCUMENT_BYTES {
-            return Err(StoreError::TooLarge {
-                plan_id: plan_id.clone(),
-                bytes: text.len(),
-            });
-        }
+        bounded(plan_id, &text)?;
         let document: Self =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         if document.version != VERSION {
@@ -225,4 +215,14 @@ impl Document {
         let approved = Approved::restored(dry_run, execution.approver, execution.approved_at);
         Ok((approved, execution.before))
     }
+}
+
+fn bounded(plan_id: &PlanId, text: &str) -> Result<(), StoreError> {
+    if text.len() > MAX_DOCUMENT_BYTES {
+        return Err(StoreError::TooLarge {
+            plan_id: plan_id.clone(),
+            bytes: text.len(),
+        });
+    }
+    Ok(())
 }

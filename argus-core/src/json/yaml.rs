@@ -10,7 +10,8 @@ use granit_parser::{BorrowedInput, Event, Options, Parser, ScalarStyle};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{JsonError, Place, short};
+use super::{JsonError, Place};
+use crate::letters::short;
 
 /// Reads YAML text of one document.
 pub(crate) fn from_yaml(text: &str) -> Result<Value, JsonError> {
@@ -99,7 +100,7 @@ impl<'a, T: BorrowedInput<'a>> Reader<'a, T> {
                     place.check_key(&map, &key)?;
                     let event = self.next()?;
                     let value = self.value(event, &Place::Key(place, &key))?;
-                    place.insert(&mut map, key, value);
+                    map.insert(key, value);
                 }
             }
             _ => {

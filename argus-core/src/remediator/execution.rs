@@ -67,7 +67,7 @@ impl<'a> Execution<'a> {
         )
         .await?;
 
-        let applied = self.apply_all().await;
+        let applied = self.apply_rest().await;
         self.conclude(before, applied).await
     }
 
@@ -102,13 +102,13 @@ impl<'a> Execution<'a> {
             .await?;
         let applied = match reason {
             Some(reason) => Err(Failure::Step(reason)),
-            None => self.go_on().await,
+            None => self.apply_rest().await,
         };
         self.conclude(before, applied).await
     }
 
     /// The steps that are left, and what is left of them; the cluster says whether an intended write was made.
-    async fn go_on(&mut self) -> Result<(), Failure> {
+    async fn apply_rest(&mut self) -> Result<(), Failure> {
         for step in self.steps.clone() {
             let status = self.statuses.get(step.index()).copied();
             let found = match status.unwrap_or(StepStatus::Untouched) {
@@ -189,13 +189,6 @@ impl<'a> Execution<'a> {
             steps: self.statuses,
             rescan,
         })
-    }
-
-    async fn apply_all(&mut self) -> Result<(), Failure> {
-        for step in self.steps.clone() {
-            self.apply_one(step).await?;
-        }
-        Ok(())
     }
 
     async fn apply_one(&mut self, step: ApprovedStep<'a>) -> Result<(), Failure> {

@@ -48,12 +48,7 @@ impl Remediator {
     /// ```
     #[tracing::instrument(skip_all, fields(plan = %plan_id))]
     pub async fn resume(&self, plan_id: &PlanId) -> Result<Outcome, RemediatorError> {
-        if !self.doors.settings.enabled {
-            return Err(RemediatorError::Disabled);
-        }
-        if self.is_halted() {
-            return Err(RemediatorError::Halted { standing: 0 });
-        }
+        self.may_write()?;
         let query = AuditQuery {
             plan_id: Some(plan_id.clone()),
             ..AuditQuery::default()
