@@ -331,7 +331,8 @@ impl Lab {
 pub(crate) struct AuditLog(Vec<Value>);
 
 impl AuditLog {
-    /// The writes to the objects of one case, without those that set it up: verb, path and what the body says.
+    /// The writes to the objects of one case that the server took, without those that set it up: verb, path and what
+    /// the body says. A write that it refused for the status that moved meanwhile is sent again, by kubectl as by Argus.
     pub(crate) fn requests(&self, namespace: &str, number: usize) -> Vec<(String, String, Value)> {
         let name = format!("w{number}");
         let is_write = |event: &&Value| {
@@ -342,6 +343,9 @@ impl AuditLog {
                 && ["patch", "update", "delete"].contains(&event["verb"].as_str().unwrap())
                 && event["user"]["username"]
                     != "system:serviceaccount:kube-system:deployment-controller"
+                && event["responseStatus"]["code"]
+                    .as_u64()
+                    .is_some_and(|code| code < 300)
                 && !uri.contains("dryRun=All")
                 && !event["requestObject"]["dryRun"].is_array()
                 && !event["requestObject"]
