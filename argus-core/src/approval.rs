@@ -2,10 +2,9 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Risk};
+use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
 use crate::plan::{Plan, PlanId};
@@ -14,26 +13,6 @@ use crate::verdict::Verdict;
 
 /// How long an approval holds: ten minutes.
 pub const APPROVAL_LASTS: SignedDuration = SignedDuration::from_mins(10);
-
-/// Who does something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
-pub enum Actor {
-    /// A person, by the name that the host knows.
-    User(String),
-    /// The host by itself, by the name of its component.
-    Automatic(String),
-}
-
-impl Actor {
-    /// The name, without saying which kind of actor.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::User(name) | Self::Automatic(name) => name,
-        }
-    }
-}
 
 /// What an approver answers.
 ///

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::Actor;
+use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;

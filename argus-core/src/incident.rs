@@ -238,6 +238,18 @@ pub struct Finding {
     pub cause: Option<Cause>,
 }
 
+/// What a plan and its judges have to know of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the fields of `Finding`")]
+pub struct FindingSummary {
+    pub finding_id: String,
+    pub category: Category,
+    pub severity: Severity,
+    pub title: String,
+    pub target: String,
+    pub cause: Option<Cause>,
+}
+
 /// What an AI, or a person, thinks is the cause.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnosis {
@@ -314,6 +326,19 @@ fn open() -> String {
 }
 
 impl Incident {
+    /// What plans and their judges have to know of its findings.
+    pub(crate) fn summaries(&self) -> Vec<FindingSummary> {
+        let summary = |finding: &Finding| FindingSummary {
+            finding_id: finding.finding_id.clone(),
+            category: finding.category,
+            severity: finding.severity,
+            title: finding.title.clone(),
+            target: finding.target.clone(),
+            cause: finding.cause,
+        };
+        self.findings.iter().map(summary).collect()
+    }
+
     /// Reads the JSON that argus-ops serialises.
     ///
     /// # Errors

@@ -21,10 +21,13 @@ pub use redact::redact;
 mod scope;
 pub use scope::{Scope, ScopeError, Settings};
 
+mod actor;
+pub use actor::Actor;
+
 mod incident;
 pub use incident::{
-    Category, Cause, Diagnosis, Finding, Incident, IncidentError, IncidentId, MAX_INCIDENT_BYTES,
-    ObjectRef, Scan, ScanError, Scanner, Severity, Workload,
+    Category, Cause, Diagnosis, Finding, FindingSummary, Incident, IncidentError, IncidentId,
+    MAX_INCIDENT_BYTES, ObjectRef, Scan, ScanError, Scanner, Severity, Workload,
 };
 
 mod action;
@@ -44,18 +47,16 @@ pub use plan::{MAX_COMPLETION_BYTES, Plan, PlanError, PlanId, PlanIdError, Step}
 
 mod verdict;
 pub use verdict::{
-    AmountsInput, Evaluation, ObjectInput, Opinion, POLICY_INPUT_VERSION, Permitted, PermittedStep,
-    Phase, PlanInput, PolicyEngine, PolicyError, PolicyInput, ScopeInput, StepInput, TargetInput,
-    Verdict, Violation, floor,
+    AmountsInput, Evaluation, IncidentInput, ObjectInput, Opinion, POLICY_INPUT_VERSION, Permitted,
+    PermittedStep, Phase, PlanInput, PolicyEngine, PolicyError, PolicyInput, ScopeInput, StepInput,
+    TargetInput, Verdict, Violation, floor,
 };
 
 mod dry_run;
 pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desired_state};
 
 mod approval;
-pub use approval::{
-    APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, ApprovedStep, Approver,
-};
+pub use approval::{APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver};
 
 mod executor;
 pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};

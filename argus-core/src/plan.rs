@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::action::{Action, Risk};
-use crate::incident::IncidentId;
+use crate::incident::{FindingSummary, Incident, IncidentId};
 use crate::json::{JsonError, from_json};
 use crate::kubectl::{CommandError, parse_command};
 use crate::prompt::{Completion, Draft, DraftStep, MAX_STEPS};
@@ -182,6 +182,9 @@ pub struct Plan {
     rollback_steps: Vec<Step>,
     generated_at: Timestamp,
     model_used: String,
+    /// What it answers; empty if only the incident's id is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<FindingSummary>,
 }
 
 impl Serialize for Plan {
@@ -250,7 +253,15 @@ impl Plan {
             rollback_steps,
             generated_at: Timestamp::now(),
             model_used: completion.model().to_owned(),
+            findings: Vec::new(),
         })
+    }
+
+    /// The same plan with the findings that it answers.
+    #[must_use]
+    pub fn answering(mut self, incident: &Incident) -> Self {
+        self.findings = incident.summaries();
+        self
     }
 
     /// That a plan read back from JSON is one that Argus could have written.
@@ -318,6 +329,12 @@ impl Plan {
     #[must_use]
     pub fn rollback_steps(&self) -> &[Step] {
         &self.rollback_steps
+    }
+
+    /// The findings that it answers; empty if only the incident's id is known.
+    #[must_use]
+    pub fn findings(&self) -> &[FindingSummary] {
+        &self.findings
     }
 
     /// When it was written.

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::action::Target;
-use crate::approval::{Actor, Approved};
+use crate::actor::Actor;
+use crate::approval::Approved;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, AuditSink, StepStatus};
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
@@ -160,7 +161,7 @@ impl Remediator {
     pub async fn suggest(&self, incident: &Incident) -> Result<Plan, RemediatorError> {
         let prompt = Prompt::new(incident, &self.doors.scope);
         let completion = self.doors.llm.complete(&prompt).await?;
-        let plan = Plan::parse(&completion, incident.incident_id())?;
+        let plan = Plan::parse(&completion, incident.incident_id())?.answering(incident);
         let entry = self.entry(&plan, AuditEvent::Suggested, &self.doors.actor);
         let outcome = format!(
             "{} step(s), {} risk, by {}: {}",
@@ -318,6 +319,7 @@ impl Remediator {
         objects: Vec<ObjectInput>,
     ) -> Result<Evaluation, RemediatorError> {
         let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings)
+            .with_actor(self.doors.actor.clone())
             .with_objects(phase, objects);
         let violations = floor(plan, &self.doors.scope, self.doors.settings);
         Ok(Evaluation::new(

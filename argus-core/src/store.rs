@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Actor, Approved};
+use crate::actor::Actor;
+use crate::approval::Approved;
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
 use crate::incident::Scan;

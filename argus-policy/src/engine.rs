@@ -1,19 +1,17 @@
 //! An input becomes one opinion per pack, or an error; never a silent allow.
 
-use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Duration;
 
 use argus_core::{Digest, Opinion, PolicyEngine, PolicyError, PolicyInput, Violation};
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::pack::{Pack, PackError};
-
-/// How long one pack may take.
-const TIME_LIMIT: Duration = Duration::from_millis(500);
+use crate::builtin;
+use crate::pack::{ENTRY_POINTS, Pack, PackError};
+use crate::signature::{self, PackKey};
+use crate::suite::{Suite, timed};
 
 /// The engine that decides by Rego packs: always the built-in `baseline`, and those that the host adds.
 ///
@@ -44,6 +42,8 @@ const TIME_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct RegoEngine {
     packs: Vec<Pack>,
+    /// Whose signature a pack of a folder needs; none if it needs no signature.
+    keys: Option<Vec<PackKey>>,
     revision: Digest,
 }
 
@@ -53,20 +53,73 @@ impl RegoEngine {
     /// # Errors
     /// [`PackError`] if a built-in pack doesn't compile, which its tests rule out.
     pub fn builtin() -> Result<Self, PackError> {
-        Self::of(vec![Pack::baseline()?])
+        let engine = Self {
+            packs: builtin::packs()?,
+            keys: None,
+            revision: Digest::of_bytes(b""),
+        };
+        engine.again()
     }
 
-    /// The same engine with the pack in a folder besides.
+    /// The same engine with the pack in a folder besides, if it passes its own tests, as [`Suite`] has them.
     ///
     /// # Errors
-    /// [`PackError`] for a folder that is no pack, or a name that is taken.
-    pub fn with_pack(mut self, folder: impl AsRef<Path>) -> Result<Self, PackError> {
-        let pack = Pack::load(folder)?;
+    /// [`PackError`] for a folder that is no pack, a pack that its tests don't hold, or a name that is taken.
+    pub fn with_pack(self, folder: impl AsRef<Path>) -> Result<Self, PackError> {
+        let pack = Pack::load(&folder)?;
+        if let Some(keys) = &self.keys {
+            signature::check(folder.as_ref(), &pack, keys)?;
+        }
+        let suite = Suite::run(&folder)?;
+        if let Some(problem) = suite.problems().next() {
+            return Err(PackError::Tests {
+                folder: folder.as_ref().display().to_string(),
+                problem,
+            });
+        }
+        self.with(pack)
+    }
+
+    /// The same engine with a pack besides, whatever its tests say.
+    ///
+    /// # Errors
+    /// [`PackError::Duplicate`] for a name that is taken.
+    pub fn with(mut self, pack: Pack) -> Result<Self, PackError> {
         if self.packs.iter().any(|known| known.name() == pack.name()) {
             return Err(PackError::Duplicate(pack.name().to_owned()));
         }
         self.packs.push(pack);
-        Self::of(self.packs)
+        self.again()
+    }
+
+    /// The same engine, which takes packs of folders only if one of these keys signed them.
+    #[must_use]
+    pub fn trusting(mut self, keys: impl IntoIterator<Item = PackKey>) -> Self {
+        self.keys = Some(keys.into_iter().collect());
+        self
+    }
+
+    /// The same engine with the host's parameters for one of its packs.
+    ///
+    /// # Errors
+    /// [`PackError::Parameters`] for what the pack's schema doesn't allow, [`PackError::Unknown`] for another pack.
+    ///
+    /// # Example
+    /// ```
+    /// # use argus_policy::RegoEngine;
+    /// let parameters = serde_json::json!({ "most_objects": 3 });
+    /// let engine = RegoEngine::builtin()?.with_parameters("blast_radius", parameters.as_object().unwrap())?;
+    /// # Ok::<(), argus_policy::PackError>(())
+    /// ```
+    pub fn with_parameters(
+        mut self,
+        pack: &str,
+        parameters: &Map<String, Value>,
+    ) -> Result<Self, PackError> {
+        let known = self.packs.iter_mut().find(|known| known.name() == pack);
+        let known = known.ok_or_else(|| PackError::Unknown(pack.to_owned()))?;
+        *known = known.with_parameters(parameters)?;
+        self.again()
     }
 
     /// The packs, in the order in which they are asked.
@@ -75,16 +128,16 @@ impl RegoEngine {
         &self.packs
     }
 
-    fn of(packs: Vec<Pack>) -> Result<Self, PackError> {
-        let revisions: Vec<(&str, Digest)> = packs
-            .iter()
-            .map(|pack| (pack.name(), pack.revision()))
-            .collect();
-        let revision = Digest::of_json(&revisions).map_err(|error| PackError::Rego {
+    /// With the revision of what it has now.
+    fn again(mut self) -> Result<Self, PackError> {
+        let packs = self.packs.iter();
+        let revisions: Vec<(&str, Digest)> =
+            packs.map(|pack| (pack.name(), pack.revision())).collect();
+        self.revision = Digest::of_json(&revisions).map_err(|error| PackError::Rego {
             pack: "all".into(),
             problem: error.to_string(),
         })?;
-        Ok(Self { packs, revision })
+        Ok(self)
     }
 }
 
@@ -116,84 +169,79 @@ fn ask(
     document: &regorus::Value,
 ) -> Result<Opinion, PolicyError> {
     let failed = |problem: String| PolicyError::new(format!("pack `{}`: {problem}", pack.name()));
-    // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(pack, document)))
-        .map_err(|_| failed("the evaluation panicked".into()))?;
-    let [passed, deny, manual, require_approval, warn] = answers.map_err(failed)?;
-    let steps = input.plan.steps.len();
-    let read = |set: Vec<Value>| {
-        set.into_iter()
-            .map(|value| violation(pack, value, steps))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let opinion = Opinion {
+    let mut opinion = Opinion {
         pack: pack.name().to_owned(),
         revision: pack.revision(),
         evaluated: Vec::new(),
-        deny: read(deny).map_err(failed)?,
-        manual: read(manual).map_err(failed)?,
-        require_approval: read(require_approval).map_err(failed)?,
-        warn: read(warn).map_err(failed)?,
+        deny: Vec::new(),
+        manual: Vec::new(),
+        require_approval: Vec::new(),
+        warn: Vec::new(),
     };
-    let said = [
-        &opinion.deny,
-        &opinion.manual,
-        &opinion.require_approval,
-        &opinion.warn,
-    ];
-    let spoke = |id: &str| {
-        passed.iter().any(|passed| passed == id)
-            || said
-                .iter()
-                .any(|set| set.iter().any(|violation| violation.id == id))
-    };
-    let mut evaluated = Vec::new();
-    for rule in pack
-        .rules()
-        .iter()
-        .filter(|rule| rule.phases.contains(&input.phase))
-    {
-        if !spoke(&rule.id) {
+    for (rules, entry_points, engine) in pack.questions(input) {
+        // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
+        let answers = catch_unwind(AssertUnwindSafe(|| {
+            evaluate(pack.name(), entry_points, engine, document)
+        }))
+        .map_err(|_| failed("the evaluation panicked".into()))?;
+        let [passed, objections @ ..] = answers.map_err(failed)?;
+        let mut spoke: Vec<String> = Vec::new();
+        for id in passed {
+            let id = id
+                .as_str()
+                .ok_or_else(|| failed("`passed` holds more than ids".into()))?;
+            spoke.push(id.to_owned());
+        }
+        let sets = [
+            &mut opinion.deny,
+            &mut opinion.manual,
+            &mut opinion.require_approval,
+            &mut opinion.warn,
+        ];
+        for (set, found) in sets.into_iter().zip(objections) {
+            for value in found {
+                let violation = violation(pack, &rules, value, input.plan.steps.len());
+                let violation = violation.map_err(failed)?;
+                spoke.push(violation.id.clone());
+                set.push(violation);
+            }
+        }
+        if let Some(silent) = rules
+            .iter()
+            .find(|rule| !spoke.iter().any(|id| id == *rule))
+        {
             return Err(failed(format!(
-                "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
-                rule.id
+                "the rule `{silent}` gave no answer: a field that it reads may be missing or misspelt"
             )));
         }
-        evaluated.push(rule.id.clone());
+        opinion
+            .evaluated
+            .extend(rules.into_iter().map(str::to_owned));
     }
-    // A pack without a rule for this phase still has to be seen as asked.
-    if evaluated.is_empty() {
-        evaluated.push(format!("{}-has-no-rule-for-this-phase", pack.name()));
+    // A pack without a rule for this plan still has to be seen as asked.
+    if opinion.evaluated.is_empty() {
+        let nothing = format!("{}-has-no-rule-for-this-plan", pack.name());
+        opinion.evaluated.push(nothing);
     }
-    Ok(Opinion {
-        evaluated,
-        ..opinion
-    })
+    Ok(opinion)
 }
 
-/// The same engine, with a limit to what one evaluation may take.
-pub(crate) fn timed(mut engine: regorus::Engine) -> regorus::Engine {
-    if let Some(check_interval) = NonZeroU32::new(64) {
-        engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
-            limit: TIME_LIMIT,
-            check_interval,
-        });
-    }
-    engine
-}
-
-/// The five sets of a pack; empty where it has no such entry point.
-fn evaluate(pack: &Pack, document: &regorus::Value) -> Result<[Vec<Value>; 5], String> {
-    let mut engine = timed(pack.engine());
+/// The five sets, in the order of [`ENTRY_POINTS`]; empty where nothing speaks.
+fn evaluate(
+    pack: &str,
+    entry_points: &[&'static str],
+    engine: regorus::Engine,
+    document: &regorus::Value,
+) -> Result<[Vec<Value>; 5], String> {
+    let mut engine = timed(engine);
     engine.set_input(document.clone());
     let mut sets: [Vec<Value>; 5] = Default::default();
-    for (slot, (entry_point, _)) in sets
-        .iter_mut()
-        .zip(pack.entry_points())
-        .filter(|(_, (_, declared))| *declared)
-    {
+    for (slot, entry_point) in sets.iter_mut().zip(ENTRY_POINTS) {
+        if !entry_points.contains(&entry_point) {
+            continue;
+        }
         let value = engine
-            .eval_rule(format!("data.argus.packs.{}.{entry_point}", pack.name()))
+            .eval_rule(format!("data.argus.packs.{pack}.{entry_point}"))
             .map_err(|error| format!("`{entry_point}`: {error:#}"))?;
         let set = value
             .as_set()
@@ -219,11 +267,11 @@ struct RawViolation {
     hint: String,
 }
 
-fn violation(pack: &Pack, value: Value, steps: usize) -> Result<Violation, String> {
+fn violation(pack: &Pack, rules: &[&str], value: Value, steps: usize) -> Result<Violation, String> {
     let raw: RawViolation = serde_json::from_value(value)
         .map_err(|error| format!("a violation is malformed: {error}"))?;
-    if !pack.rules().iter().any(|rule| rule.id == raw.id) {
-        return Err(format!("the rule `{}` is not in the manifest", raw.id));
+    if !rules.contains(&raw.id.as_str()) {
+        return Err(format!("the rule `{}` was not asked", raw.id));
     }
     if raw.step.is_some_and(|step| step >= steps) {
         return Err(format!(

@@ -7,16 +7,25 @@
 //! or a value has another shape, is an error, and an error is never an allow.
 #![forbid(unsafe_code)]
 
+mod manifest;
+
+mod clauses;
+
 mod lint;
 
 mod pack;
 pub use pack::{Pack, PackError};
 
-mod engine;
-pub use engine::RegoEngine;
+mod signature;
+pub use signature::{KeyError, PackKey, sign};
+
+mod builtin;
 
 mod suite;
 pub use suite::{Suite, Test};
+
+mod engine;
+pub use engine::RegoEngine;
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -1,122 +1,90 @@
 //! A pack's Rego becomes Rego that ends and that reads what is there: no rule may reach itself, nothing is read but the
-//! input and the pack's own data, and no field of the input is misspelt. The engine would follow a rule that reaches itself
-//! until the host's stack is used up.
+//! input and the pack's own data, no field of the input is misspelt, and every function exists, is pure, and takes as many
+//! values as it is given. The engine would follow a rule that reaches itself until the host's stack is used up, and it
+//! would find a misspelt function only where it is reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use argus_core::PolicyInput;
+use regorus::unstable::{BUILTINS, Expr, Literal, Module, Query, Ref, Rule, RuleHead};
 use serde_json::Value;
 
-use regorus::unstable::{Lexer, Module, Source, TokenKind};
+use crate::clauses::{Clause, Kind, Word};
 
-/// The first thing that is wrong, with file and line.
-pub(crate) fn check(modules: &[impl std::ops::Deref<Target = Module>]) -> Result<(), String> {
-    let mut rules: Vec<RuleText> = Vec::new();
-    for module in modules {
-        rules.extend(rules_of(module)?);
-    }
-    let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
-    let mut reaches: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for rule in &rules {
-        let known = rule
-            .words
-            .iter()
-            .filter_map(|word| names.get(word.as_str()).copied());
-        reaches.entry(&rule.name).or_default().extend(known);
-    }
-    match rules
-        .iter()
-        .find(|rule| reaches_itself(&rule.name, &reaches))
+/// Functions that no pack may call, with why.
+const REFUSED: [(&str, &str); 4] = [
+    ("numbers.range", "it can take as long as it likes"),
+    ("numbers.range_step", "it can take as long as it likes"),
+    ("rand.intn", "the same plan has to get the same answer"),
+    ("trace", "nobody reads what it says"),
+];
+
+/// That no clause reaches itself.
+pub(crate) fn check_recursion<'a>(
+    clauses: impl Iterator<Item = &'a Clause> + Clone,
+) -> Result<(), String> {
+    let reaches = reaches(clauses.clone());
+    match clauses
+        .into_iter()
+        .find(|clause| all_reached([clause.name.as_str()], &reaches).contains(clause.name.as_str()))
     {
         None => Ok(()),
-        Some(rule) => Err(format!(
+        Some(clause) => Err(format!(
             "{}: the rule `{}` reaches itself: rules must not be recursive",
-            rule.place, rule.name
+            clause.place, clause.name
         )),
     }
 }
 
-fn reaches_itself(name: &str, reaches: &BTreeMap<&str, BTreeSet<&str>>) -> bool {
-    let (mut seen, mut todo) = (BTreeSet::new(), vec![name]);
+/// What each name reaches at once.
+pub(crate) fn reaches<'a>(
+    clauses: impl Iterator<Item = &'a Clause> + Clone,
+) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let names: BTreeSet<&str> = clauses.clone().map(|clause| clause.name.as_str()).collect();
+    let mut reaches: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for clause in clauses {
+        let known = clause
+            .words
+            .iter()
+            .filter_map(|word| names.get(word.as_str()).copied());
+        reaches.entry(&clause.name).or_default().extend(known);
+    }
+    reaches
+}
+
+/// Everything that is reached from these names; a name itself only if something reaches it.
+pub(crate) fn all_reached<'a>(
+    from: impl IntoIterator<Item = &'a str>,
+    reaches: &BTreeMap<&'a str, BTreeSet<&'a str>>,
+) -> BTreeSet<&'a str> {
+    let (mut seen, mut todo) = (BTreeSet::new(), from.into_iter().collect::<Vec<_>>());
     while let Some(next) = todo.pop() {
         for reached in reaches.get(next).into_iter().flatten() {
-            if *reached == name {
-                return true;
-            }
             if seen.insert(*reached) {
                 todo.push(reached);
             }
         }
     }
-    false
+    seen
 }
 
-/// One clause of a rule: its name, and every word after it that could name another.
-struct RuleText {
-    name: String,
-    place: String,
-    words: Vec<String>,
-}
-
-struct Word {
-    kind: Kind,
-    text: String,
-    start: u32,
-    line: u32,
-}
-
-#[derive(PartialEq)]
-enum Kind {
-    /// Could name a rule, or the data document.
-    Name,
-    /// What stands behind a dot.
-    Field,
-    Other,
-}
-
-fn rules_of(module: &Module) -> Result<Vec<RuleText>, String> {
-    let source = &module.package.refr.span().source;
-    let words = words(source)?;
-    let file = source.file();
-    for (index, _) in words
+/// That a file reads nothing but the input, as its schema has it, and the pack's own data.
+pub(crate) fn check_reads(file: &str, words: &[Word]) -> Result<(), String> {
+    for (index, word) in words
         .iter()
         .enumerate()
         .filter(|(_, word)| word.kind == Kind::Name && word.text == "data")
     {
         let path = words.iter().skip(index + 1).map(|word| word.text.as_str());
         if !path.take(2).eq([".", "argus_data"]) {
-            let line = words.get(index).map_or(0, |word| word.line);
             return Err(format!(
-                "{file}:{line}: only the pack's own data, `data.argus_data`, may be read"
+                "{file}:{}: only the pack's own data, `data.argus_data`, may be read",
+                word.line
             ));
         }
     }
-    check_input(&words).map_err(|(line, problem)| format!("{file}:{line}: {problem}"))?;
-    let starts: Vec<u32> = module.policy.iter().map(|rule| rule.span().start).collect();
-    let clause = |start: &u32| {
-        let end = starts
-            .iter()
-            .filter(|other| *other > start)
-            .min()
-            .copied()
-            .unwrap_or(u32::MAX);
-        let mut inside = words
-            .iter()
-            .filter(|word| (*start..end).contains(&word.start))
-            .skip_while(|word| word.text == "default");
-        let head = inside.next()?;
-        let words = inside
-            .filter(|word| word.kind == Kind::Name)
-            .map(|word| word.text.clone())
-            .collect();
-        Some(RuleText {
-            name: head.text.clone(),
-            place: format!("{file}:{}", head.line),
-            words,
-        })
-    };
-    Ok(starts.iter().filter_map(clause).collect())
+    check_input(words).map_err(|(line, problem)| format!("{file}:{line}: {problem}"))
 }
 
 static INPUT: LazyLock<Value> = LazyLock::new(PolicyInput::schema);
@@ -162,24 +130,154 @@ fn fields(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
     schema.get("properties")?.as_object()
 }
 
-fn words(source: &Source) -> Result<Vec<Word>, String> {
-    let mut lexer = Lexer::new(source);
-    let mut words: Vec<Word> = Vec::new();
-    loop {
-        let token = lexer.next_token().map_err(|error| format!("{error:#}"))?;
-        let kind = match token.0 {
-            TokenKind::Eof => return Ok(words),
-            TokenKind::Ident if words.last().is_some_and(|before| before.text == ".") => {
-                Kind::Field
-            }
-            TokenKind::Ident => Kind::Name,
-            _ => Kind::Other,
+/// That every function which the modules call is theirs or built in, may be called, and gets the values that it takes.
+pub(crate) fn check_calls(modules: &[Ref<Module>]) -> Result<(), String> {
+    let mut own: BTreeMap<&str, usize> = BTreeMap::new();
+    for rule in modules.iter().flat_map(|module| &module.policy) {
+        if let Rule::Spec {
+            head: RuleHead::Func { refr, args, .. },
+            ..
+        } = rule.as_ref()
+        {
+            own.insert(refr.span().text(), args.len());
+        }
+    }
+    let mut calls = Calls { own, wrong: None };
+    for rule in modules.iter().flat_map(|module| &module.policy) {
+        calls.rule(rule);
+    }
+    calls.wrong.map_or(Ok(()), Err)
+}
+
+/// A walk through every expression, to the first call that can't work.
+struct Calls<'a> {
+    own: BTreeMap<&'a str, usize>,
+    wrong: Option<String>,
+}
+
+impl Calls<'_> {
+    fn rule(&mut self, rule: &Rule) {
+        let Rule::Spec { head, bodies, .. } = rule else {
+            return;
         };
-        words.push(Word {
-            kind,
-            text: token.1.text().to_owned(),
-            start: token.1.start,
-            line: token.1.line,
-        });
+        match head {
+            RuleHead::Set { key, .. } => key.iter().for_each(|key| self.expression(key)),
+            RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => {
+                assign
+                    .iter()
+                    .for_each(|assign| self.expression(&assign.value));
+            }
+        }
+        for body in bodies {
+            body.assign
+                .iter()
+                .for_each(|assign| self.expression(&assign.value));
+            self.query(&body.query);
+        }
+    }
+
+    fn query(&mut self, query: &Query) {
+        for statement in &query.stmts {
+            match &statement.literal {
+                Literal::SomeVars { .. } => {}
+                Literal::SomeIn {
+                    key,
+                    value,
+                    collection,
+                    ..
+                } => key
+                    .iter()
+                    .chain([value, collection])
+                    .for_each(|part| self.expression(part)),
+                Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => self.expression(expr),
+                Literal::Every { domain, query, .. } => {
+                    self.expression(domain);
+                    self.query(query);
+                }
+            }
+            for with in &statement.with_mods {
+                self.expression(&with.r#as);
+            }
+        }
+    }
+
+    fn expression(&mut self, expression: &Expr) {
+        match expression {
+            Expr::Call {
+                span, fcn, params, ..
+            } => {
+                let name: String = fcn.span().text().split_whitespace().collect();
+                if self.wrong.is_none() {
+                    self.wrong = self
+                        .problem(&name, params.len())
+                        .map(|problem| format!("{}:{}: {problem}", span.source.file(), span.line));
+                }
+                params.iter().for_each(|part| self.expression(part));
+            }
+            Expr::Array { items, .. } | Expr::Set { items, .. } => {
+                items.iter().for_each(|part| self.expression(part));
+            }
+            Expr::Object { fields, .. } => {
+                for (_, key, value) in fields {
+                    self.expression(key);
+                    self.expression(value);
+                }
+            }
+            Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
+                self.expression(term);
+                self.query(query);
+            }
+            Expr::ObjectCompr {
+                key, value, query, ..
+            } => {
+                self.expression(key);
+                self.expression(value);
+                self.query(query);
+            }
+            Expr::UnaryExpr { expr, .. } => self.expression(expr),
+            Expr::RefDot { refr, .. } => self.expression(refr),
+            Expr::RefBrack { refr, index, .. } => {
+                self.expression(refr);
+                self.expression(index);
+            }
+            Expr::BinExpr { lhs, rhs, .. }
+            | Expr::BoolExpr { lhs, rhs, .. }
+            | Expr::ArithExpr { lhs, rhs, .. }
+            | Expr::AssignExpr { lhs, rhs, .. } => {
+                self.expression(lhs);
+                self.expression(rhs);
+            }
+            Expr::Membership {
+                key,
+                value,
+                collection,
+                ..
+            } => key
+                .iter()
+                .chain([value, collection])
+                .for_each(|part| self.expression(part)),
+            Expr::String { .. }
+            | Expr::RawString { .. }
+            | Expr::Number { .. }
+            | Expr::Bool { .. }
+            | Expr::Null { .. }
+            | Expr::Var { .. } => {}
+        }
+    }
+
+    fn problem(&self, name: &str, given: usize) -> Option<String> {
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            return Some(format!("`{name}` may not be called: {why}"));
+        }
+        let takes = match self.own.get(name) {
+            Some(takes) => *takes,
+            None => match BUILTINS.get(name) {
+                Some((_, takes)) => usize::from(*takes),
+                None => return Some(format!("there is no function `{name}`")),
+            },
+        };
+        // The last one may take up the result.
+        (given != takes && given != takes + 1)
+            .then(|| format!("`{name}` takes {takes} values, it is given {given}"))
     }
 }

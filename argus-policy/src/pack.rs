@@ -1,17 +1,21 @@
 //! A folder becomes a [`Pack`]: Rego, data and a manifest, compiled once.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use argus_core::{Digest, Phase};
-use serde::Deserialize;
-use serde_json::Value;
+use argus_core::{Digest, PolicyInput};
+use serde_json::{Map, Value, json};
+
+use crate::clauses::{Clause, Kept, Text, clauses, titles, words};
+use crate::lint;
+use crate::manifest::{Manifest, Rule};
+use crate::signature::KeyError;
 
 /// The largest file of a pack, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// The most files in a pack.
 const MAX_FILES: usize = 100;
-/// The entry points, as sets; every pack has the first two.
+/// The entry points, as sets; every rule speaks in the first and in one of the others.
 pub(crate) const ENTRY_POINTS: [&str; 5] = ["passed", "deny", "manual", "require_approval", "warn"];
 
 /// Why a folder is no pack.
@@ -48,45 +52,70 @@ pub enum PackError {
         /// What is wrong, with file and line where they are known.
         problem: String,
     },
+    /// What the host sets, or `data.json`, isn't what the manifest's schema wants.
+    #[error("the parameters of the pack `{pack}` don't fit: {problem}")]
+    Parameters {
+        /// The pack.
+        pack: String,
+        /// What is wrong, with the place.
+        problem: String,
+    },
+    /// Its own tests don't hold it.
+    #[error("the pack `{folder}` does not pass its tests: {problem}")]
+    Tests {
+        /// Where.
+        folder: String,
+        /// The first thing that is wrong.
+        problem: String,
+    },
+    /// No key that the host trusts has signed it.
+    #[error(
+        "the pack `{0}` is not signed by a key that this host trusts: sign it with `argus-policy sign`"
+    )]
+    Unsigned(String),
+    /// A key can't be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Another pack has this name.
     #[error("there already is a pack named `{0}`")]
     Duplicate(String),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    name: String,
-    #[expect(dead_code, reason = "for people; checked to be there")]
-    version: String,
-    #[expect(dead_code, reason = "for people; checked to be there")]
-    description: String,
-    rules: Vec<Rule>,
-}
-
-/// A rule of the manifest: its id, and in which phases it must answer.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
-    pub(crate) id: String,
-    pub(crate) phases: Vec<Phase>,
+    /// No pack has this name.
+    #[error("there is no pack named `{0}`")]
+    Unknown(String),
 }
 
 /// A pack that compiled: its rules can be asked.
 #[derive(Clone)]
 pub struct Pack {
-    name: String,
+    sources: Arc<Sources>,
+    files_digest: Digest,
     revision: Digest,
-    rules: Vec<Rule>,
-    /// Which of [`ENTRY_POINTS`] it declares.
-    entry_points: [bool; 5],
+    groups: Arc<Vec<Group>>,
+}
+
+/// Rules that always apply together, with the engine that has what they need and nothing else.
+struct Group {
+    rules: Vec<usize>,
+    entry_points: Vec<&'static str>,
     engine: regorus::Engine,
 }
 
 /// One file of a pack.
+#[derive(Clone)]
 pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) text: String,
+}
+
+/// What a pack is made of.
+pub(crate) struct Sources {
+    folder: String,
+    files: Vec<File>,
+    manifest: Manifest,
+    texts: Vec<Text>,
+    titles: Vec<String>,
+    /// Below a name of its own, so that data can't stand where a rule stands.
+    data: Value,
 }
 
 impl Pack {
@@ -104,130 +133,333 @@ impl Pack {
                 || name == "data.json"
                 || name.ends_with(".rego") && !name.ends_with("_test.rego")
         })?;
-        Self::compile(&folder.display().to_string(), &files)
+        Self::compile(&folder.display().to_string(), files, &Map::new())
     }
 
-    /// The pack `baseline` that every engine has: the mission's security section.
-    pub(crate) fn baseline() -> Result<Self, PackError> {
-        let file = |name: &str, text: &str| File {
-            name: name.into(),
-            text: text.into(),
-        };
-        Self::compile(
-            "baseline",
-            &[
-                file(
-                    "baseline.rego",
-                    include_str!("../policies/baseline/baseline.rego"),
-                ),
-                file("pack.yaml", include_str!("../policies/baseline/pack.yaml")),
-            ],
-        )
+    /// The same pack with the host's parameters in the place of those of `data.json`.
+    ///
+    /// # Errors
+    /// [`PackError::Parameters`] for what the manifest's schema doesn't allow.
+    pub fn with_parameters(&self, parameters: &Map<String, Value>) -> Result<Self, PackError> {
+        Self::compile(&self.sources.folder, self.sources.files.clone(), parameters)
     }
 
-    fn compile(folder: &str, files: &[File]) -> Result<Self, PackError> {
-        let text = |wanted: &str| {
-            files
-                .iter()
-                .find(|file| file.name == wanted)
-                .map(|file| file.text.as_str())
-        };
+    pub(crate) fn compile(
+        folder: &str,
+        files: Vec<File>,
+        parameters: &Map<String, Value>,
+    ) -> Result<Self, PackError> {
         let malformed = |problem: String| PackError::Manifest {
             path: format!("{folder}/pack.yaml"),
             problem,
         };
+        let text = |wanted: &str| {
+            let file = files.iter().find(|file| file.name == wanted);
+            file.map(|file| file.text.as_str())
+        };
         let manifest = text("pack.yaml").ok_or_else(|| malformed("it is missing".into()))?;
-        let manifest: Manifest =
-            serde_saphyr::from_str(manifest).map_err(|error| malformed(error.to_string()))?;
-        check(&manifest).map_err(malformed)?;
+        let manifest = Manifest::read(manifest).map_err(malformed)?;
+        let name = manifest.name.clone();
         let unusable = |problem: String| PackError::Rego {
-            pack: manifest.name.clone(),
+            pack: name.clone(),
             problem,
         };
+        let unfit = |problem: String| PackError::Parameters {
+            pack: name.clone(),
+            problem,
+        };
+        let data = match text("data.json") {
+            None => Value::Object(Map::new()),
+            Some(data) => serde_json::from_str(data)
+                .map_err(|error| unusable(format!("data.json: {error}")))?,
+        };
+        let data = with(data, parameters, manifest.parameters.as_ref()).map_err(unfit)?;
 
-        let mut engine = regorus::Engine::new();
-        engine.set_rego_v0(false);
-        engine.set_strict_builtin_errors(true);
-        let package = format!("data.argus.packs.{}", manifest.name);
-        let mut policies = 0;
-        for file in files.iter().filter(|file| file.name.ends_with(".rego")) {
-            let found = engine
-                .add_policy(format!("{folder}/{}", file.name), file.text.clone())
-                .map_err(|error| unusable(format!("{error:#}")))?;
-            if found != package {
-                return Err(unusable(format!(
-                    "{} is package `{found}`, it must be `{package}`",
-                    file.name
-                )));
-            }
-            policies += 1;
-        }
-        if policies == 0 {
-            return Err(unusable("it has no Rego".into()));
-        }
-        if let Some(data) = text("data.json") {
-            let data: Value = serde_json::from_str(data)
-                .map_err(|error| unusable(format!("data.json: {error}")))?;
-            // Below a name of its own, so that data can't stand where a rule stands.
-            let data = serde_json::json!({ "argus_data": { manifest.name.as_str(): data } });
-            engine
-                .add_data_json(&data.to_string())
-                .map_err(|error| unusable(format!("data.json: {error:#}")))?;
-        }
-        let modules = engine.get_modules().clone();
-        crate::lint::check(&modules).map_err(unusable)?;
-        let declared =
-            |entry_point: &str| modules.iter().any(|module| declares(module, entry_point));
-        let entry_points = ENTRY_POINTS.map(declared);
-        let [passed, deny, ..] = entry_points;
-        if !(passed && deny) {
-            return Err(unusable(
-                "it needs the entry points `passed` and `deny`".into(),
-            ));
-        }
-        // Analysed here, once: what a rule can't be evaluated with is found now, and evaluations share the result.
-        engine
-            .eval_query("true".into(), false)
-            .map_err(|error| unusable(format!("{error:#}")))?;
-        let sorted: Vec<(&str, &str)> = files
+        let mut sorted: Vec<(&str, &str)> = files
             .iter()
             .map(|file| (file.name.as_str(), file.text.as_str()))
             .collect();
-        let revision = Digest::of_json(&sorted).map_err(|error| unusable(error.to_string()))?;
+        sorted.sort_unstable();
+        let digest = |digest: Result<Digest, argus_core::DigestError>| {
+            digest.map_err(|error| unusable(error.to_string()))
+        };
+        let files_digest = digest(Digest::of_json(&sorted))?;
+        let revision = digest(Digest::of_json(&(files_digest, parameters)))?;
+
+        let sources = Sources::new(folder, files, manifest, data).map_err(unusable)?;
+        let groups = sources.groups().map_err(unusable)?;
         Ok(Self {
-            name: manifest.name,
+            sources: Arc::new(sources),
+            files_digest,
             revision,
-            rules: manifest.rules,
-            entry_points,
-            engine,
+            groups: Arc::new(groups),
         })
     }
 
     /// The name, as in `argus.packs.<name>`.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.sources.manifest.name
     }
 
-    /// The digest of its files.
+    /// The digest of its files and of the host's parameters.
     #[must_use]
     pub fn revision(&self) -> Digest {
         self.revision
     }
 
+    /// The digest of its files: what a signature is for.
+    pub(crate) fn files_digest(&self) -> Digest {
+        self.files_digest
+    }
+
+    /// Its rules, each with what it refuses in one line.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, &str)> {
+        let ids = self.sources.manifest.rules.iter().map(|rule| &*rule.id);
+        ids.zip(self.sources.titles.iter().map(|title| &**title))
+    }
+
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Its rules that have to answer to this input, in groups with an engine of their own: the ids, the entry points and the
+    /// engine.
+    pub(crate) fn questions<'a>(
+        &'a self,
+        input: &'a PolicyInput,
+    ) -> impl Iterator<Item = (Vec<&'a str>, &'a [&'static str], regorus::Engine)> {
+        let rules = &self.sources.manifest.rules;
+        self.groups.iter().filter_map(move |group| {
+            let rules: Vec<&Rule> = group
+                .rules
+                .iter()
+                .filter_map(|rule| rules.get(*rule))
+                .collect();
+            let applies = rules.first().is_some_and(|rule| rule.applies(input));
+            let ids = || rules.iter().map(|rule| rule.id.as_str()).collect();
+            applies.then(|| (ids(), &*group.entry_points, group.engine.clone()))
+        })
+    }
+}
+
+/// The data with the host's parameters, as the schema of the manifest wants it.
+fn with(
+    mut data: Value,
+    parameters: &Map<String, Value>,
+    schema: Option<&Value>,
+) -> Result<Value, String> {
+    let Some(fields) = data.as_object_mut() else {
+        return Err("data.json is not an object".into());
+    };
+    fields.extend(parameters.clone());
+    let Some(schema) = schema else {
+        let Some((field, _)) = parameters.iter().next() else {
+            return Ok(data);
+        };
+        return Err(format!(
+            "`{field}` is set, but its manifest has no `parameters`"
+        ));
+    };
+    let validator = jsonschema::validator_for(schema)
+        .map_err(|error| format!("the manifest's `parameters` are no JSON Schema: {error}"))?;
+    let wrong = validator.iter_errors(&data).next();
+    let wrong = wrong.map(|error| format!("at `{}`: {error}", error.instance_path()));
+    wrong.map_or(Ok(data), Err)
+}
+
+impl Sources {
+    fn new(
+        folder: &str,
+        files: Vec<File>,
+        manifest: Manifest,
+        data: Value,
+    ) -> Result<Self, String> {
+        let package = format!("data.argus.packs.{}", manifest.name);
+        let mut engine = empty();
+        let mut texts = Vec::new();
+        for file in files.iter().filter(|file| file.name.ends_with(".rego")) {
+            let path = format!("{folder}/{}", file.name);
+            let found = engine
+                .add_policy(path.clone(), file.text.clone())
+                .map_err(|error| format!("{error:#}"))?;
+            if found != package {
+                return Err(format!(
+                    "{} is package `{found}`, it must be `{package}`",
+                    file.name
+                ));
+            }
+            texts.push(Text {
+                path,
+                text: file.text.clone(),
+                clauses: Vec::new(),
+            });
+        }
+        if texts.is_empty() {
+            return Err("it has no Rego".into());
+        }
+        let modules = engine.get_modules();
+        for (module, text) in modules.iter().zip(&mut texts) {
+            let words = words(&module.package.refr.span().source)?;
+            lint::check_reads(&text.path, &words)?;
+            text.clauses = clauses(module, &words, &manifest.rules)?;
+        }
+        lint::check_calls(modules)?;
+        lint::check_recursion(texts.iter().flat_map(|text| &text.clauses))?;
+        let data = json!({ "argus_data": { manifest.name.as_str(): data } });
+        let sources = Self {
+            folder: folder.to_owned(),
+            titles: titles_of(&texts, &manifest)?,
+            files,
+            manifest,
+            texts,
+            data,
+        };
+        sources.check_rules()?;
+        Ok(sources)
+    }
+
+    /// That each rule of the manifest can speak for and against.
+    fn check_rules(&self) -> Result<(), String> {
+        for (index, rule) in self.manifest.rules.iter().enumerate() {
+            let of_it = || self.clauses().filter(|clause| clause.rule == Some(index));
+            if of_it().all(Clause::objects) {
+                return Err(format!(
+                    "the rule `{}` has no clause `passed contains \"{}\" if ...`: it could never pass",
+                    rule.id, rule.id
+                ));
+            }
+            if !of_it().any(Clause::objects) {
+                return Err(format!(
+                    "the rule `{}` has no clause of `deny`, `manual`, `require_approval` or `warn`: it could never object",
+                    rule.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn clauses(&self) -> impl Iterator<Item = &Clause> + Clone {
+        self.texts.iter().flat_map(|text| &text.clauses)
+    }
+
     pub(crate) fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.manifest.rules
     }
 
-    /// The entry points, each with whether the pack declares it.
-    pub(crate) fn entry_points(&self) -> impl Iterator<Item = (&'static str, bool)> {
-        ENTRY_POINTS.into_iter().zip(self.entry_points)
+    /// Everything that it has, but for the clauses that are to be silent.
+    pub(crate) fn engine(
+        &self,
+        silent: impl Fn(&Clause) -> bool,
+    ) -> Result<regorus::Engine, String> {
+        self.build(|clause| {
+            if silent(clause) {
+                Kept::Silent
+            } else {
+                Kept::Whole
+            }
+        })
     }
 
-    /// An engine of its own for one evaluation.
-    pub(crate) fn engine(&self) -> regorus::Engine {
-        self.engine.clone()
+    fn build(&self, keep: impl Fn(&Clause) -> Kept) -> Result<regorus::Engine, String> {
+        let mut engine = empty();
+        for text in &self.texts {
+            engine
+                .add_policy(text.path.clone(), text.of(&keep))
+                .map_err(|error| format!("{error:#}"))?;
+        }
+        engine
+            .add_data_json(&self.data.to_string())
+            .map_err(|error| format!("data.json: {error:#}"))?;
+        Ok(engine)
     }
+
+    /// The rules in groups that always apply together.
+    fn groups(&self) -> Result<Vec<Group>, String> {
+        let rules = &self.manifest.rules;
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let together = groups.iter_mut().find(|group| {
+                let first = group.first().and_then(|first| rules.get(*first));
+                first.is_some_and(|first| first.applies_with(rule))
+            });
+            match together {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+        // What nothing reaches is looked at too.
+        if groups.len() > 1 {
+            analysed(self.engine(|_| false)?)?;
+        }
+        let alone = groups.len() == 1;
+        let reaches = lint::reaches(self.clauses());
+        let group = |rules: Vec<usize>| {
+            let speaks = |clause: &Clause| clause.rule.is_some_and(|rule| rules.contains(&rule));
+            let words = self.clauses().filter(|clause| speaks(clause));
+            let words: Vec<&str> = words
+                .flat_map(|clause| clause.words.iter().map(String::as_str))
+                .collect();
+            let mut needed = lint::all_reached(words.iter().copied(), &reaches);
+            needed.extend(words);
+            let keep = |clause: &Clause| {
+                let helps = clause.rule.is_none() && needed.contains(&*clause.name);
+                if alone || speaks(clause) || helps {
+                    Kept::Whole
+                } else {
+                    Kept::Out
+                }
+            };
+            let entry_points = ENTRY_POINTS.into_iter().filter(|name| {
+                self.clauses()
+                    .any(|clause| clause.name == *name && speaks(clause))
+            });
+            Ok(Group {
+                entry_points: entry_points.collect(),
+                engine: analysed(self.build(keep)?)?,
+                rules,
+            })
+        };
+        groups.into_iter().map(group).collect()
+    }
+}
+
+fn titles_of(texts: &[Text], manifest: &Manifest) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for text in texts {
+        found.extend(titles(text)?);
+    }
+    let known = |id: &str| manifest.rules.iter().any(|rule| rule.id == id);
+    if let Some((id, _)) = found.iter().find(|(id, _)| !known(id)) {
+        return Err(format!(
+            "the METADATA of `{id}` is about no rule of the manifest"
+        ));
+    }
+    let title = |rule: &Rule| {
+        let title = found.iter().find(|(id, _)| *id == rule.id);
+        title.map(|(_, title)| title.clone()).ok_or_else(|| {
+            format!(
+                "the rule `{}` has no METADATA: write `# METADATA`, `# title: ...`, `# custom:`, `#   id: {}` above it",
+                rule.id, rule.id
+            )
+        })
+    };
+    manifest.rules.iter().map(title).collect()
+}
+
+fn empty() -> regorus::Engine {
+    let mut engine = regorus::Engine::new();
+    engine.set_rego_v0(false);
+    engine.set_strict_builtin_errors(true);
+    engine
+}
+
+/// Analysed once: what a clause can't be evaluated with is found now, and evaluations share the result.
+pub(crate) fn analysed(mut engine: regorus::Engine) -> Result<regorus::Engine, String> {
+    engine
+        .eval_query("true".into(), false)
+        .map_err(|error| format!("{error:#}"))?;
+    Ok(engine)
 }
 
 /// The files of a folder that are wanted by their name, sorted; bounded in number and size.
@@ -260,44 +492,4 @@ pub(crate) fn read(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<F
         });
     }
     Ok(files)
-}
-
-fn declares(module: &regorus::unstable::Module, entry_point: &str) -> bool {
-    use regorus::unstable::{Rule, RuleHead};
-    module.policy.iter().any(|rule| match rule.as_ref() {
-        Rule::Spec { head, .. } => {
-            let refr = match head {
-                RuleHead::Compr { refr, .. }
-                | RuleHead::Set { refr, .. }
-                | RuleHead::Func { refr, .. } => refr,
-            };
-            refr.span().text() == entry_point
-        }
-        Rule::Default { .. } => false,
-    })
-}
-
-fn check(manifest: &Manifest) -> Result<(), String> {
-    let named = !manifest.name.is_empty()
-        && manifest
-            .name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if !named {
-        return Err(format!(
-            "the name `{}` must be lower-case letters, digits and `_`",
-            manifest.name
-        ));
-    }
-    if manifest.rules.is_empty() {
-        return Err("it lists no rules".into());
-    }
-    let ids: BTreeSet<&str> = manifest.rules.iter().map(|rule| rule.id.as_str()).collect();
-    if ids.len() < manifest.rules.len() {
-        return Err("it lists a rule twice".into());
-    }
-    match manifest.rules.iter().find(|rule| rule.phases.is_empty()) {
-        Some(rule) => Err(format!("the rule `{}` names no phase", rule.id)),
-        None => Ok(()),
-    }
 }

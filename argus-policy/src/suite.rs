@@ -1,22 +1,28 @@
-//! A pack's folder becomes the results of its tests: each `test_` rule of its `*_test.rego` files, one by one.
+//! A pack's folder becomes the results of its tests: each `test_` rule of its `*_test.rego` files, one by one, and whether
+//! they notice when a rule of the manifest falls silent.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use regorus::unstable::{Module, Rule, RuleHead};
 use serde_json::{Map, Value};
 
-use crate::engine::timed;
-use crate::pack::{Pack, PackError, read};
+use crate::clauses::Clause;
+use crate::pack::{File, Pack, PackError, analysed, read};
+
+/// How long one question may take.
+const TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// What the tests of a pack say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suite {
     /// Each test, in the order of the files.
     pub tests: Vec<Test>,
-    /// The rules of the manifest that no test names.
-    pub untested: Vec<String>,
+    /// What could be taken out of the pack without any test noticing, such as "the rule `acme-copies` never denies".
+    pub unnoticed: Vec<String>,
 }
 
 /// One `test_` rule.
@@ -31,15 +37,19 @@ pub struct Test {
 }
 
 impl Suite {
-    /// Whether there are tests, all of them pass, and every rule has one.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        !self.tests.is_empty()
-            && self.untested.is_empty()
-            && self.tests.iter().all(|test| test.failure.is_none())
+    /// What is wrong, each in one line; nothing if the tests hold the pack.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        let failed = self.tests.iter().filter_map(|test| {
+            let why = test.failure.as_ref()?;
+            Some(format!("{} ({}): {why}", test.name, test.place))
+        });
+        let none = self.tests.is_empty().then(|| "it has no tests".to_owned());
+        let unnoticed = self.unnoticed.iter();
+        let unnoticed = unnoticed.map(|what| format!("no test goes red if {what}"));
+        none.into_iter().chain(failed).chain(unnoticed)
     }
 
-    /// Runs the tests of the pack in `folder`.
+    /// Runs the tests of the pack in `folder`, and then again with each rule of the manifest silent.
     ///
     /// Tests stand in `*_test.rego`, in the pack's own package, and see the JSON of `NAME_test.json` as
     /// `data.argus_test.NAME`.
@@ -47,87 +57,156 @@ impl Suite {
     /// # Errors
     /// [`PackError`] for a folder that is no pack, a test file that doesn't compile, or two tests of one name.
     pub fn run(folder: impl AsRef<Path>) -> Result<Self, PackError> {
-        let folder = folder.as_ref();
+        Bench::open(folder.as_ref(), |bench| bench.run())
+    }
+}
+
+#[cfg(feature = "cli")]
+impl Suite {
+    /// The lines of the pack in `folder` that no test reaches, as file and line.
+    ///
+    /// # Errors
+    /// As [`Suite::run`].
+    pub fn unreached(folder: impl AsRef<Path>) -> Result<Vec<String>, PackError> {
+        Bench::open(folder.as_ref(), |bench| bench.unreached())
+    }
+}
+
+/// A pack with its tests.
+struct Bench {
+    folder: String,
+    package: String,
+    pack: Pack,
+    files: Vec<File>,
+}
+
+impl Bench {
+    fn open<T>(folder: &Path, ask: impl Fn(&Self) -> Result<T, String>) -> Result<T, PackError> {
         let pack = Pack::load(folder)?;
-        let unusable = |problem: String| PackError::Rego {
-            pack: pack.name().to_owned(),
-            problem,
-        };
         let files = read(folder, |name| {
             name.ends_with("_test.rego") || name.ends_with("_test.json")
         })?;
-        let mut engine = pack.engine();
-        let (mut fixtures, mut text) = (Map::new(), String::new());
-        let package = format!("data.argus.packs.{}", pack.name());
-        let already = engine.get_modules().len();
-        for file in files {
+        let bench = Self {
+            folder: folder.display().to_string(),
+            package: format!("data.argus.packs.{}", pack.name()),
+            pack,
+            files,
+        };
+        ask(&bench).map_err(|problem| PackError::Rego {
+            pack: bench.pack.name().to_owned(),
+            problem,
+        })
+    }
+
+    #[cfg(feature = "cli")]
+    fn unreached(&self) -> Result<Vec<String>, String> {
+        let mut engine = self.engine(|_| false)?;
+        engine.set_enable_coverage(true);
+        for (name, _) in test_rules(engine.get_modules())? {
+            // One engine for all of them: it counts together what each reaches. Those that fail are the suite's.
+            let ask = || engine.eval_rule(format!("{}.{name}", self.package));
+            drop(catch_unwind(AssertUnwindSafe(ask)));
+        }
+        let report = engine
+            .get_coverage_report()
+            .map_err(|error| format!("{error:#}"))?;
+        let files = report.files.into_iter();
+        let own = files.filter(|file| !file.path.ends_with("_test.rego"));
+        let lines = own.flat_map(|file| {
+            let lines = file.not_covered.into_iter();
+            lines
+                .map(move |line| format!("{}:{line}", file.path))
+                .collect::<Vec<_>>()
+        });
+        Ok(lines.collect())
+    }
+
+    fn run(&self) -> Result<Suite, String> {
+        let mut engine = self.engine(|_| false)?;
+        let tests = test_rules(engine.get_modules())?;
+        let ask = |engine: &regorus::Engine, name: &str| {
+            run_one(engine, &format!("{}.{name}", self.package)).err()
+        };
+        let tests: Vec<Test> = tests
+            .into_iter()
+            .map(|(name, place)| Test {
+                failure: ask(&engine, &name),
+                name,
+                place,
+            })
+            .collect();
+        let mut unnoticed = Vec::new();
+        // Tests that fail, or that aren't there, notice nothing.
+        if tests.iter().all(|test| test.failure.is_none()) && !tests.is_empty() {
+            for (index, rule) in self.pack.sources().rules().iter().enumerate() {
+                for (objects, what) in [(true, "never objects"), (false, "never passes")] {
+                    let silent =
+                        |clause: &Clause| clause.rule == Some(index) && clause.objects() == objects;
+                    let engine = self.engine(silent)?;
+                    if tests.iter().all(|test| ask(&engine, &test.name).is_none()) {
+                        unnoticed.push(format!("the rule `{}` {what}", rule.id));
+                    }
+                }
+            }
+        }
+        Ok(Suite { tests, unnoticed })
+    }
+
+    /// The pack with its tests, but for the clauses that are to be silent.
+    fn engine(&self, silent: impl Fn(&Clause) -> bool) -> Result<regorus::Engine, String> {
+        let mut engine = self.pack.sources().engine(silent)?;
+        let mut fixtures = Map::new();
+        for file in &self.files {
             if let Some(name) = file.name.strip_suffix("_test.json") {
                 let json: Value = serde_json::from_str(&file.text)
-                    .map_err(|error| unusable(format!("{}: {error}", file.name)))?;
+                    .map_err(|error| format!("{}: {error}", file.name))?;
                 fixtures.insert(name.to_owned(), json);
                 continue;
             }
-            text.push_str(&file.text);
             let found = engine
-                .add_policy(format!("{}/{}", folder.display(), file.name), file.text)
-                .map_err(|error| unusable(format!("{error:#}")))?;
-            if found != package {
-                let problem = format!("{} is package `{found}`, it must be `{package}`", file.name);
-                return Err(unusable(problem));
+                .add_policy(format!("{}/{}", self.folder, file.name), file.text.clone())
+                .map_err(|error| format!("{error:#}"))?;
+            if found != self.package {
+                return Err(format!(
+                    "{} is package `{found}`, it must be `{}`",
+                    file.name, self.package
+                ));
             }
         }
         let data = serde_json::json!({ "argus_test": fixtures }).to_string();
         engine
             .add_data_json(&data)
-            .map_err(|error| unusable(format!("the test data: {error:#}")))?;
-
-        let modules = engine.get_modules().clone();
-        let mut places: BTreeMap<String, String> = BTreeMap::new();
-        let mut tests = Vec::new();
-        for (name, place) in modules
-            .iter()
-            .skip(already)
-            .flat_map(|module| test_rules(module))
-        {
-            if let Some(first) = places.insert(name.clone(), place.clone()) {
-                // Either of two would do, and the other could say anything.
-                let problem = format!(
-                    "{place}: the test `{name}` stands at {first} already: give each a name of its own"
-                );
-                return Err(unusable(problem));
-            }
-            let failure = run_one(&engine, &format!("{package}.{name}")).err();
-            tests.push(Test {
-                name,
-                place,
-                failure,
-            });
-        }
-        let untested = pack
-            .rules()
-            .iter()
-            .filter(|rule| !text.contains(&format!("\"{}\"", rule.id)));
-        Ok(Self {
-            untested: untested.map(|rule| rule.id.clone()).collect(),
-            tests,
-        })
+            .map_err(|error| format!("the test data: {error:#}"))?;
+        analysed(engine)
     }
 }
 
-fn test_rules(module: &Module) -> Vec<(String, String)> {
-    let named = |rule: &regorus::unstable::Ref<Rule>| {
+/// Name and place of each test.
+fn test_rules(modules: &[regorus::unstable::Ref<Module>]) -> Result<Vec<(String, String)>, String> {
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    let mut tests = Vec::new();
+    for rule in modules.iter().flat_map(|module| &module.policy) {
         let Rule::Spec {
             head: RuleHead::Compr { refr, .. },
             ..
         } = rule.as_ref()
         else {
-            return None;
+            continue;
         };
         let (span, name) = (refr.span(), refr.span().text().to_owned());
+        if !name.starts_with("test_") {
+            continue;
+        }
         let place = format!("{}:{}", span.source.file(), span.line);
-        name.starts_with("test_").then_some((name, place))
-    };
-    module.policy.iter().filter_map(named).collect()
+        if let Some(first) = places.insert(name.clone(), place.clone()) {
+            // Either of two would do, and the other could say anything.
+            return Err(format!(
+                "{place}: the test `{name}` stands at {first} already: give each a name of its own"
+            ));
+        }
+        tests.push((name, place));
+    }
+    Ok(tests)
 }
 
 fn run_one(engine: &regorus::Engine, rule: &str) -> Result<(), String> {
@@ -142,4 +221,15 @@ fn run_one(engine: &regorus::Engine, rule: &str) -> Result<(), String> {
         }
         Ok(Ok(other)) => Err(format!("it is {other}, not true")),
     }
+}
+
+/// The same engine, with a limit to what one question may take.
+pub(crate) fn timed(mut engine: regorus::Engine) -> regorus::Engine {
+    if let Some(check_interval) = NonZeroU32::new(64) {
+        engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
+            limit: TIME_LIMIT,
+            check_interval,
+        });
+    }
+    engine
 }

@@ -3,7 +3,8 @@
 # description: |
 #   What Argus never does, whatever a model proposes: nothing outside the configured namespaces, no kind that isn't on the
 #   list, nothing forced, no high risk unless the host allows it, nothing that lets an app do more than before.
-#   Every rule compares with what is allowed, and either passes or says why not.
+#   Every rule compares with what is allowed, and either passes or says why not. What it compares is asked once, by a rule
+#   of its own: `deny` looks for the culprits only where that doesn't hold.
 package argus.packs.baseline
 
 import rego.v1
@@ -19,9 +20,11 @@ kinds := {
 
 all_steps := array.concat(input.plan.steps, input.plan.rollback_steps)
 
-# --- baseline-size ---
-
-passed contains "baseline-size" if count(input.plan.steps) <= max_steps
+# METADATA
+# title: A plan has at most 10 steps
+# custom:
+#   id: baseline-size
+passed contains "baseline-size" if small
 
 deny contains violation("baseline-size", null, message, "split the work into smaller plans") if {
 	not small
@@ -30,98 +33,121 @@ deny contains violation("baseline-size", null, message, "split the work into sma
 
 small if count(input.plan.steps) <= max_steps
 
-# --- baseline-actions ---
-
-passed contains "baseline-actions" if {
-	every step in all_steps {
-		step.kind in actions
-	}
-}
+# METADATA
+# title: Only the seven actions and manual steps
+# custom:
+#   id: baseline-actions
+passed contains "baseline-actions" if known_actions
 
 deny contains violation("baseline-actions", step.index, message, "use one of the actions that Argus knows") if {
+	not known_actions
 	some step in input.plan.steps
 	not step.kind in actions
 	message := sprintf("step %d is no action that Argus may execute", [step.index + 1])
 }
 
-# --- baseline-kinds ---
-
-passed contains "baseline-kinds" if {
+known_actions if {
 	every step in all_steps {
-		kind_allowed(step)
+		step.kind in actions
 	}
 }
 
+# METADATA
+# title: Only kinds of objects that Argus may change
+# custom:
+#   id: baseline-kinds
+passed contains "baseline-kinds" if known_kinds
+
 deny contains violation("baseline-kinds", step.index, message, "change only workloads, services, ingresses and the like") if {
+	not known_kinds
 	some step in input.plan.steps
 	not kind_allowed(step)
 	message := sprintf("step %d changes a kind of object that Argus never touches", [step.index + 1])
 }
 
 deny contains violation("baseline-kinds", null, message, "change only workloads, services, ingresses and the like") if {
+	not known_kinds
 	some step in input.plan.rollback_steps
 	not kind_allowed(step)
 	message := sprintf("rollback step %d changes a kind of object that Argus never touches", [step.index + 1])
 }
 
-kind_allowed(step) if step.kind == "manual"
-
-kind_allowed(step) if step.target.kind in kinds
-
-# --- baseline-scope ---
-
-passed contains "baseline-scope" if {
+known_kinds if {
 	every step in all_steps {
-		in_scope(step)
+		kind_allowed(step)
 	}
 }
 
+kind_allowed(step) if step.target.kind in kinds
+
+kind_allowed(step) if step.kind == "manual"
+
+# METADATA
+# title: Only objects in the configured namespaces
+# custom:
+#   id: baseline-scope
+passed contains "baseline-scope" if all_in_scope
+
 deny contains violation("baseline-scope", step.index, message, "change only objects in the namespaces of the scope") if {
+	not all_in_scope
 	some step in input.plan.steps
 	not in_scope(step)
 	message := sprintf("step %d changes something outside the namespaces that Argus may work in", [step.index + 1])
 }
 
 deny contains violation("baseline-scope", null, message, "change only objects in the namespaces of the scope") if {
+	not all_in_scope
 	some step in input.plan.rollback_steps
 	not in_scope(step)
 	message := sprintf("rollback step %d changes something outside the namespaces that Argus may work in", [step.index + 1])
 }
 
-in_scope(step) if step.kind == "manual"
-
-in_scope(step) if step.target.namespace in input.scope.namespaces
-
-# --- baseline-no-force ---
-
-passed contains "baseline-no-force" if {
+all_in_scope if {
 	every step in all_steps {
-		gentle(step)
+		in_scope(step)
 	}
 }
 
+in_scope(step) if step.target.namespace in input.scope.namespaces
+
+in_scope(step) if step.kind == "manual"
+
+# METADATA
+# title: Nothing is forced
+# custom:
+#   id: baseline-no-force
+passed contains "baseline-no-force" if all_gentle
+
 deny contains violation("baseline-no-force", step.index, message, "leave the flag out: an app always gets its time to stop") if {
+	not all_gentle
 	some step in input.plan.steps
 	not gentle(step)
 	message := sprintf("step %d forces something", [step.index + 1])
 }
 
 deny contains violation("baseline-no-force", null, message, "leave the flag out: an app always gets its time to stop") if {
+	not all_gentle
 	some step in input.plan.rollback_steps
 	not gentle(step)
 	message := sprintf("rollback step %d forces something", [step.index + 1])
 }
 
-gentle(step) if {
-	every word in split(step.command, " ") {
-		not startswith(word, "--force")
-		not startswith(word, "--grace-period")
-		not startswith(word, "--now")
+all_gentle if {
+	every step in all_steps {
+		gentle(step)
 	}
 }
 
-# --- baseline-high-risk ---
+gentle(step) if {
+	not contains(step.command, " --force")
+	not contains(step.command, " --grace-period")
+	not contains(step.command, " --now")
+}
 
+# METADATA
+# title: No high risk, unless the host allows it
+# custom:
+#   id: baseline-high-risk
 passed contains "baseline-high-risk" if risk_allowed
 
 deny contains violation(
@@ -139,8 +165,10 @@ risk_allowed if {
 	input.settings.allow_high_risk == true
 }
 
-# --- baseline-manual ---
-
+# METADATA
+# title: What Argus can't do is left to people
+# custom:
+#   id: baseline-manual
 passed contains "baseline-manual" if {
 	every step in input.plan.steps {
 		step.kind != "manual"
@@ -152,8 +180,10 @@ manual contains violation("baseline-manual", step.index, step.reason, "leave it 
 	step.kind == "manual"
 }
 
-# --- baseline-approval ---
-
+# METADATA
+# title: A person approves what can interrupt an app
+# custom:
+#   id: baseline-approval
 passed contains "baseline-approval" if harmless
 
 require_approval contains violation(
@@ -171,19 +201,24 @@ harmless if {
 	}
 }
 
-# --- baseline-same-object: what the API server returned is the object that the plan names ---
+# METADATA
+# title: What the API server returns is the object that the plan names
+# custom:
+#   id: baseline-same-object
+passed contains "baseline-same-object" if all_the_same
 
-passed contains "baseline-same-object" if {
+deny contains violation("baseline-same-object", object.step, message, "change the object that the step names") if {
+	not all_the_same
+	some object in input.objects
+	not same_object(object)
+	message := sprintf("step %d would change another object than the one that it names", [object.step + 1])
+}
+
+all_the_same if {
 	objects_given
 	every object in input.objects {
 		same_object(object)
 	}
-}
-
-deny contains violation("baseline-same-object", object.step, message, "change the object that the step names") if {
-	some object in input.objects
-	not same_object(object)
-	message := sprintf("step %d would change another object than the one that it names", [object.step + 1])
 }
 
 # Without objects there is nothing to pass, unless there is nothing to do.
@@ -215,26 +250,34 @@ states(object) := [object.before, object.after] if {
 	object.after != null
 }
 
-# --- baseline-no-escalation: nothing may do more than before ---
+# METADATA
+# title: Nothing may do more than before
+# custom:
+#   id: baseline-no-escalation
+passed contains "baseline-no-escalation" if none_stronger
 
-passed contains "baseline-no-escalation" if {
+deny contains violation("baseline-no-escalation", object.step, message, "leave security settings, host access and the service account as they are") if {
+	not none_stronger
+	some object in input.objects
+	not no_more_than_before(object)
+	message := sprintf("step %d would let the app do more than before", [object.step + 1])
+}
+
+none_stronger if {
 	objects_given
 	every object in input.objects {
 		no_more_than_before(object)
 	}
 }
 
-deny contains violation("baseline-no-escalation", object.step, message, "leave security settings, host access and the service account as they are") if {
-	some object in input.objects
-	not no_more_than_before(object)
-	message := sprintf("step %d would let the app do more than before", [object.step + 1])
-}
-
 no_more_than_before(object) if object.after == null
+
+no_more_than_before(object) if pod_spec(object.after) == pod_spec(object.before)
 
 no_more_than_before(object) if {
 	object.after != null
 	object.before != null
+	pod_spec(object.after) != pod_spec(object.before)
 	count(powers(object.after) - powers(object.before)) == 0
 }
 
@@ -285,7 +328,5 @@ list_value(map, field) := value if {
 	value := object.get(map, field, [])
 	is_array(value)
 } else := []
-
-# --- the answers ---
 
 violation(id, step, message, hint) := {"id": id, "step": step, "message": message, "hint": hint}

@@ -37,6 +37,11 @@ test_a_kind_that_is_not_on_the_list if {
 	"baseline-kinds" in ids(deny) with input as step_with({"target": {"kind": "Secret"}})
 }
 
+test_a_rollback_is_judged_too if {
+	"baseline-kinds" in ids(deny) with input as rollback_with({"target": {"kind": "Secret"}})
+	"baseline-no-force" in ids(deny) with input as rollback_with({"command": "kubectl delete pod/web-1 -n shop --now"})
+}
+
 test_another_namespace if {
 	"baseline-scope" in ids(deny) with input as step_with({"target": {"namespace": "kube-system"}})
 	"baseline-scope" in ids(deny) with input as rollback_with({"target": {"namespace": "kube-system"}})
@@ -72,6 +77,34 @@ plain := {"containers": [{"name": "app", "image": "web:1"}]}
 test_a_plain_result_passes if {
 	count(deny) == 0 with input as result(web(plain), web(plain))
 	{"baseline-same-object", "baseline-no-escalation"} - passed == set() with input as result(web(plain), web(plain))
+}
+
+test_pods_and_cron_jobs_are_looked_into if {
+	more := {"containers": [{"name": "app", "securityContext": {"privileged": true}}]}
+	every pair in [
+		[pod(plain), pod(more)],
+		[cron_job(plain), cron_job(more)],
+	] {
+		"baseline-no-escalation" in ids(deny) with input as result(pair[0], pair[1])
+		"baseline-no-escalation" in passed with input as result(pair[0], pair[0])
+	}
+}
+
+pod(spec) := {"kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec}
+
+cron_job(spec) := {"kind": "CronJob", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}
+
+test_objects_without_pods_have_no_powers if {
+	service := {"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}}}
+	"baseline-no-escalation" in passed with input as result(service, service)
+	odd := web({"containers": [{"name": "app", "securityContext": "odd", "ports": "odd"}]})
+	"baseline-no-escalation" in passed with input as result(web(plain), odd)
+}
+
+test_an_object_that_is_gone_does_nothing if {
+	{"baseline-same-object", "baseline-no-escalation"} - passed == set() with input as result(web(plain), null)
+	{"baseline-same-object"} - passed == set() with input as result(null, web(plain))
+	"baseline-no-escalation" in ids(deny) with input as result(null, web(plain))
 }
 
 test_the_result_is_another_object if {

@@ -1,6 +1,6 @@
 //! The laws of the doors: what every implementor must keep, as functions to call in its tests.
 
-use crate::approval::Actor;
+use crate::actor::Actor;
 use crate::audit::{AuditEntry, AuditEvent, AuditQuery, AuditSink};
 use crate::digest::Digest;
 use crate::incident::IncidentId;

@@ -14,8 +14,10 @@ ours(image) if {
 	startswith(image, registry)
 }
 
-# --- registry-of-commands ---
-
+# METADATA
+# title: A command names images of the company only
+# custom:
+#   id: registry-of-commands
 passed contains "registry-of-commands" if {
 	every step in input.plan.steps {
 		every image in step.images {
@@ -34,8 +36,10 @@ deny contains {
 	not ours(image)
 }
 
-# --- registry-of-results ---
-
+# METADATA
+# title: No step brings another image in
+# custom:
+#   id: registry-of-results
 passed contains "registry-of-results" if {
 	objects_given
 	count(foreign) == 0

@@ -15,8 +15,10 @@ unprotected(step) if step.kind == "manual"
 
 unprotected(step) if not step.target.namespace in protected
 
-# --- team-protected ---
-
+# METADATA
+# title: Protected namespaces are never changed
+# custom:
+#   id: team-protected
 passed contains "team-protected" if {
 	every step in input.plan.steps {
 		named(step)
@@ -38,12 +40,14 @@ named(step) if step.kind == "manual"
 
 named(step) if is_string(step.target.namespace)
 
-# --- team-foreign ---
-
 ours(step) if step.kind == "manual"
 
 ours(step) if step.target.namespace in own
 
+# METADATA
+# title: Another team's namespace needs a yes
+# custom:
+#   id: team-foreign
 passed contains "team-foreign" if {
 	every step in input.plan.steps {
 		ours(step)

@@ -6,8 +6,16 @@ const MANIFEST: &str = "\
 name: NAME
 version: 0.1.0
 description: Says in one sentence what this pack refuses, and for whom.
+# A JSON Schema of data.json: a host may set other values, if they fit.
+parameters:
+  type: object
+  additionalProperties: false
+  required: [most_copies]
+  properties:
+    most_copies: {type: integer, minimum: 1}
+# Each rule is asked in these phases, about plans with such an action; without `actions` about every plan.
 rules:
-  - {id: NAME-copies, phases: [plan, objects, undo]}
+  - {id: NAME-copies, phases: [plan, objects, undo], actions: [scale]}
 ";
 
 const RULES: &str = r#"# METADATA
@@ -19,13 +27,17 @@ import rego.v1
 
 most := data.argus_data.NAME.most_copies
 
-# The condition for passing: what can't be told doesn't pass.
+# METADATA
+# title: Apps run few copies
+# custom:
+#   id: NAME-copies
 passed contains "NAME-copies" if {
 	every step in input.plan.steps {
 		few_copies(step)
 	}
 }
 
+# The condition for passing stands above: what can't be told doesn't pass. Here stands who is at fault, and what to do.
 deny contains {
 	"id": "NAME-copies", "step": step.index,
 	"message": sprintf("step %d would run more than %d copies", [step.index + 1, most]),

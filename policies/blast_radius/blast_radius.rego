@@ -1,0 +1,107 @@
+# METADATA
+# title: Blast radius
+# description: How much one plan may touch. Undoing what was begun is never stopped by it.
+package argus.packs.blast_radius
+
+import rego.v1
+
+settings := data.argus_data.blast_radius
+
+# METADATA
+# title: A plan changes few objects
+# custom:
+#   id: blast-objects
+passed contains "blast-objects" if few_objects
+
+deny contains violation("blast-objects", null, message, "split the work into smaller plans, and look at each") if {
+	not few_objects
+	message := sprintf("the plan changes more than %d objects", [settings.most_objects])
+}
+
+# A step without a target is shown to people, it changes nothing.
+few_objects if count(targets) <= settings.most_objects
+
+targets contains step.target if {
+	some step in input.plan.steps
+	step.target != null
+}
+
+# METADATA
+# title: A plan stays in few namespaces
+# custom:
+#   id: blast-namespaces
+passed contains "blast-namespaces" if few_namespaces
+
+deny contains violation("blast-namespaces", null, message, "split the work: one plan for each namespace") if {
+	not few_namespaces
+	message := sprintf("the plan changes objects in more than %d namespaces", [settings.most_namespaces])
+}
+
+few_namespaces if count({target.namespace | some target in targets}) <= settings.most_namespaces
+
+# METADATA
+# title: A plan deletes few pods
+# custom:
+#   id: blast-deleted-pods
+passed contains "blast-deleted-pods" if few_deleted
+
+deny contains violation("blast-deleted-pods", null, message, "restart the workload instead: it replaces its pods one after another") if {
+	not few_deleted
+	message := sprintf("the plan deletes more than %d pods", [settings.most_deleted_pods])
+}
+
+few_deleted if count([step | some step in input.plan.steps; step.kind == "delete_pod"]) <= settings.most_deleted_pods
+
+# METADATA
+# title: Most copies of a workload stay
+# custom:
+#   id: blast-percent
+passed contains "blast-percent" if {
+	objects_given
+	count(shrunk) == 0
+}
+
+deny contains violation("blast-percent", step, message, "take copies away in smaller steps, and look at each") if {
+	some step in shrunk
+	message := sprintf("step %d would take away more than %d percent of the copies", [step + 1, settings.most_percent])
+}
+
+shrunk contains object.step if {
+	some object in input.objects
+	object.before.spec.replicas > 0
+	not most_stay(object)
+}
+
+most_stay(object) if object.after == null
+
+most_stay(object) if {
+	taken := object.before.spec.replicas - object.after.spec.replicas
+	taken * 100 <= object.before.spec.replicas * settings.most_percent
+}
+
+# METADATA
+# title: Protected objects are never changed
+# custom:
+#   id: blast-protected
+passed contains "blast-protected" if {
+	objects_given
+	count(guarded) == 0
+}
+
+deny contains violation("blast-protected", step, message, "leave it to the people who protected it") if {
+	some [step, label, value] in guarded
+	message := sprintf("step %d would change an object that the label %s=%s protects", [step + 1, label, value])
+}
+
+guarded contains [object.step, label, value] if {
+	some object in input.objects
+	some label, value in settings.protected_labels
+	object.before.metadata.labels[label] == value
+}
+
+# Without objects there is nothing to pass, unless there is nothing to do.
+objects_given if count(input.objects) > 0
+
+objects_given if count(input.plan.steps) == 0
+
+violation(id, step, message, hint) := {"id": id, "step": step, "message": message, "hint": hint}
