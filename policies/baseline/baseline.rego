@@ -294,13 +294,15 @@ powers(object) := host | containers | volumes | account if {
 	account := {sprintf("serviceAccount %v", [object_value(spec, "serviceAccountName")])}
 }
 
-pod_spec(object) := object.spec.template.spec if object.spec.template.spec
-
-pod_spec(object) := object.spec.jobTemplate.spec.template.spec if object.spec.jobTemplate.spec.template.spec
-
-pod_spec(object) := object.spec if object.kind == "Pod"
-
-pod_spec(object) := {} if object.kind in {"Service", "Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+pod_spec(object) := object.spec.template.spec if {
+	object.spec.template.spec
+} else := object.spec.jobTemplate.spec.template.spec if {
+	object.spec.jobTemplate.spec.template.spec
+} else := object.spec if {
+	object.kind == "Pod"
+} else := {} if {
+	object.kind in {"Service", "Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+}
 
 container_powers(container) := flags | capabilities | ports if {
 	context := object_or_empty(container, "securityContext")

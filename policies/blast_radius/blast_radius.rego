@@ -66,17 +66,17 @@ deny contains violation("blast-percent", step, message, "take copies away in sma
 	message := sprintf("step %d would take away more than %d percent of the copies", [step + 1, settings.most_percent])
 }
 
-shrunk contains object.step if {
-	some object in input.objects
-	object.before.spec.replicas > 0
-	not most_stay(object)
+shrunk contains result.step if {
+	some result in input.objects
+	result.before.spec.replicas > 0
+	not most_stay(result)
 }
 
-most_stay(object) if object.after == null
+most_stay(result) if result.after == null
 
-most_stay(object) if {
-	taken := object.before.spec.replicas - object.after.spec.replicas
-	taken * 100 <= object.before.spec.replicas * settings.most_percent
+most_stay(result) if {
+	taken := result.before.spec.replicas - result.after.spec.replicas
+	taken * 100 <= result.before.spec.replicas * settings.most_percent
 }
 
 # METADATA
@@ -93,10 +93,10 @@ deny contains violation("blast-protected", step, message, "leave it to the peopl
 	message := sprintf("step %d would change an object that the label %s=%s protects", [step + 1, label, value])
 }
 
-guarded contains [object.step, label, value] if {
-	some object in input.objects
+guarded contains [result.step, label, value] if {
+	some result in input.objects
 	some label, value in settings.protected_labels
-	object.before.metadata.labels[label] == value
+	result.before.metadata.labels[label] == value
 }
 
 # Without objects there is nothing to pass, unless there is nothing to do.

@@ -37,27 +37,27 @@ test_too_many_deleted_pods if {
 	"blast-deleted-pods" in passed with input as deletes(["a", "b", "c"])
 }
 
-result(before, after) := object.union(plan([deployment("shop", "web")]), {"objects": [{"step": 0, "before": before, "after": after}]})
+outcome(before, after) := object.union(plan([deployment("shop", "web")]), {"objects": [{"step": 0, "before": before, "after": after}]})
 
 copies(number) := {"metadata": {"labels": {}}, "spec": {"replicas": number}}
 
 test_most_copies_stay if {
-	ids(deny) == {"blast-percent"} with input as result(copies(4), copies(1))
-	not "blast-percent" in passed with input as result(copies(4), copies(1))
+	ids(deny) == {"blast-percent"} with input as outcome(copies(4), copies(1))
+	not "blast-percent" in passed with input as outcome(copies(4), copies(1))
 	every after in [2, 4, 9] {
-		"blast-percent" in passed with input as result(copies(4), copies(after))
+		"blast-percent" in passed with input as outcome(copies(4), copies(after))
 	}
-	"blast-percent" in passed with input as result(copies(0), copies(1))
-	"blast-percent" in passed with input as result(copies(4), null)
-	"blast-percent" in passed with input as result({"kind": "Service"}, {"kind": "Service"})
-	ids(deny) == {"blast-percent"} with input as result(copies(4), {"spec": {}})
+	"blast-percent" in passed with input as outcome(copies(0), copies(1))
+	"blast-percent" in passed with input as outcome(copies(4), null)
+	"blast-percent" in passed with input as outcome({"kind": "Service"}, {"kind": "Service"})
+	ids(deny) == {"blast-percent"} with input as outcome(copies(4), {"spec": {}})
 }
 
 test_protected_objects_are_left_alone if {
 	guarded_one := {"metadata": {"labels": {"argus.dev/protected": "true", "app": "web"}}}
-	ids(deny) == {"blast-protected"} with input as result(guarded_one, guarded_one)
-	not "blast-protected" in passed with input as result(guarded_one, guarded_one)
-	"blast-protected" in passed with input as result({"metadata": {"labels": {"argus.dev/protected": "false"}}}, {})
+	ids(deny) == {"blast-protected"} with input as outcome(guarded_one, guarded_one)
+	not "blast-protected" in passed with input as outcome(guarded_one, guarded_one)
+	"blast-protected" in passed with input as outcome({"metadata": {"labels": {"argus.dev/protected": "false"}}}, {})
 }
 
 test_without_objects_the_results_are_not_judged if {

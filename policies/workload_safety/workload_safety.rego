@@ -49,17 +49,17 @@ deny contains violation("workload-root", step, message, "leave `runAsUser` and `
 
 new_roots contains [changed.step, name] if {
 	some changed in changes
-	some name in roots(changed.after) - roots(changed.before)
+	some [name, _] in roots(changed.after) - roots(changed.before)
 }
 
 # The containers that ask for root, and those that don't refuse it.
 roots(spec) := asked | unguarded if {
 	pod := object.get(spec, "securityContext", {})
-	asked := {sprintf("%s by its user", [container.name]) |
+	asked := {[container.name, "asked"] |
 		some container in containers(spec)
 		setting(container, pod, "runAsUser") == 0
 	}
-	unguarded := {container.name |
+	unguarded := {[container.name, "unguarded"] |
 		some container in containers(spec)
 		setting(container, pod, "runAsNonRoot") != true
 	}
@@ -79,16 +79,16 @@ passed contains "workload-replicas" if {
 
 deny contains violation("workload-replicas", step, message, hint) if {
 	some [step, number] in bad_numbers
-	message := sprintf("step %d would ask for %d copies", [step + 1, number])
+	message := sprintf("step %d would ask for %v copies", [step + 1, number])
 	hint := sprintf("stay between %d and %d copies", [settings.fewest_replicas, settings.most_replicas])
 }
 
-bad_numbers contains [object.step, number] if {
-	some object in input.objects
-	object.after != null
+bad_numbers contains [result.step, number] if {
+	some result in input.objects
+	result.after != null
 	some field in ["replicas", "minReplicas", "maxReplicas"]
-	number := object.after.spec[field]
-	number != object.get(spec_of(object.before), field, null)
+	number := result.after.spec[field]
+	number != object.get(spec_of(result.before), field, null)
 	not number_fits(number)
 }
 
@@ -159,11 +159,11 @@ deny contains violation("workload-selectors", step, message, "leave `spec.select
 	message := sprintf("step %d would let the workload lose its pods", [step + 1])
 }
 
-moved_selectors contains object.step if {
-	some object in input.objects
-	object.after != null
-	object.after.kind in {"Deployment", "StatefulSet", "DaemonSet"}
-	object.get(spec_of(object.after), "selector", null) != object.get(spec_of(object.before), "selector", null)
+moved_selectors contains result.step if {
+	some result in input.objects
+	result.after != null
+	result.after.kind in {"Deployment", "StatefulSet", "DaemonSet"}
+	object.get(spec_of(result.after), "selector", null) != object.get(spec_of(result.before), "selector", null)
 }
 
 # METADATA
@@ -200,11 +200,11 @@ objects_given if count(input.objects) > 0
 objects_given if count(input.plan.steps) == 0
 
 # The steps that change what pods are made of.
-changes contains {"step": object.step, "before": before, "after": after} if {
-	some object in input.objects
-	object.after != null
-	before := pod_spec(object.before)
-	after := pod_spec(object.after)
+changes contains {"step": result.step, "before": before, "after": after} if {
+	some result in input.objects
+	result.after != null
+	before := pod_spec(result.before)
+	after := pod_spec(result.after)
 	before != after
 }
 

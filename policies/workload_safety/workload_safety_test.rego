@@ -3,7 +3,7 @@ package argus.packs.workload_safety
 import rego.v1
 
 # A result of one step; the rules read no more of an input than this.
-result(before, after) := {
+outcome(before, after) := {
 	"plan": {"steps": [{"index": 0, "kind": "patch"}]},
 	"objects": [{"step": 0, "before": before, "after": after}],
 }
@@ -33,11 +33,11 @@ all := {
 }
 
 test_what_stays_passes if {
-	passed == all with input as result(plain, plain)
-	passed == all with input as result(plain, null)
-	passed == all with input as result(plain, web(app({"image": "docker.io/other:2"})))
+	passed == all with input as outcome(plain, plain)
+	passed == all with input as outcome(plain, null)
+	passed == all with input as outcome(plain, web(app({"image": "docker.io/other:2"})))
 	passed == all with input as {"plan": {"steps": []}, "objects": []}
-	count(deny) == 0 with input as result(plain, plain)
+	count(deny) == 0 with input as outcome(plain, plain)
 }
 
 test_without_objects_nothing_passes if {
@@ -46,34 +46,34 @@ test_without_objects_nothing_passes if {
 
 test_images_of_other_registries if {
 	listed := object.union(settings, {"registries": ["registry.example.com/"]})
-	foreign := result(plain, web(app({"image": "docker.io/miner"})))
+	foreign := outcome(plain, web(app({"image": "docker.io/miner"})))
 	ids(deny) == {"workload-registries"} with input as foreign with data.argus_data.workload_safety as listed
-	own := result(plain, web(app({"image": "registry.example.com/web:2"})))
+	own := outcome(plain, web(app({"image": "registry.example.com/web:2"})))
 	"workload-registries" in passed with input as own with data.argus_data.workload_safety as listed
 	old := web(app({"image": "docker.io/old"}))
-	"workload-registries" in passed with input as result(old, old) with data.argus_data.workload_safety as listed
+	"workload-registries" in passed with input as outcome(old, old) with data.argus_data.workload_safety as listed
 }
 
 test_nothing_becomes_root if {
 	every context in [{"runAsUser": 0}, {"runAsNonRoot": false}] {
-		ids(deny) == {"workload-root"} with input as result(plain, web(app({"securityContext": context})))
+		ids(deny) == {"workload-root"} with input as outcome(plain, web(app({"securityContext": context})))
 	}
-	"workload-root" in passed with input as result(plain, web({
+	"workload-root" in passed with input as outcome(plain, web({
 		"securityContext": {"runAsNonRoot": true},
 		"containers": [object.remove(app({}).containers[0], ["securityContext"])],
 	}))
 	rooted := web(app({"securityContext": {"runAsUser": 0, "runAsNonRoot": false}}))
-	"workload-root" in passed with input as result(rooted, rooted)
+	"workload-root" in passed with input as outcome(rooted, rooted)
 }
 
 copies(number) := object.union(plain, {"spec": {"replicas": number}})
 
 test_the_number_of_copies_is_bounded if {
-	ids(deny) == {"workload-replicas"} with input as result(plain, copies(101))
-	ids(deny) == {"workload-replicas"} with input as result(plain, copies(0))
-	count(deny) == 0 with input as result(plain, copies(100))
-	count(deny) == 0 with input as result(copies(101), copies(101))
-	ids(deny) == {"workload-replicas"} with input as result(autoscaler(5), autoscaler(500))
+	ids(deny) == {"workload-replicas"} with input as outcome(plain, copies(101))
+	ids(deny) == {"workload-replicas"} with input as outcome(plain, copies(0))
+	count(deny) == 0 with input as outcome(plain, copies(100))
+	count(deny) == 0 with input as outcome(copies(101), copies(101))
+	ids(deny) == {"workload-replicas"} with input as outcome(autoscaler(5), autoscaler(500))
 }
 
 autoscaler(most) := {"kind": "HorizontalPodAutoscaler", "spec": {"minReplicas": 1, "maxReplicas": most}}
@@ -81,33 +81,33 @@ autoscaler(most) := {"kind": "HorizontalPodAutoscaler", "spec": {"minReplicas": 
 limits(amounts) := web(app({"resources": {"limits": amounts}}))
 
 test_amounts_are_bounded if {
-	count(deny) == 0 with input as result(plain, limits({"memory": "128Gi", "cpu": "32"}))
-	ids(deny) == {"workload-resources"} with input as result(plain, limits({"memory": "129Gi", "cpu": "1"}))
-	ids(deny) == {"workload-resources"} with input as result(plain, limits({"memory": "1Gi", "cpu": "32001m"}))
-	count(deny) == 0 with input as result(plain, limits({"memory": "1Gi", "cpu": "1", "ephemeral-storage": "900Gi"}))
+	count(deny) == 0 with input as outcome(plain, limits({"memory": "128Gi", "cpu": "32"}))
+	ids(deny) == {"workload-resources"} with input as outcome(plain, limits({"memory": "129Gi", "cpu": "1"}))
+	ids(deny) == {"workload-resources"} with input as outcome(plain, limits({"memory": "1Gi", "cpu": "32001m"}))
+	count(deny) == 0 with input as outcome(plain, limits({"memory": "1Gi", "cpu": "1", "ephemeral-storage": "900Gi"}))
 }
 
 unlimited := web({"containers": [object.remove(app({}).containers[0], ["resources"])]})
 
 test_no_limit_is_taken_away if {
-	ids(deny) == {"workload-resources"} with input as result(plain, unlimited)
-	undo := object.union(result(plain, unlimited), {"plan": {"steps": [{"index": 0, "kind": "rollout_undo"}]}})
+	ids(deny) == {"workload-resources"} with input as outcome(plain, unlimited)
+	undo := object.union(outcome(plain, unlimited), {"plan": {"steps": [{"index": 0, "kind": "rollout_undo"}]}})
 	count(deny) == 0 with input as undo
 }
 
 test_a_container_that_goes_takes_its_limits_along if {
 	two := web({"containers": array.concat(app({}).containers, [{"name": "side", "resources": {"limits": {"memory": "1Gi"}}}])})
-	count(deny) == 0 with input as result(two, plain)
+	count(deny) == 0 with input as outcome(two, plain)
 }
 
 test_a_new_object_is_judged_as_a_whole if {
-	ids(deny) == {"workload-selectors"} with input as result(null, plain)
+	ids(deny) == {"workload-selectors"} with input as outcome(null, plain)
 }
 
 test_selectors_stay if {
 	moved := object.union(plain, {"spec": {"selector": {"matchLabels": {"app": "other"}}}})
-	ids(deny) == {"workload-selectors"} with input as result(plain, moved)
-	count(deny) == 0 with input as result(frontend("wbe"), frontend("web"))
+	ids(deny) == {"workload-selectors"} with input as outcome(plain, moved)
+	count(deny) == 0 with input as outcome(frontend("wbe"), frontend("web"))
 }
 
 frontend(app) := {"kind": "Service", "spec": {"selector": {"app": app}}}
@@ -115,15 +115,15 @@ frontend(app) := {"kind": "Service", "spec": {"selector": {"app": app}}}
 unprobed := web({"containers": [object.remove(app({}).containers[0], ["readinessProbe"])]})
 
 test_probes_stay if {
-	ids(deny) == {"workload-probes"} with input as result(plain, unprobed)
-	count(deny) == 0 with input as result(unprobed, plain)
-	undo := object.union(result(plain, unprobed), {"plan": {"steps": [{"index": 0, "kind": "rollout_undo"}]}})
+	ids(deny) == {"workload-probes"} with input as outcome(plain, unprobed)
+	count(deny) == 0 with input as outcome(unprobed, plain)
+	undo := object.union(outcome(plain, unprobed), {"plan": {"steps": [{"index": 0, "kind": "rollout_undo"}]}})
 	count(deny) == 0 with input as undo
 }
 
 test_cron_jobs_and_pods_are_looked_into if {
-	ids(deny) == {"workload-root"} with input as result(job(app({})), job(app({"securityContext": {"runAsUser": 0}})))
-	ids(deny) == {"workload-root"} with input as result(pod(app({})), pod(app({"securityContext": {"runAsUser": 0}})))
+	ids(deny) == {"workload-root"} with input as outcome(job(app({})), job(app({"securityContext": {"runAsUser": 0}})))
+	ids(deny) == {"workload-root"} with input as outcome(pod(app({})), pod(app({"securityContext": {"runAsUser": 0}})))
 }
 
 job(spec) := {"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}
