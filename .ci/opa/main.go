@@ -1,5 +1,6 @@
 // Command opa asks packs by the real OPA: `opa PACK_FOLDER...` reads one input a line from standard input and prints one
-// line for each: per pack the five sets, or an error. It also checks the packs as `opa check --strict` does.
+// line for each: per pack the five sets, or an error. It also checks the packs as `opa check --strict` does. With TIMES=n it
+// asks n times about one input and prints how long an answer takes.
 package main
 
 import (
@@ -7,9 +8,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"sort"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -36,6 +41,9 @@ func run(folders []string) error {
 		}
 		queries[name] = query
 	}
+	if times := os.Getenv("TIMES"); times != "" {
+		return measure(ctx, queries, times)
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(make([]byte, 1<<20), 1<<24)
 	out := bufio.NewWriter(os.Stdout)
@@ -58,6 +66,36 @@ func run(folders []string) error {
 		fmt.Fprintln(out, string(text))
 	}
 	return lines.Err()
+}
+
+// measure asks all packs about the one input of standard input, so many times, JSON in and out, and prints the median and the
+// 99th percentile in microseconds.
+func measure(ctx context.Context, queries map[string]rego.PreparedEvalQuery, times string) error {
+	text, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	count, err := strconv.Atoi(times)
+	if err != nil {
+		return err
+	}
+	var took []float64
+	for range count {
+		start := time.Now()
+		var input any
+		if err := json.Unmarshal(text, &input); err != nil {
+			return err
+		}
+		for _, query := range queries {
+			if _, err := json.Marshal(ask(ctx, query, input)); err != nil {
+				return err
+			}
+		}
+		took = append(took, float64(time.Since(start).Nanoseconds())/1000)
+	}
+	sort.Float64s(took)
+	fmt.Printf("%.1f %.1f\n", took[count/2], took[count*99/100])
+	return nil
 }
 
 func prepare(ctx context.Context, folder, name string) (rego.PreparedEvalQuery, error) {

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::builtin;
-use crate::pack::{ENTRY_POINTS, Pack, PackError};
+use crate::manifest::Rule;
+use crate::pack::{ENTRY_POINTS, Group, Pack, PackError};
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
 
@@ -144,14 +145,8 @@ impl RegoEngine {
 #[async_trait]
 impl PolicyEngine for RegoEngine {
     async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
-        let document = serde_json::to_string(input).map_err(|error| PolicyError {
-            problem: "the input can't be written".into(),
-            source: Some(error.into()),
-        })?;
         // Read once for all packs; their engines share it.
-        let document = catch_unwind(|| regorus::Value::from_json_str(&document))
-            .map_err(|_| PolicyError::new("reading the input panicked"))?
-            .map_err(|error| PolicyError::new(format!("the input can't be read: {error:#}")))?;
+        let document = document(input)?;
         self.packs
             .iter()
             .map(|pack| ask(pack, input, &document))
@@ -161,6 +156,26 @@ impl PolicyEngine for RegoEngine {
     fn revision(&self) -> Digest {
         self.revision
     }
+}
+
+impl Pack {
+    /// What this pack alone says, for tools and benches: a decision is a [`RegoEngine`]'s.
+    ///
+    /// # Errors
+    /// [`PolicyError`] where it gives no clear answer.
+    pub fn evaluate(&self, input: &PolicyInput) -> Result<Opinion, PolicyError> {
+        ask(self, input, &document(input)?)
+    }
+}
+
+fn document(input: &PolicyInput) -> Result<regorus::Value, PolicyError> {
+    let text = serde_json::to_string(input).map_err(|error| PolicyError {
+        problem: "the input can't be written".into(),
+        source: Some(error.into()),
+    })?;
+    catch_unwind(|| regorus::Value::from_json_str(&text))
+        .map_err(|_| PolicyError::new("reading the input panicked"))?
+        .map_err(|error| PolicyError::new(format!("the input can't be read: {error:#}")))
 }
 
 fn ask(
@@ -178,18 +193,15 @@ fn ask(
         require_approval: Vec::new(),
         warn: Vec::new(),
     };
-    for (rules, entry_points, engine) in pack.questions(input) {
+    for group in pack.groups(input) {
         // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-        let answers = catch_unwind(AssertUnwindSafe(|| {
-            evaluate(pack.name(), entry_points, engine, document)
-        }))
-        .map_err(|_| failed("the evaluation panicked".into()))?;
+        let answers = catch_unwind(AssertUnwindSafe(|| evaluate(group, document)))
+            .map_err(|_| failed("the evaluation panicked".into()))?;
         let [passed, objections @ ..] = answers.map_err(failed)?;
         let mut spoke: Vec<String> = Vec::new();
         for id in passed {
-            let id = id
-                .as_str()
-                .ok_or_else(|| failed("`passed` holds more than ids".into()))?;
+            let id = id.as_str();
+            let id = id.ok_or_else(|| failed("`passed` holds more than ids".into()))?;
             spoke.push(id.to_owned());
         }
         let sets = [
@@ -200,23 +212,21 @@ fn ask(
         ];
         for (set, found) in sets.into_iter().zip(objections) {
             for value in found {
-                let violation = violation(pack, &rules, value, input.plan.steps.len());
+                let violation = violation(pack, group, value, input.plan.steps.len());
                 let violation = violation.map_err(failed)?;
                 spoke.push(violation.id.clone());
                 set.push(violation);
             }
         }
-        if let Some(silent) = rules
-            .iter()
-            .find(|rule| !spoke.iter().any(|id| id == *rule))
-        {
+        let silent = |rule: &&Rule| !spoke.contains(&rule.id);
+        if let Some(rule) = group.rules.iter().find(silent) {
             return Err(failed(format!(
-                "the rule `{silent}` gave no answer: a field that it reads may be missing or misspelt"
+                "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
+                rule.id
             )));
         }
-        opinion
-            .evaluated
-            .extend(rules.into_iter().map(str::to_owned));
+        let rules = group.rules.iter().map(|rule| rule.id.clone());
+        opinion.evaluated.extend(rules);
     }
     // A pack without a rule for this plan still has to be seen as asked.
     if opinion.evaluated.is_empty() {
@@ -226,33 +236,32 @@ fn ask(
     Ok(opinion)
 }
 
-/// The five sets, in the order of [`ENTRY_POINTS`]; empty where nothing speaks.
-fn evaluate(
-    pack: &str,
-    entry_points: &[&'static str],
-    engine: regorus::Engine,
-    document: &regorus::Value,
-) -> Result<[Vec<Value>; 5], String> {
-    let mut engine = timed(engine);
+/// The five sets, in the order of [`ENTRY_POINTS`]; empty where no rule of the group speaks.
+fn evaluate(group: &Group, document: &regorus::Value) -> Result<[Vec<Value>; 5], String> {
+    let mut engine = timed(group.engine.clone());
     engine.set_input(document.clone());
+    let value = engine
+        .eval_rule(group.question.clone())
+        .map_err(|error| format!("{error:#}"))?;
+    let answers = value.as_array().map_err(|_| "an answer is undefined")?;
+    if answers.len() != group.entry_points.len() {
+        return Err("an answer is missing".into());
+    }
+    let read = |element: &regorus::Value| {
+        let text = element
+            .to_json_str()
+            .map_err(|error| format!("{error:#}"))?;
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    };
     let mut sets: [Vec<Value>; 5] = Default::default();
-    for (slot, entry_point) in sets.iter_mut().zip(ENTRY_POINTS) {
-        if !entry_points.contains(&entry_point) {
-            continue;
-        }
-        let value = engine
-            .eval_rule(format!("data.argus.packs.{pack}.{entry_point}"))
-            .map_err(|error| format!("`{entry_point}`: {error:#}"))?;
-        let set = value
+    for (entry_point, answer) in group.entry_points.iter().zip(answers.iter()) {
+        let set = answer
             .as_set()
             .map_err(|_| format!("`{entry_point}` is not a set"))?;
-        for element in set {
-            let text = element
-                .to_json_str()
-                .map_err(|error| format!("`{entry_point}`: {error:#}"))?;
-            slot.push(
-                serde_json::from_str(&text).map_err(|error| format!("`{entry_point}`: {error}"))?,
-            );
+        let elements: Result<Vec<Value>, String> = set.iter().map(read).collect();
+        let mut slots = sets.iter_mut().zip(ENTRY_POINTS);
+        if let Some((slot, _)) = slots.find(|(_, name)| name == entry_point) {
+            *slot = elements.map_err(|problem| format!("`{entry_point}`: {problem}"))?;
         }
     }
     Ok(sets)
@@ -267,10 +276,10 @@ struct RawViolation {
     hint: String,
 }
 
-fn violation(pack: &Pack, rules: &[&str], value: Value, steps: usize) -> Result<Violation, String> {
+fn violation(pack: &Pack, group: &Group, value: Value, steps: usize) -> Result<Violation, String> {
     let raw: RawViolation = serde_json::from_value(value)
         .map_err(|error| format!("a violation is malformed: {error}"))?;
-    if !rules.contains(&raw.id.as_str()) {
+    if !group.rules.iter().any(|rule| rule.id == raw.id) {
         return Err(format!("the rule `{}` was not asked", raw.id));
     }
     if raw.step.is_some_and(|step| step >= steps) {

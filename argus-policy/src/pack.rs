@@ -18,6 +18,9 @@ const MAX_FILES: usize = 100;
 /// The entry points, as sets; every rule speaks in the first and in one of the others.
 pub(crate) const ENTRY_POINTS: [&str; 5] = ["passed", "deny", "manual", "require_approval", "warn"];
 
+/// The rule that gathers them.
+const ANSWERS: &str = "argus_answers";
+
 /// Why a folder is no pack.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -94,10 +97,13 @@ pub struct Pack {
 }
 
 /// Rules that always apply together, with the engine that has what they need and nothing else.
-struct Group {
-    rules: Vec<usize>,
-    entry_points: Vec<&'static str>,
-    engine: regorus::Engine,
+pub(crate) struct Group {
+    pub(crate) rules: Vec<Rule>,
+    /// The entry points in which they speak.
+    pub(crate) entry_points: Vec<&'static str>,
+    /// The path whose value is the list of these sets.
+    pub(crate) question: String,
+    pub(crate) engine: regorus::Engine,
 }
 
 /// One file of a pack.
@@ -223,22 +229,11 @@ impl Pack {
         &self.sources
     }
 
-    /// Its rules that have to answer to this input, in groups with an engine of their own: the ids, the entry points and the
-    /// engine.
-    pub(crate) fn questions<'a>(
-        &'a self,
-        input: &'a PolicyInput,
-    ) -> impl Iterator<Item = (Vec<&'a str>, &'a [&'static str], regorus::Engine)> {
-        let rules = &self.sources.manifest.rules;
-        self.groups.iter().filter_map(move |group| {
-            let rules: Vec<&Rule> = group
-                .rules
-                .iter()
-                .filter_map(|rule| rules.get(*rule))
-                .collect();
-            let applies = rules.first().is_some_and(|rule| rule.applies(input));
-            let ids = || rules.iter().map(|rule| rule.id.as_str()).collect();
-            applies.then(|| (ids(), &*group.entry_points, group.engine.clone()))
+    /// Its rules that have to answer to this input, in groups.
+    pub(crate) fn groups<'a>(&'a self, input: &'a PolicyInput) -> impl Iterator<Item = &'a Group> {
+        self.groups.iter().filter(|group| {
+            let first = group.rules.first();
+            first.is_some_and(|rule| rule.applies(input))
         })
     }
 }
@@ -414,10 +409,25 @@ impl Sources {
                 self.clauses()
                     .any(|clause| clause.name == *name && speaks(clause))
             });
+            let entry_points: Vec<&str> = entry_points.collect();
+            // One question for all of them: what they share is evaluated once.
+            let package = &self.manifest.name;
+            let answers = format!(
+                "package argus.packs.{package}\n\n{ANSWERS} := [{}]\n",
+                entry_points.join(", ")
+            );
+            let mut engine = self.build(keep)?;
+            engine
+                .add_policy("the answers".into(), answers)
+                .map_err(|error| format!("{error:#}"))?;
+            let rules = rules
+                .iter()
+                .filter_map(|rule| self.manifest.rules.get(*rule));
             Ok(Group {
-                entry_points: entry_points.collect(),
-                engine: analysed(self.build(keep)?)?,
-                rules,
+                rules: rules.cloned().collect(),
+                question: format!("data.argus.packs.{package}.{ANSWERS}"),
+                entry_points,
+                engine: analysed(engine)?,
             })
         };
         groups.into_iter().map(group).collect()
