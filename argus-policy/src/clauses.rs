@@ -1,5 +1,5 @@
 //! A file of Rego becomes its clauses: where each stands, what it could reach, and for which rule of the manifest it
-//! speaks. An engine is made of the clauses that it needs, the others are blank lines.
+//! speaks.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -28,16 +28,6 @@ impl Clause {
     pub(crate) fn objects(&self) -> bool {
         self.rule.is_some() && self.name != "passed"
     }
-}
-
-/// What is left of a clause in an engine.
-pub(crate) enum Kept {
-    /// All of it.
-    Whole,
-    /// An entry point that never says anything.
-    Silent,
-    /// Nothing.
-    Out,
 }
 
 /// A file with its clauses.
@@ -131,29 +121,46 @@ pub(crate) fn clauses(
     Ok(clauses)
 }
 
+/// The name of an entry point for the rules of one group; that of the first is its own.
+pub(crate) fn grouped(name: &str, group: usize) -> String {
+    match group {
+        0 => name.to_owned(),
+        _ => format!("{name}__{group}"),
+    }
+}
+
 impl Text {
-    /// The text with what is kept of its clauses, every line in its place.
-    pub(crate) fn of(&self, keep: impl Fn(&Clause) -> Kept) -> String {
+    /// The text with entry points of their own for each group of rules.
+    pub(crate) fn in_groups(&self, group: impl Fn(&Clause) -> Option<usize>) -> String {
+        self.with(|clause, text| {
+            let rest = text.strip_prefix(&clause.name)?;
+            Some(grouped(&clause.name, group(clause)?) + rest)
+        })
+    }
+
+    /// The text with some entry points that never say anything, every line in its place.
+    pub(crate) fn without(&self, silent: impl Fn(&Clause) -> bool) -> String {
+        self.with(|clause, text| {
+            let lines = || text.chars().filter(|c| *c == '\n');
+            silent(clause).then(|| {
+                let start = format!("{} contains null if false", clause.name);
+                start.chars().chain(lines()).collect()
+            })
+        })
+    }
+
+    /// The text with another text in the place of some clauses.
+    fn with(&self, other: impl Fn(&Clause, &str) -> Option<String>) -> String {
         let mut text = String::with_capacity(self.text.len());
         let mut done = 0;
         for clause in &self.clauses {
             let end = clause.range.end.min(self.text.len());
-            let (Some(before), Some(inside)) = (
-                self.text.get(done..clause.range.start),
-                self.text.get(clause.range.start..end),
-            ) else {
-                continue;
-            };
-            text.push_str(before);
-            let lines = || inside.chars().filter(|c| *c == '\n');
-            match keep(clause) {
-                Kept::Whole => text.push_str(inside),
-                Kept::Silent => {
-                    text.push_str(&clause.name);
-                    text.push_str(" contains null if false");
-                    text.extend(lines());
-                }
-                Kept::Out => text.extend(lines()),
+            let before = self.text.get(done..clause.range.start);
+            let inside = self.text.get(clause.range.start..end).unwrap_or_default();
+            text.push_str(before.unwrap_or_default());
+            match other(clause, inside) {
+                Some(other) => text.push_str(&other),
+                None => text.push_str(inside),
             }
             done = end;
         }

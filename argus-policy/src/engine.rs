@@ -195,7 +195,7 @@ fn ask(
     };
     for group in pack.groups(input) {
         // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-        let answers = catch_unwind(AssertUnwindSafe(|| evaluate(group, document)))
+        let answers = catch_unwind(AssertUnwindSafe(|| evaluate(pack, group, document)))
             .map_err(|_| failed("the evaluation panicked".into()))?;
         let [passed, objections @ ..] = answers.map_err(failed)?;
         let mut spoke: Vec<String> = Vec::new();
@@ -237,8 +237,12 @@ fn ask(
 }
 
 /// The five sets, in the order of [`ENTRY_POINTS`]; empty where no rule of the group speaks.
-fn evaluate(group: &Group, document: &regorus::Value) -> Result<[Vec<Value>; 5], String> {
-    let mut engine = timed(group.engine.clone());
+fn evaluate(
+    pack: &Pack,
+    group: &Group,
+    document: &regorus::Value,
+) -> Result<[Vec<Value>; 5], String> {
+    let mut engine = timed(pack.engine());
     engine.set_input(document.clone());
     let value = engine
         .eval_rule(group.question.clone())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use argus_core::{Digest, PolicyInput};
 use serde_json::{Map, Value, json};
 
-use crate::clauses::{Clause, Kept, Text, clauses, titles, words};
+use crate::clauses::{Clause, Text, clauses, grouped, titles, words};
 use crate::lint;
 use crate::manifest::{Manifest, Rule};
 use crate::signature::KeyError;
@@ -94,16 +94,16 @@ pub struct Pack {
     files_digest: Digest,
     revision: Digest,
     groups: Arc<Vec<Group>>,
+    engine: regorus::Engine,
 }
 
-/// Rules that always apply together, with the engine that has what they need and nothing else.
+/// Rules that always apply together.
 pub(crate) struct Group {
     pub(crate) rules: Vec<Rule>,
     /// The entry points in which they speak.
     pub(crate) entry_points: Vec<&'static str>,
-    /// The path whose value is the list of these sets.
+    /// The path whose value is the list of these sets, as far as these rules fill them.
     pub(crate) question: String,
-    pub(crate) engine: regorus::Engine,
 }
 
 /// One file of a pack.
@@ -192,13 +192,14 @@ impl Pack {
         let files_digest = digest(Digest::of_json(&sorted))?;
         let revision = digest(Digest::of_json(&(files_digest, parameters)))?;
 
-        let sources = Sources::new(folder, files, manifest, data).map_err(unusable)?;
-        let groups = sources.groups().map_err(unusable)?;
+        let (sources, engine) = Sources::new(folder, files, manifest, data).map_err(unusable)?;
+        let (groups, engine) = sources.groups(engine).map_err(unusable)?;
         Ok(Self {
             sources: Arc::new(sources),
             files_digest,
             revision,
             groups: Arc::new(groups),
+            engine,
         })
     }
 
@@ -227,6 +228,11 @@ impl Pack {
 
     pub(crate) fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// An engine of its own for one question of a group.
+    pub(crate) fn engine(&self) -> regorus::Engine {
+        self.engine.clone()
     }
 
     /// Its rules that have to answer to this input, in groups.
@@ -269,7 +275,7 @@ impl Sources {
         files: Vec<File>,
         manifest: Manifest,
         data: Value,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, regorus::Engine), String> {
         let package = format!("data.argus.packs.{}", manifest.name);
         let mut engine = empty();
         let mut texts = Vec::new();
@@ -311,7 +317,7 @@ impl Sources {
             data,
         };
         sources.check_rules()?;
-        Ok(sources)
+        Ok((sources, engine))
     }
 
     /// That each rule of the manifest can speak for and against.
@@ -347,90 +353,79 @@ impl Sources {
         &self,
         silent: impl Fn(&Clause) -> bool,
     ) -> Result<regorus::Engine, String> {
-        self.build(|clause| {
-            if silent(clause) {
-                Kept::Silent
-            } else {
-                Kept::Whole
-            }
-        })
+        self.build(|text| text.without(&silent))
     }
 
-    fn build(&self, keep: impl Fn(&Clause) -> Kept) -> Result<regorus::Engine, String> {
+    fn build(&self, text_of: impl Fn(&Text) -> String) -> Result<regorus::Engine, String> {
         let mut engine = empty();
         for text in &self.texts {
             engine
-                .add_policy(text.path.clone(), text.of(&keep))
+                .add_policy(text.path.clone(), text_of(text))
                 .map_err(|error| format!("{error:#}"))?;
         }
+        self.with_data(engine)
+    }
+
+    fn with_data(&self, mut engine: regorus::Engine) -> Result<regorus::Engine, String> {
         engine
             .add_data_json(&self.data.to_string())
             .map_err(|error| format!("data.json: {error:#}"))?;
         Ok(engine)
     }
 
-    /// The rules in groups that always apply together.
-    fn groups(&self) -> Result<Vec<Group>, String> {
+    /// The rules in groups that always apply together, and the engine that they ask: what isn't asked for is not evaluated.
+    fn groups(&self, parsed: regorus::Engine) -> Result<(Vec<Group>, regorus::Engine), String> {
         let rules = &self.manifest.rules;
-        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut members: Vec<Vec<usize>> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            let together = groups.iter_mut().find(|group| {
+            let together = members.iter_mut().find(|group| {
                 let first = group.first().and_then(|first| rules.get(*first));
                 first.is_some_and(|first| first.applies_with(rule))
             });
             match together {
                 Some(group) => group.push(index),
-                None => groups.push(vec![index]),
+                None => members.push(vec![index]),
             }
         }
-        // What nothing reaches is looked at too.
-        if groups.len() > 1 {
-            analysed(self.engine(|_| false)?)?;
-        }
-        let alone = groups.len() == 1;
-        let reaches = lint::reaches(self.clauses());
-        let group = |rules: Vec<usize>| {
-            let speaks = |clause: &Clause| clause.rule.is_some_and(|rule| rules.contains(&rule));
-            let words = self.clauses().filter(|clause| speaks(clause));
-            let words: Vec<&str> = words
-                .flat_map(|clause| clause.words.iter().map(String::as_str))
-                .collect();
-            let mut needed = lint::all_reached(words.iter().copied(), &reaches);
-            needed.extend(words);
-            let keep = |clause: &Clause| {
-                let helps = clause.rule.is_none() && needed.contains(&*clause.name);
-                if alone || speaks(clause) || helps {
-                    Kept::Whole
-                } else {
-                    Kept::Out
-                }
-            };
+        let group_of = |clause: &Clause| {
+            let rule = clause.rule?;
+            members.iter().position(|group| group.contains(&rule))
+        };
+        let mut engine = match members.len() {
+            1 => self.with_data(parsed)?,
+            _ => self.build(|text| text.in_groups(group_of))?,
+        };
+        let package = format!("argus.packs.{}", self.manifest.name);
+        let mut answers = format!("package {package}\n");
+        let mut groups = Vec::new();
+        for (number, members) in members.iter().enumerate() {
             let entry_points = ENTRY_POINTS.into_iter().filter(|name| {
                 self.clauses()
-                    .any(|clause| clause.name == *name && speaks(clause))
+                    .any(|clause| clause.name == *name && group_of(clause) == Some(number))
             });
             let entry_points: Vec<&str> = entry_points.collect();
             // One question for all of them: what they share is evaluated once.
-            let package = &self.manifest.name;
-            let answers = format!(
-                "package argus.packs.{package}\n\n{ANSWERS} := [{}]\n",
-                entry_points.join(", ")
-            );
-            let mut engine = self.build(keep)?;
-            engine
-                .add_policy("the answers".into(), answers)
-                .map_err(|error| format!("{error:#}"))?;
-            let rules = rules
-                .iter()
-                .filter_map(|rule| self.manifest.rules.get(*rule));
-            Ok(Group {
-                rules: rules.cloned().collect(),
-                question: format!("data.argus.packs.{package}.{ANSWERS}"),
+            let sets = entry_points.iter().map(|name| grouped(name, number));
+            let sets = sets.collect::<Vec<_>>().join(", ");
+            let answer = grouped(ANSWERS, number);
+            answers.push_str(&format!("\n{answer} := [{sets}]\n"));
+            groups.push(Group {
+                rules: members
+                    .iter()
+                    .filter_map(|rule| rules.get(*rule).cloned())
+                    .collect(),
                 entry_points,
-                engine: analysed(engine)?,
-            })
-        };
-        groups.into_iter().map(group).collect()
+                question: format!("data.{package}.{answer}"),
+            });
+        }
+        engine
+            .add_policy("the answers".into(), answers)
+            .map_err(|error| format!("{error:#}"))?;
+        let engine = analysed(engine).or_else(|problem| {
+            // The same problem, in the author's own words.
+            analysed(self.engine(|_| false)?).and(Err(problem))
+        })?;
+        Ok((groups, engine))
     }
 }
 
