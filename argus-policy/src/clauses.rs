@@ -18,6 +18,8 @@ pub(crate) struct Clause {
     pub(crate) place: String,
     /// Every word after its head that could name another clause.
     pub(crate) words: Vec<String>,
+    /// Every text in it.
+    texts: Vec<String>,
     /// The rule of the manifest for which an entry point's clause speaks; none for a helper.
     pub(crate) rule: Option<usize>,
     range: Range<usize>,
@@ -55,70 +57,75 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// The clauses of a module, with the rules of the manifest for which they speak.
-pub(crate) fn clauses(
-    module: &Module,
-    words: &[Word],
-    rules: &[Rule],
-) -> Result<Vec<Clause>, String> {
+/// The clauses of a module, none yet with a rule.
+pub(crate) fn clauses(module: &Module, words: &[Word]) -> Vec<Clause> {
     let source = &module.package.refr.span().source;
     let mut starts: Vec<u32> = module.policy.iter().map(|rule| rule.span().start).collect();
     starts.sort_unstable();
     let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
-    let mut clauses = Vec::new();
-    for (start, end) in starts.iter().zip(ends) {
-        let inside = words
+    let clause = |(start, end): (&u32, u32)| {
+        let mut inside = words
             .iter()
             .filter(|word| (*start..end).contains(&word.start))
             .skip_while(|word| word.text == "default");
-        let inside: Vec<&Word> = inside.collect();
-        let Some((head, rest)) = inside.split_first() else {
-            continue;
-        };
-        let place = format!("{}:{}", source.file(), head.line);
-        let names = rest.iter().filter(|word| word.kind == Kind::Name);
-        let quoted = rest.iter().filter(|word| word.kind == Kind::Quoted);
-        let named: BTreeSet<usize> = quoted
-            .filter_map(|word| {
-                let text = word.text.trim_matches(['"', '`']);
-                rules.iter().position(|rule| rule.id == text)
-            })
-            .collect();
-        let entry_point = ENTRY_POINTS.contains(&head.text.as_str());
-        let rule = match named.iter().collect::<Vec<_>>()[..] {
-            _ if !entry_point => None,
-            [one] => Some(*one),
-            [] => {
-                return Err(format!(
-                    "{place}: this clause of `{}` names no rule of the manifest: write its id as text",
-                    head.text
-                ));
+        let head = inside.next()?;
+        let (mut words, mut texts) = (Vec::new(), Vec::new());
+        for word in inside {
+            match word.kind {
+                Kind::Name => words.push(word.text.clone()),
+                Kind::Quoted => texts.push(word.text.trim_matches(['"', '`']).to_owned()),
+                Kind::Field | Kind::Other => {}
             }
-            _ => {
-                return Err(format!(
-                    "{place}: this clause of `{}` names several rules of the manifest: write one clause for each",
-                    head.text
-                ));
-            }
-        };
-        let names: Vec<String> = names.map(|word| word.text.clone()).collect();
-        if let Some(answer) = names
-            .iter()
-            .find(|name| ENTRY_POINTS.contains(&name.as_str()))
-        {
+        }
+        Some(Clause {
+            name: head.text.clone(),
+            place: format!("{}:{}", source.file(), head.line),
+            words,
+            texts,
+            rule: None,
+            range: *start as usize..end as usize,
+        })
+    };
+    starts.iter().zip(ends).filter_map(clause).collect()
+}
+
+impl Clause {
+    /// Finds the rule of the manifest for which an entry point's clause speaks, by the id in it.
+    pub(crate) fn find_rule(&mut self, rules: &[Rule]) -> Result<(), String> {
+        let Self { name, place, .. } = self;
+        let read = self.words.iter().find(|word| is_entry_point(word));
+        if let Some(answer) = read {
             return Err(format!(
                 "{place}: `{answer}` is an answer, no rule may read it: give what they share a rule of its own"
             ));
         }
-        clauses.push(Clause {
-            name: head.text.clone(),
-            place,
-            words: names,
-            rule,
-            range: *start as usize..end as usize,
-        });
+        if !is_entry_point(name) {
+            return Ok(());
+        }
+        let texts = self.texts.iter();
+        let named: BTreeSet<usize> = texts
+            .filter_map(|text| rules.iter().position(|rule| rule.id == *text))
+            .collect();
+        let mut named = named.into_iter();
+        self.rule = match (named.next(), named.next()) {
+            (Some(one), None) => Some(one),
+            (None, _) => {
+                return Err(format!(
+                    "{place}: this clause of `{name}` names no rule of the manifest: write its id as text"
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "{place}: this clause of `{name}` names several rules of the manifest: write one clause for each"
+                ));
+            }
+        };
+        Ok(())
     }
-    Ok(clauses)
+}
+
+fn is_entry_point(name: &str) -> bool {
+    ENTRY_POINTS.contains(&name)
 }
 
 /// The name of an entry point for the rules of one group; that of the first is its own.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::builtin;
 use crate::manifest::Rule;
-use crate::pack::{ENTRY_POINTS, Group, Pack, PackError};
+use crate::pack::{Body, ENTRY_POINTS, Group, Pack, PackError, Rules};
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
 
@@ -193,15 +193,52 @@ fn ask(
         require_approval: Vec::new(),
         warn: Vec::new(),
     };
-    for group in pack.groups(input) {
+    match &pack.body {
+        Body::Template(template) => {
+            let judged = catch_unwind(AssertUnwindSafe(|| template.judge(input)))
+                .map_err(|_| failed("the evaluation panicked".into()))?;
+            if let Some(messages) = judged.map_err(failed)? {
+                let violation = |(step, message)| Violation {
+                    pack: pack.name().to_owned(),
+                    id: pack.name().to_owned(),
+                    message,
+                    step: Some(step),
+                    hint: "change the object so that the template accepts it".into(),
+                };
+                let set = if template.only_warns {
+                    &mut opinion.warn
+                } else {
+                    &mut opinion.deny
+                };
+                set.extend(messages.into_iter().map(violation));
+                opinion.evaluated.push(pack.name().to_owned());
+            }
+        }
+        Body::Rules(rules) => ask_rules(rules, input, document, &mut opinion).map_err(failed)?,
+    }
+    // A pack without a rule for this plan still has to be seen as asked.
+    if opinion.evaluated.is_empty() {
+        let nothing = format!("{}-has-no-rule-for-this-plan", pack.name());
+        opinion.evaluated.push(nothing);
+    }
+    Ok(opinion)
+}
+
+fn ask_rules(
+    rules: &Rules,
+    input: &PolicyInput,
+    document: &regorus::Value,
+    opinion: &mut Opinion,
+) -> Result<(), String> {
+    for group in rules.groups(input) {
         // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-        let answers = catch_unwind(AssertUnwindSafe(|| evaluate(pack, group, document)))
-            .map_err(|_| failed("the evaluation panicked".into()))?;
-        let [passed, objections @ ..] = answers.map_err(failed)?;
+        let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, group, document)))
+            .map_err(|_| "the evaluation panicked")?;
+        let [passed, objections @ ..] = answers?;
         let mut spoke: Vec<String> = Vec::new();
         for id in passed {
             let id = id.as_str();
-            let id = id.ok_or_else(|| failed("`passed` holds more than ids".into()))?;
+            let id = id.ok_or("`passed` holds more than ids")?;
             spoke.push(id.to_owned());
         }
         let sets = [
@@ -212,37 +249,32 @@ fn ask(
         ];
         for (set, found) in sets.into_iter().zip(objections) {
             for value in found {
-                let violation = violation(pack, group, value, input.plan.steps.len());
-                let violation = violation.map_err(failed)?;
+                let steps = input.plan.steps.len();
+                let violation = violation(&opinion.pack, group, value, steps)?;
                 spoke.push(violation.id.clone());
                 set.push(violation);
             }
         }
         let silent = |rule: &&Rule| !spoke.contains(&rule.id);
         if let Some(rule) = group.rules.iter().find(silent) {
-            return Err(failed(format!(
+            return Err(format!(
                 "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
                 rule.id
-            )));
+            ));
         }
         let rules = group.rules.iter().map(|rule| rule.id.clone());
         opinion.evaluated.extend(rules);
     }
-    // A pack without a rule for this plan still has to be seen as asked.
-    if opinion.evaluated.is_empty() {
-        let nothing = format!("{}-has-no-rule-for-this-plan", pack.name());
-        opinion.evaluated.push(nothing);
-    }
-    Ok(opinion)
+    Ok(())
 }
 
 /// The five sets, in the order of [`ENTRY_POINTS`]; empty where no rule of the group speaks.
 fn evaluate(
-    pack: &Pack,
+    rules: &Rules,
     group: &Group,
     document: &regorus::Value,
 ) -> Result<[Vec<Value>; 5], String> {
-    let mut engine = timed(pack.engine());
+    let mut engine = timed(rules.engine());
     engine.set_input(document.clone());
     let value = engine
         .eval_rule(group.question.clone())
@@ -280,7 +312,7 @@ struct RawViolation {
     hint: String,
 }
 
-fn violation(pack: &Pack, group: &Group, value: Value, steps: usize) -> Result<Violation, String> {
+fn violation(pack: &str, group: &Group, value: Value, steps: usize) -> Result<Violation, String> {
     let raw: RawViolation = serde_json::from_value(value)
         .map_err(|error| format!("a violation is malformed: {error}"))?;
     if !group.rules.iter().any(|rule| rule.id == raw.id) {
@@ -293,7 +325,7 @@ fn violation(pack: &Pack, group: &Group, value: Value, steps: usize) -> Result<V
         ));
     }
     Ok(Violation {
-        pack: pack.name().to_owned(),
+        pack: pack.to_owned(),
         id: raw.id,
         message: raw.message,
         step: raw.step,

@@ -13,6 +13,8 @@ mod clauses;
 
 mod lint;
 
+mod gatekeeper;
+
 mod pack;
 pub use pack::{Pack, PackError};
 

@@ -69,49 +69,51 @@ pub(crate) fn all_reached<'a>(
     seen
 }
 
-/// That a file reads nothing but the input, as its schema has it, and the pack's own data.
-pub(crate) fn check_reads(file: &str, words: &[Word]) -> Result<(), String> {
+/// That of `data` a file reads nothing but what stands below this name.
+pub(crate) fn check_data(file: &str, words: &[Word], allowed: &str) -> Result<(), String> {
     for (index, word) in words
         .iter()
         .enumerate()
         .filter(|(_, word)| word.kind == Kind::Name && word.text == "data")
     {
         let path = words.iter().skip(index + 1).map(|word| word.text.as_str());
-        if !path.take(2).eq([".", "argus_data"]) {
+        if !path.take(2).eq([".", allowed]) {
             return Err(format!(
-                "{file}:{}: only the pack's own data, `data.argus_data`, may be read",
+                "{file}:{}: of `data` only `data.{allowed}` may be read",
                 word.line
             ));
         }
     }
-    check_input(words).map_err(|(line, problem)| format!("{file}:{line}: {problem}"))
+    Ok(())
 }
 
-static INPUT: LazyLock<Value> = LazyLock::new(PolicyInput::schema);
+pub(crate) static INPUT: LazyLock<Value> = LazyLock::new(PolicyInput::schema);
 
-/// That every `input.a.b` names fields which the input has, as far as its schema tells.
-fn check_input(words: &[Word]) -> Result<(), (u32, String)> {
+/// That every `input.a.b` names fields which the schema has, as far as it tells.
+pub(crate) fn check_input(file: &str, words: &[Word], schema: &Value) -> Result<(), String> {
+    let root = schema;
     for (index, word) in words.iter().enumerate() {
         if word.kind != Kind::Name || word.text != "input" {
             continue;
         }
         let mut path = "input".to_owned();
-        let mut schema = &*INPUT;
+        let mut schema = root;
         let mut rest = words.get(index + 1..).unwrap_or_default();
         while let [dot, field, after @ ..] = rest
             && dot.text == "."
-            && let Some(fields) = fields(schema)
+            && let Some(fields) = fields(schema, root)
         {
             match fields.get(&field.text) {
                 Some(next) => schema = next,
                 None => {
                     let known: Vec<&str> = fields.keys().map(String::as_str).collect();
                     let problem = format!(
-                        "`{path}` has no field `{}`, it has {}",
+                        "{file}:{}: `{path}` has no field `{}`, it has {}",
+                        field.line,
                         field.text,
                         known.join(", ")
                     );
-                    return Err((field.line, problem));
+                    return Err(problem);
                 }
             }
             path = format!("{path}.{}", field.text);
@@ -122,9 +124,9 @@ fn check_input(words: &[Word]) -> Result<(), (u32, String)> {
 }
 
 /// The fields of an object by its schema; none where it says nothing about them.
-fn fields(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
+fn fields<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a serde_json::Map<String, Value>> {
     let schema = match schema.get("$ref").and_then(Value::as_str) {
-        Some(place) => INPUT.pointer(place.strip_prefix('#')?)?,
+        Some(place) => root.pointer(place.strip_prefix('#')?)?,
         None => schema,
     };
     schema.get("properties")?.as_object()
@@ -271,9 +273,11 @@ impl Calls<'_> {
         }
         let takes = match self.own.get(name) {
             Some(takes) => *takes,
-            None => match BUILTINS.get(name) {
-                Some((_, takes)) => usize::from(*takes),
-                None => return Some(format!("there is no function `{name}`")),
+            None => match (BUILTINS.get(name), name.rsplit_once('.')) {
+                (Some((_, takes)), _) => usize::from(*takes),
+                // Of another module of the same pack.
+                (None, Some((_, last))) if self.own.contains_key(last) => return None,
+                _ => return Some(format!("there is no function `{name}`")),
             },
         };
         // The last one may take up the result.

@@ -7,6 +7,7 @@ use argus_core::{Digest, PolicyInput};
 use serde_json::{Map, Value, json};
 
 use crate::clauses::{Clause, Text, clauses, grouped, titles, words};
+use crate::gatekeeper::Template;
 use crate::lint;
 use crate::manifest::{Manifest, Rule};
 use crate::signature::KeyError;
@@ -90,10 +91,26 @@ pub enum PackError {
 /// A pack that compiled: its rules can be asked.
 #[derive(Clone)]
 pub struct Pack {
-    sources: Arc<Sources>,
+    folder: String,
+    files: Arc<Vec<File>>,
     files_digest: Digest,
     revision: Digest,
-    groups: Arc<Vec<Group>>,
+    pub(crate) body: Body,
+}
+
+/// What a pack is made of.
+#[derive(Clone)]
+pub(crate) enum Body {
+    /// Argus' own kind.
+    Rules(Arc<Rules>),
+    /// A Gatekeeper template with a constraint.
+    Template(Arc<Template>),
+}
+
+/// Rules in groups, and the engine that they ask.
+pub(crate) struct Rules {
+    pub(crate) sources: Sources,
+    groups: Vec<Group>,
     engine: regorus::Engine,
 }
 
@@ -113,10 +130,8 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
-/// What a pack is made of.
+/// What a pack of rules is made of.
 pub(crate) struct Sources {
-    folder: String,
-    files: Vec<File>,
     manifest: Manifest,
     texts: Vec<Text>,
     titles: Vec<String>,
@@ -125,7 +140,8 @@ pub(crate) struct Sources {
 }
 
 impl Pack {
-    /// Loads the pack in `folder`: `pack.yaml`, `*.rego` and, if there is one, `data.json`.
+    /// Loads the pack in `folder`: `pack.yaml`, `*.rego` and, if there is one, `data.json`; or a Gatekeeper template,
+    /// `template.yaml` and `constraint.yaml`.
     ///
     /// Rego of a pack runs in the host's process: load only packs that you trust as you trust code.
     ///
@@ -135,19 +151,18 @@ impl Pack {
         let folder = folder.as_ref();
         // Tests belong to the pack's authors, they are no part of what decides.
         let files = read(folder, |name| {
-            name == "pack.yaml"
-                || name == "data.json"
+            ["pack.yaml", "data.json", "template.yaml", "constraint.yaml"].contains(&name)
                 || name.ends_with(".rego") && !name.ends_with("_test.rego")
         })?;
         Self::compile(&folder.display().to_string(), files, &Map::new())
     }
 
-    /// The same pack with the host's parameters in the place of those of `data.json`.
+    /// The same pack with the host's parameters in the place of those of `data.json`, or of the constraint.
     ///
     /// # Errors
     /// [`PackError::Parameters`] for what the manifest's schema doesn't allow.
     pub fn with_parameters(&self, parameters: &Map<String, Value>) -> Result<Self, PackError> {
-        Self::compile(&self.sources.folder, self.sources.files.clone(), parameters)
+        Self::compile(&self.folder, self.files.to_vec(), parameters)
     }
 
     pub(crate) fn compile(
@@ -155,32 +170,40 @@ impl Pack {
         files: Vec<File>,
         parameters: &Map<String, Value>,
     ) -> Result<Self, PackError> {
-        let malformed = |problem: String| PackError::Manifest {
-            path: format!("{folder}/pack.yaml"),
+        let unusable = |problem: String| PackError::Rego {
+            pack: folder.to_owned(),
             problem,
         };
         let text = |wanted: &str| {
             let file = files.iter().find(|file| file.name == wanted);
             file.map(|file| file.text.as_str())
         };
-        let manifest = text("pack.yaml").ok_or_else(|| malformed("it is missing".into()))?;
-        let manifest = Manifest::read(manifest).map_err(malformed)?;
-        let name = manifest.name.clone();
-        let unusable = |problem: String| PackError::Rego {
-            pack: name.clone(),
-            problem,
+        let body = match (text("pack.yaml"), text("template.yaml")) {
+            (Some(manifest), None) => {
+                let rules = Rules::new(folder, &files, manifest, parameters)?;
+                Body::Rules(Arc::new(rules))
+            }
+            (None, Some(template)) => {
+                let constraint = text("constraint.yaml");
+                let constraint = constraint.ok_or_else(|| {
+                    unusable(
+                        "constraint.yaml is missing: it says which objects the template is about"
+                            .into(),
+                    )
+                })?;
+                let template = Template::new(folder, template, constraint, parameters);
+                Body::Template(Arc::new(template.map_err(unusable)?))
+            }
+            (None, None) => {
+                return Err(PackError::Manifest {
+                    path: format!("{folder}/pack.yaml"),
+                    problem: "it is missing".into(),
+                });
+            }
+            (Some(_), Some(_)) => {
+                return Err(unusable("it has both pack.yaml and template.yaml".into()));
+            }
         };
-        let unfit = |problem: String| PackError::Parameters {
-            pack: name.clone(),
-            problem,
-        };
-        let data = match text("data.json") {
-            None => Value::Object(Map::new()),
-            Some(data) => serde_json::from_str(data)
-                .map_err(|error| unusable(format!("data.json: {error}")))?,
-        };
-        let data = with(data, parameters, manifest.parameters.as_ref()).map_err(unfit)?;
-
         let mut sorted: Vec<(&str, &str)> = files
             .iter()
             .map(|file| (file.name.as_str(), file.text.as_str()))
@@ -190,23 +213,22 @@ impl Pack {
             digest.map_err(|error| unusable(error.to_string()))
         };
         let files_digest = digest(Digest::of_json(&sorted))?;
-        let revision = digest(Digest::of_json(&(files_digest, parameters)))?;
-
-        let (sources, engine) = Sources::new(folder, files, manifest, data).map_err(unusable)?;
-        let (groups, engine) = sources.groups(engine).map_err(unusable)?;
         Ok(Self {
-            sources: Arc::new(sources),
+            folder: folder.to_owned(),
             files_digest,
-            revision,
-            groups: Arc::new(groups),
-            engine,
+            revision: digest(Digest::of_json(&(files_digest, parameters)))?,
+            body,
+            files: Arc::new(files),
         })
     }
 
-    /// The name, as in `argus.packs.<name>`.
+    /// The name, as in `argus.packs.<name>`, or that of a Gatekeeper constraint.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.sources.manifest.name
+        match &self.body {
+            Body::Rules(rules) => &rules.sources.manifest.name,
+            Body::Template(template) => &template.name,
+        }
     }
 
     /// The digest of its files and of the host's parameters.
@@ -221,13 +243,55 @@ impl Pack {
     }
 
     /// Its rules, each with what it refuses in one line.
-    pub fn rules(&self) -> impl Iterator<Item = (&str, &str)> {
-        let ids = self.sources.manifest.rules.iter().map(|rule| &*rule.id);
-        ids.zip(self.sources.titles.iter().map(|title| &**title))
+    #[must_use]
+    pub fn rules(&self) -> Vec<(&str, &str)> {
+        match &self.body {
+            Body::Rules(rules) => {
+                let Sources {
+                    manifest, titles, ..
+                } = &rules.sources;
+                let ids = manifest.rules.iter().map(|rule| &*rule.id);
+                ids.zip(titles.iter().map(|title| &**title)).collect()
+            }
+            Body::Template(template) => vec![(&template.name, &template.title)],
+        }
     }
+}
 
-    pub(crate) fn sources(&self) -> &Sources {
-        &self.sources
+impl Rules {
+    fn new(
+        folder: &str,
+        files: &[File],
+        manifest: &str,
+        parameters: &Map<String, Value>,
+    ) -> Result<Self, PackError> {
+        let manifest = Manifest::read(manifest).map_err(|problem| PackError::Manifest {
+            path: format!("{folder}/pack.yaml"),
+            problem,
+        })?;
+        let name = manifest.name.clone();
+        let unusable = |problem: String| PackError::Rego {
+            pack: name.clone(),
+            problem,
+        };
+        let data = match files.iter().find(|file| file.name == "data.json") {
+            None => Value::Object(Map::new()),
+            Some(data) => serde_json::from_str(&data.text)
+                .map_err(|error| unusable(format!("data.json: {error}")))?,
+        };
+        let data = with(data, parameters, manifest.parameters.as_ref()).map_err(|problem| {
+            PackError::Parameters {
+                pack: name.clone(),
+                problem,
+            }
+        })?;
+        let (sources, engine) = Sources::new(folder, files, manifest, data).map_err(unusable)?;
+        let (groups, engine) = sources.groups(engine).map_err(unusable)?;
+        Ok(Self {
+            sources,
+            groups,
+            engine,
+        })
     }
 
     /// An engine of its own for one question of a group.
@@ -272,7 +336,7 @@ fn with(
 impl Sources {
     fn new(
         folder: &str,
-        files: Vec<File>,
+        files: &[File],
         manifest: Manifest,
         data: Value,
     ) -> Result<(Self, regorus::Engine), String> {
@@ -302,16 +366,17 @@ impl Sources {
         let modules = engine.get_modules();
         for (module, text) in modules.iter().zip(&mut texts) {
             let words = words(&module.package.refr.span().source)?;
-            lint::check_reads(&text.path, &words)?;
-            text.clauses = clauses(module, &words, &manifest.rules)?;
+            lint::check_data(&text.path, &words, "argus_data")?;
+            lint::check_input(&text.path, &words, &lint::INPUT)?;
+            text.clauses = clauses(module, &words);
+            let mut clauses = text.clauses.iter_mut();
+            clauses.try_for_each(|clause| clause.find_rule(&manifest.rules))?;
         }
         lint::check_calls(modules)?;
         lint::check_recursion(texts.iter().flat_map(|text| &text.clauses))?;
         let data = json!({ "argus_data": { manifest.name.as_str(): data } });
         let sources = Self {
-            folder: folder.to_owned(),
             titles: titles_of(&texts, &manifest)?,
-            files,
             manifest,
             texts,
             data,

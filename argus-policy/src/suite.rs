@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regorus::unstable::{Module, Rule, RuleHead};
 use serde_json::{Map, Value};
 
 use crate::clauses::Clause;
-use crate::pack::{File, Pack, PackError, analysed, read};
+use crate::gatekeeper;
+use crate::pack::{Body, File, Pack, PackError, Rules, analysed, read};
 
 /// How long one question may take.
 const TIME_LIMIT: Duration = Duration::from_millis(500);
@@ -57,7 +59,24 @@ impl Suite {
     /// # Errors
     /// [`PackError`] for a folder that is no pack, a test file that doesn't compile, or two tests of one name.
     pub fn run(folder: impl AsRef<Path>) -> Result<Self, PackError> {
-        Bench::open(folder.as_ref(), |bench| bench.run())
+        let folder = folder.as_ref();
+        let mut suite = read(folder, |name| name == "suite.yaml")?;
+        let Some(suite) = suite.pop() else {
+            return Bench::open(folder, |bench| bench.run());
+        };
+        let cases = gatekeeper::run_suite(folder, &suite).map_err(|problem| PackError::Rego {
+            pack: folder.display().to_string(),
+            problem,
+        })?;
+        let test = |(name, failure)| Test {
+            name,
+            place: folder.join("suite.yaml").display().to_string(),
+            failure,
+        };
+        Ok(Self {
+            tests: cases.into_iter().map(test).collect(),
+            unnoticed: Vec::new(),
+        })
     }
 }
 
@@ -76,24 +95,30 @@ impl Suite {
 struct Bench {
     folder: String,
     package: String,
-    pack: Pack,
+    rules: Arc<Rules>,
     files: Vec<File>,
 }
 
 impl Bench {
     fn open<T>(folder: &Path, ask: impl Fn(&Self) -> Result<T, String>) -> Result<T, PackError> {
         let pack = Pack::load(folder)?;
+        let Body::Rules(rules) = pack.body.clone() else {
+            return Err(PackError::Rego {
+                pack: pack.name().to_owned(),
+                problem: "a Gatekeeper template is tested by a suite.yaml, as `gator verify` has it, and there is none".into(),
+            });
+        };
         let files = read(folder, |name| {
             name.ends_with("_test.rego") || name.ends_with("_test.json")
         })?;
         let bench = Self {
             folder: folder.display().to_string(),
             package: format!("data.argus.packs.{}", pack.name()),
-            pack,
+            rules,
             files,
         };
         ask(&bench).map_err(|problem| PackError::Rego {
-            pack: bench.pack.name().to_owned(),
+            pack: pack.name().to_owned(),
             problem,
         })
     }
@@ -138,7 +163,7 @@ impl Bench {
         let mut unnoticed = Vec::new();
         // Tests that fail, or that aren't there, notice nothing.
         if tests.iter().all(|test| test.failure.is_none()) && !tests.is_empty() {
-            for (index, rule) in self.pack.sources().rules().iter().enumerate() {
+            for (index, rule) in self.rules.sources.rules().iter().enumerate() {
                 for (objects, what) in [(true, "never objects"), (false, "never passes")] {
                     let silent =
                         |clause: &Clause| clause.rule == Some(index) && clause.objects() == objects;
@@ -154,7 +179,7 @@ impl Bench {
 
     /// The pack with its tests, but for the clauses that are to be silent.
     fn engine(&self, silent: impl Fn(&Clause) -> bool) -> Result<regorus::Engine, String> {
-        let mut engine = self.pack.sources().engine(silent)?;
+        let mut engine = self.rules.sources.engine(silent)?;
         let mut fixtures = Map::new();
         for file in &self.files {
             if let Some(name) = file.name.strip_suffix("_test.json") {

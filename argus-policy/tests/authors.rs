@@ -129,7 +129,7 @@ fn mistakes_are_named_with_file_and_line() {
             "acme.rego",
             "data.argus_data.acme",
             "data.other",
-            "only the pack's own data",
+            "of `data` only `data.argus_data` may be read",
         ),
         (
             "acme.rego",
