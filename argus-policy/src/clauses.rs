@@ -215,9 +215,9 @@ struct Custom {
 }
 
 /// The titles of the rules, by the ids in the METADATA blocks of a file.
-pub(crate) fn titles(text: &Text) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn titles(path: &str, text: &str) -> Result<Vec<(String, String)>, String> {
     let mut titles = Vec::new();
-    let mut lines = (1..).zip(text.text.lines()).peekable();
+    let mut lines = (1..).zip(text.lines()).peekable();
     while let Some((number, line)) = lines.next() {
         if line.trim_end() != "# METADATA" {
             continue;
@@ -228,12 +228,11 @@ pub(crate) fn titles(text: &Text) -> Result<Vec<(String, String)>, String> {
             yaml.push('\n');
         }
         let metadata: Metadata = serde_saphyr::from_str(&yaml)
-            .map_err(|error| format!("{}:{number}: METADATA: {error}", text.path))?;
+            .map_err(|error| format!("{path}:{number}: METADATA: {error}"))?;
         if let Some(id) = metadata.custom.id {
             if metadata.title.is_empty() {
                 return Err(format!(
-                    "{}:{number}: the METADATA of `{id}` has no title: say in one line what it refuses",
-                    text.path
+                    "{path}:{number}: the METADATA of `{id}` has no title: say in one line what it refuses"
                 ));
             }
             titles.push((id, metadata.title));

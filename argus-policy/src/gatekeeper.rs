@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::clauses::{clauses, words};
+use crate::hoist::parse;
 use crate::lint;
 use crate::pack::{File, analysed};
 use crate::suite::timed;
@@ -246,18 +247,20 @@ fn compile(
     texts: Vec<(String, String)>,
     v1: bool,
 ) -> Result<(String, regorus::Engine), String> {
-    let mut engine = regorus::Engine::new();
-    engine.set_rego_v0(!v1);
-    engine.set_strict_builtin_errors(true);
-    let mut question = String::new();
-    for (name, text) in texts {
-        let package = engine
-            .add_policy(format!("{folder}/{name}"), text)
-            .map_err(|error| format!("{error:#}"))?;
-        if question.is_empty() {
-            question = format!("{package}.violation");
-        }
-    }
+    let fresh = || {
+        let mut engine = regorus::Engine::new();
+        engine.set_rego_v0(!v1);
+        engine.set_strict_builtin_errors(true);
+        engine
+    };
+    let in_folder = |(name, text)| (format!("{folder}/{name}"), text);
+    let mut texts: Vec<(String, String)> = texts.into_iter().map(in_folder).collect();
+    let mut engine = parse(fresh, &mut texts)?;
+    let packages = engine
+        .get_packages()
+        .map_err(|error| format!("{error:#}"))?;
+    let package = packages.first().ok_or("template.yaml has no Rego")?;
+    let question = format!("{package}.violation");
     let modules: Vec<Ref<regorus::unstable::Module>> = engine.get_modules().clone();
     let mut all = Vec::new();
     for module in &modules {

@@ -11,6 +11,10 @@ mod manifest;
 
 mod clauses;
 
+mod walk;
+
+mod hoist;
+
 mod lint;
 
 mod gatekeeper;

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use argus_core::PolicyInput;
-use regorus::unstable::{BUILTINS, Expr, Literal, Module, Query, Ref, Rule, RuleHead};
+use regorus::unstable::{BUILTINS, Expr, Module, Ref, Rule, RuleHead};
 use serde_json::Value;
 
 use crate::clauses::{Clause, Kind, Word};
+use crate::walk::{Node, walk};
 
 /// Functions that no pack may call, with why.
 const REFUSED: [(&str, &str); 4] = [
@@ -144,144 +145,39 @@ pub(crate) fn check_calls(modules: &[Ref<Module>]) -> Result<(), String> {
             own.insert(refr.span().text(), args.len());
         }
     }
-    let mut calls = Calls { own, wrong: None };
-    for rule in modules.iter().flat_map(|module| &module.policy) {
-        calls.rule(rule);
-    }
-    calls.wrong.map_or(Ok(()), Err)
-}
-
-/// A walk through every expression, to the first call that can't work.
-struct Calls<'a> {
-    own: BTreeMap<&'a str, usize>,
-    wrong: Option<String>,
-}
-
-impl Calls<'_> {
-    fn rule(&mut self, rule: &Rule) {
-        let Rule::Spec { head, bodies, .. } = rule else {
-            return;
-        };
-        match head {
-            RuleHead::Set { key, .. } => key.iter().for_each(|key| self.expression(key)),
-            RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => {
-                assign
-                    .iter()
-                    .for_each(|assign| self.expression(&assign.value));
-            }
-        }
-        for body in bodies {
-            body.assign
-                .iter()
-                .for_each(|assign| self.expression(&assign.value));
-            self.query(&body.query);
-        }
-    }
-
-    fn query(&mut self, query: &Query) {
-        for statement in &query.stmts {
-            match &statement.literal {
-                Literal::SomeVars { .. } => {}
-                Literal::SomeIn {
-                    key,
-                    value,
-                    collection,
-                    ..
-                } => key
-                    .iter()
-                    .chain([value, collection])
-                    .for_each(|part| self.expression(part)),
-                Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => self.expression(expr),
-                Literal::Every { domain, query, .. } => {
-                    self.expression(domain);
-                    self.query(query);
-                }
-            }
-            for with in &statement.with_mods {
-                self.expression(&with.r#as);
-            }
-        }
-    }
-
-    fn expression(&mut self, expression: &Expr) {
-        match expression {
-            Expr::Call {
+    let mut wrong = None;
+    for module in modules {
+        walk(module, &mut |node| {
+            let Node::Expression(Expr::Call {
                 span, fcn, params, ..
-            } => {
-                let name: String = fcn.span().text().split_whitespace().collect();
-                if self.wrong.is_none() {
-                    self.wrong = self
-                        .problem(&name, params.len())
-                        .map(|problem| format!("{}:{}: {problem}", span.source.file(), span.line));
-                }
-                params.iter().for_each(|part| self.expression(part));
+            }) = node
+            else {
+                return;
+            };
+            let name: String = fcn.span().text().split_whitespace().collect();
+            if let Some(problem) = problem(&own, &name, params.len()) {
+                let place = format!("{}:{}", span.source.file(), span.line);
+                wrong.get_or_insert(format!("{place}: {problem}"));
             }
-            Expr::Array { items, .. } | Expr::Set { items, .. } => {
-                items.iter().for_each(|part| self.expression(part));
-            }
-            Expr::Object { fields, .. } => {
-                for (_, key, value) in fields {
-                    self.expression(key);
-                    self.expression(value);
-                }
-            }
-            Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
-                self.expression(term);
-                self.query(query);
-            }
-            Expr::ObjectCompr {
-                key, value, query, ..
-            } => {
-                self.expression(key);
-                self.expression(value);
-                self.query(query);
-            }
-            Expr::UnaryExpr { expr, .. } => self.expression(expr),
-            Expr::RefDot { refr, .. } => self.expression(refr),
-            Expr::RefBrack { refr, index, .. } => {
-                self.expression(refr);
-                self.expression(index);
-            }
-            Expr::BinExpr { lhs, rhs, .. }
-            | Expr::BoolExpr { lhs, rhs, .. }
-            | Expr::ArithExpr { lhs, rhs, .. }
-            | Expr::AssignExpr { lhs, rhs, .. } => {
-                self.expression(lhs);
-                self.expression(rhs);
-            }
-            Expr::Membership {
-                key,
-                value,
-                collection,
-                ..
-            } => key
-                .iter()
-                .chain([value, collection])
-                .for_each(|part| self.expression(part)),
-            Expr::String { .. }
-            | Expr::RawString { .. }
-            | Expr::Number { .. }
-            | Expr::Bool { .. }
-            | Expr::Null { .. }
-            | Expr::Var { .. } => {}
-        }
+        });
     }
+    wrong.map_or(Ok(()), Err)
+}
 
-    fn problem(&self, name: &str, given: usize) -> Option<String> {
-        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-            return Some(format!("`{name}` may not be called: {why}"));
-        }
-        let takes = match self.own.get(name) {
-            Some(takes) => *takes,
-            None => match (BUILTINS.get(name), name.rsplit_once('.')) {
-                (Some((_, takes)), _) => usize::from(*takes),
-                // Of another module of the same pack.
-                (None, Some((_, last))) if self.own.contains_key(last) => return None,
-                _ => return Some(format!("there is no function `{name}`")),
-            },
-        };
-        // The last one may take up the result.
-        (given != takes && given != takes + 1)
-            .then(|| format!("`{name}` takes {takes} values, it is given {given}"))
+fn problem(own: &BTreeMap<&str, usize>, name: &str, given: usize) -> Option<String> {
+    if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return Some(format!("`{name}` may not be called: {why}"));
     }
+    let takes = match own.get(name) {
+        Some(takes) => *takes,
+        None => match (BUILTINS.get(name), name.rsplit_once('.')) {
+            (Some((_, takes)), _) => usize::from(*takes),
+            // Of another module of the same pack.
+            (None, Some((_, last))) if own.contains_key(last) => return None,
+            _ => return Some(format!("there is no function `{name}`")),
+        },
+    };
+    // The last one may take up the result.
+    (given != takes && given != takes + 1)
+        .then(|| format!("`{name}` takes {takes} values, it is given {given}"))
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clauses::{Clause, Text, clauses, grouped, titles, words};
 use crate::gatekeeper::Template;
+use crate::hoist::parse;
 use crate::lint;
 use crate::manifest::{Manifest, Rule};
 use crate::signature::KeyError;
@@ -340,28 +341,36 @@ impl Sources {
         manifest: Manifest,
         data: Value,
     ) -> Result<(Self, regorus::Engine), String> {
-        let package = format!("data.argus.packs.{}", manifest.name);
-        let mut engine = empty();
-        let mut texts = Vec::new();
-        for file in files.iter().filter(|file| file.name.ends_with(".rego")) {
-            let path = format!("{folder}/{}", file.name);
-            let found = engine
-                .add_policy(path.clone(), file.text.clone())
-                .map_err(|error| format!("{error:#}"))?;
-            if found != package {
-                return Err(format!(
-                    "{} is package `{found}`, it must be `{package}`",
-                    file.name
-                ));
-            }
-            texts.push(Text {
-                path,
-                text: file.text.clone(),
-                clauses: Vec::new(),
-            });
-        }
-        if texts.is_empty() {
+        let rego = files.iter().filter(|file| file.name.ends_with(".rego"));
+        let mut rego: Vec<(String, String)> = rego
+            .map(|file| (format!("{folder}/{}", file.name), file.text.clone()))
+            .collect();
+        if rego.is_empty() {
             return Err("it has no Rego".into());
+        }
+        let titles = titles_of(&rego, &manifest)?;
+        let mut engine = parse(empty, &mut rego)?;
+        let mut texts: Vec<Text> = rego
+            .into_iter()
+            .map(|(path, text)| Text {
+                path,
+                text,
+                clauses: Vec::new(),
+            })
+            .collect();
+        let packages = engine
+            .get_packages()
+            .map_err(|error| format!("{error:#}"))?;
+        let package = format!("data.argus.packs.{}", manifest.name);
+        if let Some((found, text)) = packages
+            .iter()
+            .zip(&texts)
+            .find(|(found, _)| **found != package)
+        {
+            return Err(format!(
+                "{} is package `{found}`, it must be `{package}`",
+                text.path
+            ));
         }
         let modules = engine.get_modules();
         for (module, text) in modules.iter().zip(&mut texts) {
@@ -376,7 +385,7 @@ impl Sources {
         lint::check_recursion(texts.iter().flat_map(|text| &text.clauses))?;
         let data = json!({ "argus_data": { manifest.name.as_str(): data } });
         let sources = Self {
-            titles: titles_of(&texts, &manifest)?,
+            titles,
             manifest,
             texts,
             data,
@@ -494,10 +503,10 @@ impl Sources {
     }
 }
 
-fn titles_of(texts: &[Text], manifest: &Manifest) -> Result<Vec<String>, String> {
+fn titles_of(rego: &[(String, String)], manifest: &Manifest) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
-    for text in texts {
-        found.extend(titles(text)?);
+    for (path, text) in rego {
+        found.extend(titles(path, text)?);
     }
     let known = |id: &str| manifest.rules.iter().any(|rule| rule.id == id);
     if let Some((id, _)) = found.iter().find(|(id, _)| !known(id)) {

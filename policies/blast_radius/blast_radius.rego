@@ -74,6 +74,9 @@ shrunk contains result.step if {
 
 most_stay(result) if result.after == null
 
+# To stop all of them is high risk: the baseline's to judge.
+most_stay(result) if result.after.spec.replicas == 0
+
 most_stay(result) if {
 	taken := result.before.spec.replicas - result.after.spec.replicas
 	taken * 100 <= result.before.spec.replicas * settings.most_percent

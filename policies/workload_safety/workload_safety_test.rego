@@ -70,7 +70,9 @@ copies(number) := object.union(plain, {"spec": {"replicas": number}})
 
 test_the_number_of_copies_is_bounded if {
 	ids(deny) == {"workload-replicas"} with input as outcome(plain, copies(101))
-	ids(deny) == {"workload-replicas"} with input as outcome(plain, copies(0))
+	few := object.union(settings, {"fewest_replicas": 2})
+	ids(deny) == {"workload-replicas"} with input as outcome(plain, copies(1)) with data.argus_data.workload_safety as few
+	count(deny) == 0 with input as outcome(plain, copies(0))
 	count(deny) == 0 with input as outcome(plain, copies(100))
 	count(deny) == 0 with input as outcome(copies(101), copies(101))
 	ids(deny) == {"workload-replicas"} with input as outcome(autoscaler(5), autoscaler(500))

@@ -1,0 +1,222 @@
+//! `not f(x.y)` becomes what OPA makes of it: `v := x.y; not f(v)`.
+//!
+//! Where `x.y` is undefined, OPA's rule says nothing. The engine would call `f` undefined, and `not` of that true: a misspelt
+//! field would pass silently.
+
+use regorus::Engine;
+use regorus::unstable::{BoolOp, Expr, Literal, Module, Ref};
+
+use crate::walk::{Node, walk};
+
+/// How deep one `not` may stand in what another one is about.
+const MAX_DEPTH: usize = 8;
+
+/// Parses files of Rego, path and text, by engines of a kind: the engine has them as OPA understands them, and the texts are
+/// what it has.
+pub(crate) fn parse(
+    fresh: impl Fn() -> Engine,
+    files: &mut [(String, String)],
+) -> Result<Engine, String> {
+    for _ in 0..MAX_DEPTH {
+        let mut engine = fresh();
+        for (path, text) in files.iter() {
+            engine
+                .add_policy(path.clone(), text.clone())
+                .map_err(|error| format!("{error:#}"))?;
+        }
+        let mut changed = false;
+        for (module, (_, text)) in engine.get_modules().iter().zip(files.iter_mut()) {
+            let hoisted = hoist(module, text);
+            changed |= hoisted != *text;
+            *text = hoisted;
+        }
+        if !changed {
+            return Ok(engine);
+        }
+    }
+    Err("it has a `not` too deep inside what another one is about".into())
+}
+
+/// The text of a module with the operands of each `not` in statements of their own, every line in its place.
+fn hoist(module: &Module, text: &str) -> String {
+    let mut edits: Vec<(usize, usize, String)> = Vec::new();
+    let mut count = 0;
+    walk(module, &mut |node| {
+        let Node::Statement(statement) = node else {
+            return;
+        };
+        let Literal::NotExpr { expr, .. } = &statement.literal else {
+            return;
+        };
+        let mut names = Vec::new();
+        for operand in operands(expr) {
+            let span = operand.span();
+            let (start, end) = (span.start as usize, span.end as usize);
+            let Some(inside) = text.get(start..end) else {
+                return;
+            };
+            count += 1;
+            let name = format!("argus_hoisted_{}_{count}", text.len());
+            // On one line: places in the rest of the file stay right.
+            let inside = inside.replace('\n', " ");
+            names.push(format!("{name} := {inside}; "));
+            edits.push((start, end, name));
+        }
+        let (start, end) = (statement.span.start as usize, statement.span.end as usize);
+        let before = text.get(..start).unwrap_or_default().trim_end();
+        if names.is_empty() {
+            return;
+        }
+        // A body without braces is one statement.
+        let bare = before.ends_with("if");
+        let open = if bare { "{ " } else { "" };
+        edits.push((start, start, open.to_owned() + &names.concat()));
+        if bare {
+            edits.push((end, end, " }".into()));
+        }
+    });
+    edits.sort_by_key(|(start, end, _)| (*start, *end));
+    let mut hoisted = String::with_capacity(text.len());
+    let mut done = 0;
+    for (start, end, new) in edits {
+        // An operand inside another one is written with it.
+        if start < done {
+            continue;
+        }
+        hoisted.push_str(text.get(done..start).unwrap_or_default());
+        hoisted.push_str(&new);
+        done = end;
+    }
+    hoisted.push_str(text.get(done..).unwrap_or_default());
+    hoisted
+}
+
+/// What OPA evaluates before the negation: all operands but plain names and values; of an equality references stay.
+fn operands(expression: &Expr) -> Vec<&Ref<Expr>> {
+    let (all, equality) = match expression {
+        Expr::Call { params, .. } => (params.iter().collect(), false),
+        Expr::BoolExpr { op, lhs, rhs, .. } => (vec![lhs, rhs], *op == BoolOp::Eq),
+        Expr::Membership {
+            key,
+            value,
+            collection,
+            ..
+        } => (key.iter().chain([value, collection]).collect(), false),
+        _ => (Vec::new(), false),
+    };
+    let hoisted = |operand: &&Ref<Expr>| match operand.as_ref() {
+        Expr::Call { .. }
+        | Expr::ArithExpr { .. }
+        | Expr::BinExpr { .. }
+        | Expr::Array { .. }
+        | Expr::Object { .. }
+        | Expr::Set { .. } => true,
+        Expr::RefDot { .. } | Expr::RefBrack { .. } => !equality,
+        _ => false,
+    };
+    all.into_iter().filter(hoisted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+    use regorus::{Engine, Value};
+
+    fn hoisted(body: &str) -> String {
+        let mut files = [(
+            "p.rego".to_owned(),
+            format!("package p\n\nimport rego.v1\n\n{body}\n"),
+        )];
+        let engine = parse(Engine::new, &mut files);
+        assert!(engine.is_ok(), "{body}: {:?}", engine.err());
+        let [(_, text)] = files;
+        let text = text.split("rego.v1\n\n").nth(1).unwrap_or_default();
+        // The number of the file's bytes keeps names of one pass apart from those of another.
+        let name = text.split("argus_hoisted_").nth(1);
+        let bytes = name
+            .and_then(|name| name.split('_').next())
+            .unwrap_or_default();
+        text.trim().replace(&format!("hoisted_{bytes}_"), "")
+    }
+
+    #[test]
+    fn operands_of_a_negation_stand_before_it() {
+        for (body, wanted) in [
+            (
+                "a if not startswith(input.x, \"y\")",
+                "a if { argus_1 := input.x; not startswith(argus_1, \"y\") }",
+            ),
+            (
+                "a if { not input.x > 3 }",
+                "a if { argus_1 := input.x; not argus_1 > 3 }",
+            ),
+            (
+                "a if not input.x in input.list",
+                "a if { argus_1 := input.x; argus_2 := input.list; not argus_1 in argus_2 }",
+            ),
+            (
+                "a if {\n\tinput.b\n\tnot contains(input.x[0], input.y)\n}",
+                "a if {\n\tinput.b\n\targus_1 := input.x[0]; argus_2 := input.y; not contains(argus_1, argus_2)\n}",
+            ),
+            ("a if not input.x == 1", "a if not input.x == 1"),
+            ("a if not input.x", "a if not input.x"),
+            (
+                "a if not count(input.x) == 1",
+                "a if { argus_1 := count(input.x); not argus_1 == 1 }",
+            ),
+            (
+                "a := [x | some x in input.l; not f(x.y)]\n\nf(y) if y",
+                "a := [x | some x in input.l; argus_1 := x.y; not f(argus_1)]\n\nf(y) if y",
+            ),
+            (
+                "a if every x in input.l { not f(x.y) }\n\nf(y) if y",
+                "a if every x in input.l { argus_1 := x.y; not f(argus_1) }\n\nf(y) if y",
+            ),
+        ] {
+            assert_eq!(hoisted(body), wanted);
+        }
+    }
+
+    /// As the real OPA has it; the engine alone would say true.
+    #[test]
+    fn what_is_missing_is_not_false() {
+        for (body, defined) in [
+            ("a if not startswith(input.x, \"y\")", false),
+            ("a if not input.x > 3", false),
+            ("a if not input.x in {1}", false),
+            ("a if not startswith(lower(input.x), \"y\")", false),
+            (
+                "a if count([1 | not count([y | some y in [1]; not startswith(input.x, \"y\")]) == 1]) == 1",
+                true,
+            ),
+            ("a if not input.x != 1", false),
+            ("a if not input.x + 1 == 2", false),
+            ("a if not [input.x] == [1]", false),
+            (
+                "a if not startswith(sprintf(\"%s\", [input.x]), \"y\")",
+                false,
+            ),
+            ("a if not f(input.x)\n\nf(x) if x == 1", false),
+            ("a if not 1 in [input.x]", false),
+            ("a if not input.x == 1", true),
+            ("a if not input.x", true),
+            ("a if not startswith(input.z, \"y\")", true),
+        ] {
+            let mut files = [(
+                "p.rego".to_owned(),
+                format!("package p\n\nimport rego.v1\n\n{body}\n"),
+            )];
+            let answer = parse(Engine::new, &mut files).and_then(|mut engine| {
+                engine.set_input(Value::from_json_str("{\"z\": \"z\"}").unwrap_or(Value::Null));
+                let answer = engine.eval_rule("data.p.a".into());
+                answer.map_err(|error| format!("{error:#}"))
+            });
+            let wanted = if defined {
+                Value::Bool(true)
+            } else {
+                Value::Undefined
+            };
+            assert_eq!(answer, Ok(wanted), "{body}");
+        }
+    }
+}
