@@ -301,10 +301,8 @@ fn review(object: &Value, old: Option<&Value>) -> Value {
         "namespace": text("/metadata/namespace"),
         "kind": {"group": group, "version": version, "kind": text("/kind")},
     });
-    if let Some(old) = old {
-        if let Some(review) = review.as_object_mut() {
-            review.insert("oldObject".into(), old.clone());
-        }
+    if let (Some(old), Some(review)) = (old, review.as_object_mut()) {
+        review.insert("oldObject".into(), old.clone());
     }
     review
 }

@@ -20,6 +20,10 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
     )
 }
 
+/// Made with `openssl genpkey -algorithm ed25519` for this test.
+const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIMGjoTER1M//z/0jvmDtA6H4dVv3c5TGzxzr453t0N1G\n-----END PRIVATE KEY-----\n";
+const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAPhRMMjUwMCKoVFLgTmg7Sd3h7RrFoxubj+B9D/s0LQQ=\n-----END PUBLIC KEY-----\n";
+
 struct Desk {
     folder: tempfile::TempDir,
 }
@@ -256,6 +260,81 @@ fn a_broken_rule_fails_its_tests_and_junit_says_so() {
 }
 
 #[test]
+fn a_case_has_objects_a_time_and_a_configuration() {
+    let desk = Desk::new();
+    let plan = desk.plan("kubectl scale deploy/web -n shop --replicas=2");
+    let write = |name: &str, text: &str| {
+        let path = desk.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let config = write(
+        "config.yaml",
+        "namespaces: [shop]\nparameters:\n  change_freeze:\n    weekly:\n      - {days: [friday], from: '16:00', to: '24:00', reason: the weekend}\n",
+    );
+    let eval = |more: &[&str]| {
+        let mut arguments = vec!["eval", "--plan", &plan, "--config", &config];
+        arguments.extend(more);
+        let (code, out, error) = run(&arguments);
+        (code, out + &error)
+    };
+    let pack = desk.pack();
+    let monday = ["--time", "2026-11-23T17:00:00Z"];
+    let friday = ["--time", "2026-11-27T17:00:00Z"];
+    assert_eq!(eval(&monday).0, 0);
+    let (code, out) = eval(&friday);
+    assert!(code == 1 && out.contains("freeze-weekly"), "{out}");
+    let one = write(
+        "one.yaml",
+        "namespaces: [shop]\nparameters:\n  acme: {most_copies: 1}\n",
+    );
+    let (code, out, _) = run(&["eval", "--plan", &plan, "--config", &one, &pack]);
+    assert!(code == 1 && out.contains("acme-copies"), "{out}");
+    let (code, _, error) = run(&["eval", "--plan", &plan, "--config", &one]);
+    assert_eq!(code, 2);
+    assert!(error.contains("no pack named `acme`"), "{error}");
+
+    let object = |replicas| json!({"kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": replicas, "template": {"spec": {"containers": []}}}});
+    let objects = json!([{"step": 0, "before": object(1), "after": object(500)}]).to_string();
+    let objects = write("objects.json", &objects);
+    let (code, out) = eval(&["--objects", &objects, monday[0], monday[1]]);
+    assert!(code == 1 && out.contains("workload-replicas"), "{out}");
+
+    let config = write("odd.yaml", "namespace: shop\n");
+    let (code, _, error) = run(&["eval", "--plan", &plan, "--config", &config]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("odd.yaml") && error.contains("namespace"),
+        "{error}"
+    );
+}
+
+#[test]
+fn packs_are_signed_and_coverage_is_printed() {
+    let desk = Desk::new();
+    let pack = desk.pack();
+    let key = |name: &str, text: &str| {
+        let path = desk.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let private = key("private.pem", PRIVATE);
+    let public = key("public.pem", PUBLIC);
+    let (code, _, error) = run(&["check", "--key", &public, &pack]);
+    assert!(code == 2 && error.contains("argus-policy sign"), "{error}");
+    assert_eq!(run(&["sign", "--key", &private, &pack]).0, 0);
+    assert_eq!(run(&["check", "--key", &public, &pack]).0, 0);
+
+    desk.edit("acme.rego", "few_copies(step) if step.kind != \"scale\"", "few_copies(step) if step.kind != \"scale\"\n\nfew_copies(step) if {\n\tstep.kind == \"none\"\n\tstep.replicas\n}");
+    let (code, out, _) = run(&["test", "--coverage", &pack]);
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.contains("no test reaches") && out.contains("acme.rego:34"),
+        "{out}"
+    );
+}
+
+#[test]
 fn the_packs_of_this_repository_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for pack in [
@@ -265,6 +344,7 @@ fn the_packs_of_this_repository_pass() {
         "policies/workload_safety",
         "examples/packs/company_registry",
         "examples/packs/on_call",
+        "examples/packs/pinned_images",
         "examples/packs/team_namespaces",
     ] {
         let folder = root.join(pack).display().to_string();
