@@ -207,17 +207,17 @@ harmless if {
 #   id: baseline-same-object
 passed contains "baseline-same-object" if all_the_same
 
-deny contains violation("baseline-same-object", object.step, message, "change the object that the step names") if {
+deny contains violation("baseline-same-object", result.step, message, "change the object that the step names") if {
 	not all_the_same
-	some object in input.objects
-	not same_object(object)
-	message := sprintf("step %d would change another object than the one that it names", [object.step + 1])
+	some result in input.objects
+	not same_object(result)
+	message := sprintf("step %d would change another object than the one that it names", [result.step + 1])
 }
 
 all_the_same if {
 	objects_given
-	every object in input.objects {
-		same_object(object)
+	every result in input.objects {
+		same_object(result)
 	}
 }
 
@@ -226,9 +226,9 @@ objects_given if count(input.objects) > 0
 
 objects_given if count(input.plan.steps) == 0
 
-same_object(object) if {
-	every state in states(object) {
-		names_target(state, object.step)
+same_object(result) if {
+	every state in states(result) {
+		names_target(state, result.step)
 	}
 }
 
@@ -241,13 +241,13 @@ names_target(state, index) if {
 }
 
 # A deleted object has no state after.
-states(object) := [object.before] if object.after == null
+states(result) := [result.before] if result.after == null
 
-states(object) := [object.after] if object.before == null
+states(result) := [result.after] if result.before == null
 
-states(object) := [object.before, object.after] if {
-	object.before != null
-	object.after != null
+states(result) := [result.before, result.after] if {
+	result.before != null
+	result.after != null
 }
 
 # METADATA
@@ -256,77 +256,77 @@ states(object) := [object.before, object.after] if {
 #   id: baseline-no-escalation
 passed contains "baseline-no-escalation" if none_stronger
 
-deny contains violation("baseline-no-escalation", object.step, message, "leave security settings, host access and the service account as they are") if {
+deny contains violation("baseline-no-escalation", result.step, message, "leave security settings, host access and the service account as they are") if {
 	not none_stronger
-	some object in input.objects
-	not no_more_than_before(object)
-	message := sprintf("step %d would let the app do more than before", [object.step + 1])
+	some result in input.objects
+	not no_more_than_before(result)
+	message := sprintf("step %d would let the app do more than before", [result.step + 1])
 }
 
 none_stronger if {
 	objects_given
-	every object in input.objects {
-		no_more_than_before(object)
+	every result in input.objects {
+		no_more_than_before(result)
 	}
 }
 
-no_more_than_before(object) if object.after == null
+no_more_than_before(result) if result.after == null
 
-no_more_than_before(object) if pod_spec(object.after) == pod_spec(object.before)
+no_more_than_before(result) if pod_spec(result.after) == pod_spec(result.before)
 
-no_more_than_before(object) if {
-	object.after != null
-	object.before != null
-	pod_spec(object.after) != pod_spec(object.before)
-	count(powers(object.after) - powers(object.before)) == 0
+no_more_than_before(result) if {
+	result.after != null
+	result.before != null
+	pod_spec(result.after) != pod_spec(result.before)
+	count(powers(result.after) - powers(result.before)) == 0
 }
 
 # What a pod of the object may do beyond the ordinary, each as a word; an object without pods has none.
-powers(object) := host | containers | volumes | account if {
-	spec := pod_spec(object)
-	host := {field | some field in ["hostNetwork", "hostPID", "hostIPC"]; object_value(spec, field) == true}
+powers(result) := ((host | containers) | volumes) | account if {
+	spec := pod_spec(result)
+	host := {field | some field in ["hostNetwork", "hostPID", "hostIPC"]; value_in(spec, field) == true}
 	containers := {power |
 		some list in ["containers", "initContainers", "ephemeralContainers"]
-		some container in list_value(spec, list)
+		some container in array_in(spec, list)
 		some power in container_powers(container)
 	}
-	volumes := {sprintf("hostPath %s", [volume.hostPath.path]) | some volume in list_value(spec, "volumes"); volume.hostPath.path}
-	account := {sprintf("serviceAccount %v", [object_value(spec, "serviceAccountName")])}
+	volumes := {sprintf("hostPath %s", [volume.hostPath.path]) | some volume in array_in(spec, "volumes"); volume.hostPath.path}
+	account := {sprintf("serviceAccount %v", [value_in(spec, "serviceAccountName")])}
 }
 
-pod_spec(object) := object.spec.template.spec if {
-	object.spec.template.spec
-} else := object.spec.jobTemplate.spec.template.spec if {
-	object.spec.jobTemplate.spec.template.spec
-} else := object.spec if {
-	object.kind == "Pod"
+pod_spec(result) := spec if {
+	spec := result.spec.template.spec
+} else := spec if {
+	spec := result.spec.jobTemplate.spec.template.spec
+} else := result.spec if {
+	result.kind == "Pod"
 } else := {} if {
-	object.kind in {"Service", "Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+	result.kind in {"Service", "Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
 }
 
-container_powers(container) := flags | capabilities | ports if {
-	context := object_or_empty(container, "securityContext")
+container_powers(container) := (flags | capabilities) | ports if {
+	context := object_in(container, "securityContext")
 	flags := {sprintf("%s %s", [container.name, field]) |
 		some field in ["privileged", "allowPrivilegeEscalation"]
-		object_value(context, field) == true
+		value_in(context, field) == true
 	}
 	capabilities := {sprintf("%s capability %s", [container.name, capability]) |
-		some capability in list_value(object_or_empty(context, "capabilities"), "add")
+		some capability in array_in(object_in(context, "capabilities"), "add")
 	}
 	ports := {sprintf("%s hostPort %d", [container.name, port.hostPort]) |
-		some port in list_value(container, "ports")
+		some port in array_in(container, "ports")
 		port.hostPort > 0
 	}
 }
 
-object_value(map, field) := object.get(map, field, null)
+value_in(map, field) := object.get(map, field, null)
 
-object_or_empty(map, field) := value if {
+object_in(map, field) := value if {
 	value := object.get(map, field, {})
 	is_object(value)
 } else := {}
 
-list_value(map, field) := value if {
+array_in(map, field) := value if {
 	value := object.get(map, field, [])
 	is_array(value)
 } else := []

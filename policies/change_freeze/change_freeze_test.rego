@@ -2,7 +2,7 @@ package argus.packs.change_freeze
 
 import rego.v1
 
-at(time, weekday) := {"time": time, "weekday": weekday}
+at(moment, weekday) := {"time": moment, "weekday": weekday}
 
 holidays := {
 	"windows": [{"from": "2026-12-20T00:00:00Z", "to": "2027-01-03T06:00:00Z", "reason": "nobody is here"}],
@@ -25,15 +25,15 @@ test_without_windows_everything_passes if {
 }
 
 test_inside_a_window_nothing_is_changed if {
-	every time in ["2026-12-20T00:00:00Z", "2026-12-24T18:00:00.5Z", "2027-01-03T05:59:59.999999999Z"] {
-		ids(deny) == {"freeze-windows"} with input as at(time, "thursday") with data.argus_data.change_freeze as holidays
-		passed == {"freeze-weekly"} with input as at(time, "thursday") with data.argus_data.change_freeze as holidays
+	every moment in ["2026-12-20T00:00:00Z", "2026-12-24T18:00:00.5Z", "2027-01-03T05:59:59.999999999Z"] {
+		ids(deny) == {"freeze-windows"} with input as at(moment, "thursday") with data.argus_data.change_freeze as holidays
+		passed == {"freeze-weekly"} with input as at(moment, "thursday") with data.argus_data.change_freeze as holidays
 	}
 }
 
 test_a_window_ends if {
-	every time in ["2026-12-19T23:59:59.9Z", "2027-01-03T06:00:00Z", "2027-01-03T06:00:00.1Z"] {
-		count(deny) == 0 with input as at(time, "sunday") with data.argus_data.change_freeze as holidays
+	every moment in ["2026-12-19T23:59:59.9Z", "2027-01-03T06:00:00Z", "2027-01-03T06:00:00.1Z"] {
+		count(deny) == 0 with input as at(moment, "sunday") with data.argus_data.change_freeze as holidays
 	}
 }
 

@@ -27,7 +27,7 @@ deny contains violation("workload-registries", step, message, "use an image of a
 foreign_images contains [changed.step, image] if {
 	settings.registries != null
 	some changed in changes
-	some image in images(changed.after) - images(changed.before)
+	some image in (images(changed.after) - images(changed.before))
 	not strings.any_prefix_match(image, settings.registries)
 }
 
@@ -49,7 +49,7 @@ deny contains violation("workload-root", step, message, "leave `runAsUser` and `
 
 new_roots contains [changed.step, name] if {
 	some changed in changes
-	some [name, _] in roots(changed.after) - roots(changed.before)
+	some [name, _] in (roots(changed.after) - roots(changed.before))
 }
 
 # The containers that ask for root, and those that don't refuse it.
@@ -118,7 +118,7 @@ deny contains violation("workload-resources", step, message, hint) if {
 
 bad_amounts contains [changed.step, sprintf("give the container %s a %s of %s", [name, what, text])] if {
 	some changed in changes
-	some [name, list, what, text] in amounts(changed.after) - amounts(changed.before)
+	some [name, list, what, text] in (amounts(changed.after) - amounts(changed.before))
 	not amount_fits(what, text)
 }
 
@@ -126,7 +126,7 @@ bad_amounts contains [changed.step, sprintf("give the container %s a %s of %s", 
 bad_amounts contains [changed.step, sprintf("take the %s limit of the container %s away", [what, name])] if {
 	some changed in changes
 	not goes_back(changed.step)
-	some [name, what] in limited(changed.before) - limited(changed.after)
+	some [name, what] in (limited(changed.before) - limited(changed.after))
 	some container in containers(changed.after)
 	container.name == name
 }
@@ -183,7 +183,7 @@ deny contains violation("workload-probes", step, message, "mend the probe instea
 lost_probes contains [changed.step, name, probe] if {
 	some changed in changes
 	not goes_back(changed.step)
-	some [name, probe] in probes(changed.before) - probes(changed.after)
+	some [name, probe] in (probes(changed.before) - probes(changed.after))
 }
 
 probes(spec) := {[container.name, probe] |

@@ -27,16 +27,16 @@ plain := web(app({}))
 
 ids(set) := {one.id | some one in set}
 
-all := {
+every_rule := {
 	"workload-registries", "workload-root", "workload-replicas", "workload-resources", "workload-selectors",
 	"workload-probes",
 }
 
 test_what_stays_passes if {
-	passed == all with input as outcome(plain, plain)
-	passed == all with input as outcome(plain, null)
-	passed == all with input as outcome(plain, web(app({"image": "docker.io/other:2"})))
-	passed == all with input as {"plan": {"steps": []}, "objects": []}
+	passed == every_rule with input as outcome(plain, plain)
+	passed == every_rule with input as outcome(plain, null)
+	passed == every_rule with input as outcome(plain, web(app({"image": "docker.io/other:2"})))
+	passed == every_rule with input as {"plan": {"steps": []}, "objects": []}
 	count(deny) == 0 with input as outcome(plain, plain)
 }
 

@@ -59,9 +59,9 @@ objects_given if count(input.objects) > 0
 
 objects_given if count(input.plan.steps) == 0
 
-foreign := {[object.step, image] |
-	some object in input.objects
-	some image in images(object.after) - images(object.before)
+foreign contains [result.step, image] if {
+	some result in input.objects
+	some image in (images(result.after) - images(result.before))
 	not ours(image)
 }
 

@@ -2,8 +2,8 @@ package argus.packs.on_call
 
 import rego.v1
 
-case(time, weekday, severity, kinds) := {
-	"time": time, "weekday": weekday,
+case(moment, weekday, severity, kinds) := {
+	"time": moment, "weekday": weekday,
 	"actor": {"kind": "automatic", "name": "argus"},
 	"incident": {"severity": severity},
 	"plan": {"steps": [{"kind": kind} | some kind in kinds]},
