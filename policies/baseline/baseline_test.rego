@@ -70,13 +70,13 @@ test_medium_risk_and_removals_need_a_person if {
 
 web(spec) := {"kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": {"spec": spec}}}
 
-result(before, after) := object.union(plan, {"phase": "objects", "objects": [{"step": 0, "before": before, "after": after}]})
+outcome(before, after) := object.union(plan, {"phase": "objects", "objects": [{"step": 0, "before": before, "after": after}]})
 
 plain := {"containers": [{"name": "app", "image": "web:1"}]}
 
 test_a_plain_result_passes if {
-	count(deny) == 0 with input as result(web(plain), web(plain))
-	{"baseline-same-object", "baseline-no-escalation"} - passed == set() with input as result(web(plain), web(plain))
+	count(deny) == 0 with input as outcome(web(plain), web(plain))
+	{"baseline-same-object", "baseline-no-escalation"} - passed == set() with input as outcome(web(plain), web(plain))
 }
 
 test_pods_and_cron_jobs_are_looked_into if {
@@ -85,8 +85,8 @@ test_pods_and_cron_jobs_are_looked_into if {
 		[pod(plain), pod(more)],
 		[cron_job(plain), cron_job(more)],
 	] {
-		"baseline-no-escalation" in ids(deny) with input as result(pair[0], pair[1])
-		"baseline-no-escalation" in passed with input as result(pair[0], pair[0])
+		"baseline-no-escalation" in ids(deny) with input as outcome(pair[0], pair[1])
+		"baseline-no-escalation" in passed with input as outcome(pair[0], pair[0])
 	}
 }
 
@@ -96,20 +96,20 @@ cron_job(spec) := {"kind": "CronJob", "metadata": {"name": "web", "namespace": "
 
 test_objects_without_pods_have_no_powers if {
 	service := {"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {}}}
-	"baseline-no-escalation" in passed with input as result(service, service)
+	"baseline-no-escalation" in passed with input as outcome(service, service)
 	odd := web({"containers": [{"name": "app", "securityContext": "odd", "ports": "odd"}]})
-	"baseline-no-escalation" in passed with input as result(web(plain), odd)
+	"baseline-no-escalation" in passed with input as outcome(web(plain), odd)
 }
 
 test_an_object_that_is_gone_does_nothing if {
-	{"baseline-same-object", "baseline-no-escalation"} - passed == set() with input as result(web(plain), null)
-	{"baseline-same-object"} - passed == set() with input as result(null, web(plain))
-	"baseline-no-escalation" in ids(deny) with input as result(null, web(plain))
+	{"baseline-same-object", "baseline-no-escalation"} - passed == set() with input as outcome(web(plain), null)
+	{"baseline-same-object"} - passed == set() with input as outcome(null, web(plain))
+	"baseline-no-escalation" in ids(deny) with input as outcome(null, web(plain))
 }
 
 test_the_result_is_another_object if {
 	other := object.union(web(plain), {"metadata": {"name": "other"}})
-	"baseline-same-object" in ids(deny) with input as result(web(plain), other)
+	"baseline-same-object" in ids(deny) with input as outcome(web(plain), other)
 }
 
 test_a_result_that_may_do_more if {
@@ -120,6 +120,6 @@ test_a_result_that_may_do_more if {
 		{"containers": [{"name": "app", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]},
 		{"containers": [{"name": "app"}], "volumes": [{"name": "root", "hostPath": {"path": "/"}}]},
 	] {
-		"baseline-no-escalation" in ids(deny) with input as result(web(plain), web(more))
+		"baseline-no-escalation" in ids(deny) with input as outcome(web(plain), web(more))
 	}
 }

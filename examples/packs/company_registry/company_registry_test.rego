@@ -22,16 +22,16 @@ test_a_name_that_only_begins_alike_is_foreign if {
 
 web(image) := {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}}
 
-result(before, after) := object.union(plan({}), {"objects": [{"step": 0, "before": before, "after": after}]})
+outcome(before, after) := object.union(plan({}), {"objects": [{"step": 0, "before": before, "after": after}]})
 
 test_a_patch_can_not_smuggle_an_image_in if {
-	input_document := result(web("registry.example.com/web:1"), web("docker.io/miner"))
+	input_document := outcome(web("registry.example.com/web:1"), web("docker.io/miner"))
 	ids(deny) == {"registry-of-results"} with input as input_document
 	not "registry-of-results" in passed with input as input_document
 }
 
 test_what_ran_before_may_go_on if {
-	"registry-of-results" in passed with input as result(web("docker.io/old"), web("docker.io/old"))
-	"registry-of-results" in passed with input as result(web("docker.io/old"), null)
-	"registry-of-results" in passed with input as result(web("docker.io/old"), web("registry.example.com/web:2"))
+	"registry-of-results" in passed with input as outcome(web("docker.io/old"), web("docker.io/old"))
+	"registry-of-results" in passed with input as outcome(web("docker.io/old"), null)
+	"registry-of-results" in passed with input as outcome(web("docker.io/old"), web("registry.example.com/web:2"))
 }
