@@ -78,6 +78,7 @@ most_stay(result) if result.after == null
 most_stay(result) if result.after.spec.replicas == 0
 
 most_stay(result) if {
+	result.after.spec.replicas != 0
 	taken := result.before.spec.replicas - result.after.spec.replicas
 	taken * 100 <= result.before.spec.replicas * settings.most_percent
 }
