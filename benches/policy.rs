@@ -204,6 +204,7 @@ fn main() {
     }
     let start = measure(|| drop(std::hint::black_box(RegoEngine::builtin().unwrap())));
     compare("start with all built-in packs", start, None);
+    println!("memory of an engine with them: {} KiB", memory());
     let one = rate(1, &engine, &allowed);
     for threads in [2, 8] {
         let many = rate(threads, &engine, &allowed);
@@ -212,6 +213,26 @@ fn main() {
             many / one
         );
     }
+}
+
+/// What one engine adds to the memory of the process, in KiB, where the system tells.
+fn memory() -> usize {
+    const ENGINES: usize = 50;
+    let resident = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = text.split_whitespace().nth(1);
+        pages
+            .and_then(|pages| pages.parse::<usize>().ok())
+            .unwrap_or(0)
+            * 4
+    };
+    let before = resident();
+    let engines: Vec<RegoEngine> = (0..ENGINES)
+        .map(|_| RegoEngine::builtin().unwrap())
+        .collect();
+    let after = resident();
+    drop(std::hint::black_box(engines));
+    after.saturating_sub(before) / ENGINES
 }
 
 /// Evaluations in a second by so many threads at once.

@@ -3,8 +3,10 @@
 //! Where `x.y` is undefined, OPA's rule says nothing. The engine would call `f` undefined, and `not` of that true: a misspelt
 //! field would pass silently.
 
+use std::collections::BTreeSet;
+
 use regorus::Engine;
-use regorus::unstable::{BoolOp, Expr, Literal, Module, Ref};
+use regorus::unstable::{BoolOp, Expr, Literal, Module, Ref, Rule, RuleHead};
 
 use crate::walk::{Node, walk};
 
@@ -24,9 +26,12 @@ pub(crate) fn parse(
                 .add_policy(path.clone(), text.clone())
                 .map_err(|error| format!("{error:#}"))?;
         }
+        let modules = engine.get_modules();
+        let rules = modules.iter().flat_map(|module| &module.policy);
+        let rules: BTreeSet<&str> = rules.filter_map(|rule| name(rule)).collect();
         let mut changed = false;
-        for (module, (_, text)) in engine.get_modules().iter().zip(files.iter_mut()) {
-            let hoisted = hoist(module, text);
+        for (module, (_, text)) in modules.iter().zip(files.iter_mut()) {
+            let hoisted = hoist(module, text, &rules);
             changed |= hoisted != *text;
             *text = hoisted;
         }
@@ -38,7 +43,7 @@ pub(crate) fn parse(
 }
 
 /// The text of a module with the operands of each `not` in statements of their own, every line in its place.
-fn hoist(module: &Module, text: &str) -> String {
+fn hoist(module: &Module, text: &str, rules: &BTreeSet<&str>) -> String {
     let mut edits: Vec<(usize, usize, String)> = Vec::new();
     let mut count = 0;
     walk(module, &mut |node| {
@@ -49,7 +54,7 @@ fn hoist(module: &Module, text: &str) -> String {
             return;
         };
         let mut names = Vec::new();
-        for operand in operands(expr) {
+        for operand in operands(expr, rules) {
             let span = operand.span();
             let (start, end) = (span.start as usize, span.end as usize);
             let Some(inside) = text.get(start..end) else {
@@ -91,8 +96,17 @@ fn hoist(module: &Module, text: &str) -> String {
     hoisted
 }
 
-/// What OPA evaluates before the negation: all operands but plain names and values; of an equality references stay.
-fn operands(expression: &Expr) -> Vec<&Ref<Expr>> {
+fn name(rule: &Ref<Rule>) -> Option<&str> {
+    let Rule::Spec { head, .. } = rule.as_ref() else {
+        return None;
+    };
+    let (RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } | RuleHead::Func { refr, .. }) =
+        head;
+    Some(refr.span().text())
+}
+
+/// What OPA evaluates before the negation: all operands that could be undefined; of an equality references stay.
+fn operands<'a>(expression: &'a Expr, rules: &BTreeSet<&str>) -> Vec<&'a Ref<Expr>> {
     let (all, equality) = match expression {
         Expr::Call { params, .. } => (params.iter().collect(), false),
         Expr::BoolExpr { op, lhs, rhs, .. } => (vec![lhs, rhs], *op == BoolOp::Eq),
@@ -104,17 +118,33 @@ fn operands(expression: &Expr) -> Vec<&Ref<Expr>> {
         } => (key.iter().chain([value, collection]).collect(), false),
         _ => (Vec::new(), false),
     };
-    let hoisted = |operand: &&Ref<Expr>| match operand.as_ref() {
-        Expr::Call { .. }
-        | Expr::ArithExpr { .. }
-        | Expr::BinExpr { .. }
-        | Expr::Array { .. }
-        | Expr::Object { .. }
-        | Expr::Set { .. } => true,
-        Expr::RefDot { .. } | Expr::RefBrack { .. } => !equality,
-        _ => false,
+    let stays = |operand: &Expr| {
+        let reference = matches!(
+            operand,
+            Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. }
+        );
+        equality && reference
     };
+    let hoisted = |operand: &&Ref<Expr>| !stays(operand) && may_be_undefined(operand, rules);
     all.into_iter().filter(hoisted).collect()
+}
+
+fn may_be_undefined(expression: &Expr, rules: &BTreeSet<&str>) -> bool {
+    match expression {
+        Expr::Var { span, .. } => rules.contains(span.text()),
+        Expr::Array { items, .. } | Expr::Set { items, .. } => {
+            items.iter().any(|item| may_be_undefined(item, rules))
+        }
+        Expr::Object { fields, .. } => fields
+            .iter()
+            .any(|(_, key, value)| may_be_undefined(key, rules) || may_be_undefined(value, rules)),
+        Expr::Call { .. }
+        | Expr::RefDot { .. }
+        | Expr::RefBrack { .. }
+        | Expr::ArithExpr { .. }
+        | Expr::BinExpr { .. } => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +228,10 @@ mod tests {
             ),
             ("a if not f(input.x)\n\nf(x) if x == 1", false),
             ("a if not 1 in [input.x]", false),
+            ("a if not startswith(x, \"y\")\n\nx := input.x", false),
+            ("a if not x > 3\n\nx := input.x", false),
+            ("a if not x == 3\n\nx := input.x", true),
+            ("a if not 1 in {2, 3}", true),
             ("a if not input.x == 1", true),
             ("a if not input.x", true),
             ("a if not startswith(input.z, \"y\")", true),

@@ -139,9 +139,10 @@ all_gentle if {
 }
 
 gentle(step) if {
-	not contains(step.command, " --force")
-	not contains(step.command, " --grace-period")
-	not contains(step.command, " --now")
+	command := step.command
+	not contains(command, " --force")
+	not contains(command, " --grace-period")
+	not contains(command, " --now")
 }
 
 # METADATA
