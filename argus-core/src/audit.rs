@@ -10,8 +10,15 @@ use crate::digest::Digest;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
 
+mod checkpoint;
+mod disk;
 mod file;
-pub use file::{FileAudit, Tail};
+mod merkle;
+mod query;
+mod segment;
+pub use checkpoint::{AuditKey, AuditSigner, Checkpoint, CheckpointError};
+pub use file::{FileAudit, FileAuditOptions, InclusionProof, Tail};
+pub use query::{AuditQuery, CSV_HEAD, PlanState, csv};
 
 /// The version of [`AuditRecord`].
 pub const AUDIT_SCHEMA: &str = "argus.audit/v1";
@@ -159,34 +166,17 @@ pub enum AuditError {
     /// An earlier record failed, so the sink takes no more.
     #[error("the audit trail takes no more records after a failed write: open it again")]
     Poisoned,
+    /// A checkpoint is needed, and there is no key to sign one, or none was signed.
+    #[error(
+        "the audit trail has no signed checkpoint: give `FileAudit::options()` a key with `signed_by`"
+    )]
+    Unsigned,
+    /// A checkpoint can't be trusted.
+    #[error("a checkpoint of the audit trail can't be trusted")]
+    Checkpoint(#[source] CheckpointError),
     /// The sink of a host failed.
     #[error("the audit sink failed: {0}")]
     Sink(String),
-}
-
-/// Which records to read: all conditions hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditQuery {
-    /// Only of this incident.
-    pub incident_id: Option<IncidentId>,
-    /// Only of this plan.
-    pub plan_id: Option<PlanId>,
-    /// At most so many.
-    pub limit: Option<usize>,
-}
-
-impl AuditQuery {
-    /// Whether a record is meant.
-    #[must_use]
-    pub fn matches(&self, record: &AuditRecord) -> bool {
-        self.incident_id
-            .as_ref()
-            .is_none_or(|id| *id == record.entry.incident_id)
-            && self
-                .plan_id
-                .as_ref()
-                .is_none_or(|id| *id == record.entry.plan_id)
-    }
 }
 
 /// The door to where records become durable.

@@ -43,6 +43,14 @@ impl Digest {
     /// The digest that stands before the first record of a chain.
     pub const ZERO: Self = Self([0; 32]);
 
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The digest of bytes as they are.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {

@@ -66,7 +66,7 @@ async fn every_flipped_byte_is_found() {
     let folder = tempfile::tempdir().unwrap();
     trail(folder.path(), 3).await;
     let whole = FileAudit::verify(folder.path()).unwrap();
-    let file = folder.path().join("audit.jsonl");
+    let file = folder.path().join("records-00000000000000000001.jsonl");
     let good = std::fs::read(&file).unwrap();
     for index in 0..good.len() {
         let mut bad = good.clone();
@@ -83,7 +83,7 @@ async fn every_flipped_byte_is_found() {
 async fn records_taken_out_put_in_or_moved_are_found() {
     let folder = tempfile::tempdir().unwrap();
     trail(folder.path(), 4).await;
-    let file = folder.path().join("audit.jsonl");
+    let file = folder.path().join("records-00000000000000000001.jsonl");
     let good = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = good.lines().collect();
     for (what, order, record) in [
@@ -116,7 +116,7 @@ async fn records_taken_out_put_in_or_moved_are_found() {
 async fn a_torn_last_line_is_cut_at_every_byte() {
     let folder = tempfile::tempdir().unwrap();
     trail(folder.path(), 2).await;
-    let file = folder.path().join("audit.jsonl");
+    let file = folder.path().join("records-00000000000000000001.jsonl");
     let good = std::fs::read(&file).unwrap();
     let second = good.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     for end in second + 1..good.len() {

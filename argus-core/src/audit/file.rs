@@ -1,26 +1,155 @@
-//! The embedded audit sink: one append-only file of JSON lines, synced before `append` returns.
+//! The embedded audit sink: append-only files of JSON lines, synced before `append` returns.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
-use super::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditQuery, AuditRecord, AuditSink};
+use super::checkpoint::{AuditKey, AuditSigner, Checkpoint};
+use super::disk::{Disk, Folder};
+use super::merkle::{leaf, proves};
+use super::query::AuditQuery;
+use super::segment::{backwards, firsts, io_error, name_of};
+use super::{AuditEntry, AuditError, AuditRecord, AuditSink};
 use crate::digest::Digest;
 
-/// The name of the file in the folder.
-const FILE: &str = "audit.jsonl";
-/// The longest record, in bytes; also bounds what a reader holds of a damaged file.
-const MAX_RECORD_BYTES: u64 = 1 << 20;
+#[cfg(test)]
+#[expect(clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod model;
+mod reading;
+mod writer;
+use reading::{Found, Purpose, prove_on, read, read_checkpoint, verify_signed};
+use writer::{Shared, Writer};
 
-/// A trail in one file: `audit.jsonl` in a folder of its own.
+/// When a segment is full, in bytes.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// When it is old.
+const SEGMENT_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// How a [`FileAudit`] keeps its files.
+#[derive(Clone)]
+pub struct FileAuditOptions {
+    segment_bytes: u64,
+    segment_age: SignedDuration,
+    signer: Option<AuditSigner>,
+    hook: Option<Hook>,
+}
+
+type Hook = Arc<dyn Fn(&Checkpoint) + Send + Sync>;
+
+impl FileAuditOptions {
+    /// Begins a new file when this one has so many bytes; 64 MiB by default, at least 4 KiB.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes.clamp(4096, u64::from(u32::MAX));
+        self
+    }
+
+    /// Begins a new file when this one's first record is so old; a day by default.
+    #[must_use]
+    pub fn segment_age(mut self, age: SignedDuration) -> Self {
+        self.segment_age = age;
+        self
+    }
+
+    /// Signs a checkpoint after each plan's end, each full file, and when the host asks; kept in the file `checkpoint`.
+    #[must_use]
+    pub fn signed_by(mut self, signer: AuditSigner) -> Self {
+        self.signer = Some(signer);
+        self
+    }
+
+    /// Called with each checkpoint, to keep it off this machine. It runs where records are written: hand it on, don't wait.
+    #[must_use]
+    pub fn on_checkpoint(mut self, hook: impl Fn(&Checkpoint) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Opens or makes the trail in `folder`, checking the whole chain.
+    ///
+    /// # Errors
+    /// [`AuditError`] for a folder that can't be used, a trail that another process writes, or a damaged one.
+    pub async fn open(self, folder: impl AsRef<Path>) -> Result<FileAudit, AuditError> {
+        let folder = folder.as_ref().to_owned();
+        blocking(move || {
+            let place = folder.display().to_string();
+            let open = self.open_on(Arc::new(Folder(folder)), place.clone());
+            open.map_err(|error| within(&place, error))
+        })
+        .await
+    }
+
+    pub(super) fn open_on(
+        self,
+        disk: Arc<dyn Disk>,
+        place: String,
+    ) -> Result<FileAudit, AuditError> {
+        let io = |verb| io_error("", verb);
+        disk.make().map_err(io("made"))?;
+        let lock = disk.lock().map_err(io("locked"))?;
+        let lock = lock.ok_or_else(|| AuditError::Locked(String::new()))?;
+        let signed = match &self.signer {
+            None => None,
+            Some(signer) => read_checkpoint(&*disk, &signer.key())?,
+        };
+        let read = read(&*disk, Purpose::Write, signed.as_ref())?;
+        // What a crash left behind: of a file that was to be replaced, of records that were to be removed, of a last line.
+        for name in &read.leftovers {
+            match disk.remove(name) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(io("repaired")(error));
+                }
+                _ => {}
+            }
+        }
+        let first = read.segments.last().copied();
+        let first = first.unwrap_or(read.chain.link.records + 1);
+        if read.torn.is_some() {
+            disk.truncate(&name_of(first), read.last_length)
+                .map_err(io("repaired"))?;
+        }
+        let mut file = disk.append(&name_of(first)).map_err(io("opened"))?;
+        file.sync().map_err(io("synced"))?;
+        disk.sync().map_err(io("synced"))?;
+        let segments = if read.segments.is_empty() {
+            vec![first]
+        } else {
+            read.segments
+        };
+        Ok(FileAudit {
+            cut: read.torn,
+            shared: Arc::new(Shared {
+                queue: Mutex::default(),
+                writer: Mutex::new(Writer {
+                    options: self,
+                    file,
+                    segments,
+                    bytes: read.last_length,
+                    began: read.began,
+                    last: read.last,
+                    rows: read.rows,
+                    chain: read.chain,
+                    poisoned: false,
+                }),
+                disk,
+                place,
+                _lock: lock,
+            }),
+        })
+    }
+}
+
+/// A trail in files of JSON lines, `records-....jsonl`, in a folder of its own.
 ///
 /// # Guarantees
-/// `append` returns after `fdatasync`. One writer at a time, across processes. A last line that a crash cut short is
-/// taken off when the trail is opened and reported by [`FileAudit::cut`]; any other damage refuses to open.
+/// `append` returns after `fdatasync`; what waits meanwhile is written and synced together. One writer at a time, across
+/// processes. A last line that a crash cut short is taken off when the trail is opened and reported by [`FileAudit::cut`];
+/// any other damage refuses to open. A clock that goes backwards doesn't move records back: they keep the time of the one
+/// before. With a key, a trail that is shorter than its newest checkpoint is damaged too.
 ///
 /// # Example
 /// ```
@@ -37,16 +166,8 @@ const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// ```
 #[derive(Debug, Clone)]
 pub struct FileAudit {
-    path: PathBuf,
     cut: Option<u64>,
-    writer: Arc<Mutex<Writer>>,
-}
-
-#[derive(Debug)]
-struct Writer {
-    file: File,
-    tail: Tail,
-    poisoned: bool,
+    shared: Arc<Shared>,
 }
 
 /// Where a trail ends.
@@ -59,54 +180,55 @@ pub struct Tail {
     pub digest: Digest,
 }
 
+/// That a record is one of those that a checkpoint stands for; to be checked without the trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InclusionProof {
+    /// The record, as it is stored.
+    pub record: String,
+    /// Its number, from 1.
+    pub sequence: u64,
+    /// The hashes from the record up to the root.
+    pub path: Vec<Digest>,
+    /// The checkpoint, as signed.
+    pub checkpoint: String,
+}
+
+impl InclusionProof {
+    /// Whether the proof holds under this key.
+    #[must_use]
+    pub fn holds(&self, key: &AuditKey) -> bool {
+        let Ok(checkpoint) = key.check(&self.checkpoint) else {
+            return false;
+        };
+        let Some(index) = self.sequence.checked_sub(1) else {
+            return false;
+        };
+        let leaf = leaf(Digest::of_bytes(self.record.as_bytes()).as_bytes());
+        let path: Vec<_> = self.path.iter().map(|step| *step.as_bytes()).collect();
+        let own = serde_json::from_str::<AuditRecord>(&self.record);
+        own.is_ok_and(|record| record.sequence == self.sequence)
+            && proves(leaf, index, checkpoint.records(), &path, checkpoint.root())
+    }
+}
+
 impl FileAudit {
-    /// Opens or makes the trail in `folder`, checking the whole chain.
+    /// Opens or makes the trail in `folder` with the default options, checking the whole chain.
     ///
     /// # Errors
     /// [`AuditError`] for a folder that can't be used, a trail that another process writes, or a damaged one.
     pub async fn open(folder: impl AsRef<Path>) -> Result<Self, AuditError> {
-        let folder = folder.as_ref().to_owned();
-        blocking(move || Self::open_now(&folder)).await
+        Self::options().open(folder).await
     }
 
-    fn open_now(folder: &Path) -> Result<Self, AuditError> {
-        let path = folder.join(FILE);
-        let io = |verb| io_error(&path, verb);
-        std::fs::create_dir_all(folder).map_err(io("made"))?;
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .append(true)
-            .open(&path)
-            .map_err(io("opened"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(AuditError::Locked(path.display().to_string()));
-            }
-            Err(TryLockError::Error(source)) => return Err(io("locked")(source)),
+    /// The default options, to be changed.
+    #[must_use]
+    pub fn options() -> FileAuditOptions {
+        FileAuditOptions {
+            segment_bytes: SEGMENT_BYTES,
+            segment_age: SEGMENT_AGE,
+            signer: None,
+            hook: None,
         }
-        let mut whole = 0;
-        let tail = walk(&path, &mut file, |_, end| whole = end)?;
-        let length = file.seek(SeekFrom::End(0)).map_err(io("read"))?;
-        let cut = (length > whole).then(|| length - whole);
-        if cut.is_some() {
-            file.set_len(whole).map_err(io("repaired"))?;
-        }
-        // The file itself, and its name in the folder.
-        file.sync_all().map_err(io("synced"))?;
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(io("synced"))?;
-        Ok(Self {
-            path,
-            cut,
-            writer: Arc::new(Mutex::new(Writer {
-                file,
-                tail,
-                poisoned: false,
-            })),
-        })
     }
 
     /// How many bytes of a torn last line were taken off when it was opened.
@@ -115,165 +237,148 @@ impl FileAudit {
         self.cut
     }
 
-    /// Checks every record of the trail in `folder`.
+    /// Signs what the trail has now.
+    ///
+    /// # Errors
+    /// [`AuditError::Unsigned`] without a key, [`AuditError`] if it can't be kept.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, AuditError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.within(shared.writer()?.sign(&*shared.disk))).await
+    }
+
+    /// Removes the files whose records are all older than `time`, but the last one; a signed checkpoint stands for them.
+    /// The answer is how many records were removed.
+    ///
+    /// # Errors
+    /// [`AuditError::Unsigned`] without a key, [`AuditError`] if a file can't be removed.
+    pub async fn remove_before(&self, time: Timestamp) -> Result<u64, AuditError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.within(shared.writer()?.remove_before(&*shared.disk, time))).await
+    }
+
+    /// Checks every record of the trail in `folder`, without a key: what was changed, taken out, put in or moved is found, a
+    /// trail that ends too early is not.
     ///
     /// # Errors
     /// [`AuditError::Damaged`] names the first bad record.
     pub fn verify(folder: impl AsRef<Path>) -> Result<Tail, AuditError> {
-        let path = folder.as_ref().join(FILE);
-        let mut file = File::open(&path).map_err(io_error(&path, "opened"))?;
-        let mut whole = 0;
-        let tail = walk(&path, &mut file, |_, end| whole = end)?;
-        let length = file
-            .seek(SeekFrom::End(0))
-            .map_err(io_error(&path, "read"))?;
-        if length > whole {
-            return Err(damaged(
-                &path,
-                tail.records + 1,
-                "the last line is cut short",
-            ));
-        }
-        Ok(tail)
+        inside(folder.as_ref(), |disk| {
+            read(disk, Purpose::Check, None)?.tail()
+        })
+    }
+
+    /// The same with a key, and a checkpoint that was kept elsewhere or, without one, the newest in the folder: a trail that ends
+    /// too early is found too.
+    ///
+    /// # Errors
+    /// [`AuditError::Damaged`] names the first bad or missing record, [`AuditError::Checkpoint`] for a checkpoint that is missing
+    /// or that the key didn't sign.
+    pub fn verify_signed(
+        folder: impl AsRef<Path>,
+        key: &AuditKey,
+        checkpoint: Option<&str>,
+    ) -> Result<Tail, AuditError> {
+        inside(folder.as_ref(), |disk| verify_signed(disk, key, checkpoint))
+    }
+
+    /// Reads the trail in `folder`, whoever writes it, newest first. Nothing is checked: that is [`FileAudit::verify`]'s.
+    ///
+    /// # Errors
+    /// [`AuditError`] when it can't be read.
+    pub fn read(
+        folder: impl AsRef<Path>,
+        query: &AuditQuery,
+    ) -> Result<Vec<AuditRecord>, AuditError> {
+        inside(folder.as_ref(), |disk| {
+            let names = disk.names().map_err(io_error("", "read"))?;
+            let mut found = Found::new(query);
+            for first in firsts(&names).into_iter().rev() {
+                if !backwards(disk, &name_of(first), None, |record| found.add(record))? {
+                    break;
+                }
+            }
+            Ok(found.records)
+        })
+    }
+
+    /// Proves that record `sequence` of the trail in `folder` is one of those that the checkpoint stands for.
+    ///
+    /// # Errors
+    /// [`AuditError::Damaged`] for a damaged trail, or where the record or those of the checkpoint aren't there.
+    pub fn prove(
+        folder: impl AsRef<Path>,
+        key: &AuditKey,
+        checkpoint: &str,
+        sequence: u64,
+    ) -> Result<InclusionProof, AuditError> {
+        inside(folder.as_ref(), |disk| {
+            prove_on(disk, key, checkpoint, sequence)
+        })
     }
 }
-
-fn append_now(
-    path: &Path,
-    writer: &mut Writer,
-    entry: AuditEntry,
-) -> Result<AuditRecord, AuditError> {
-    if writer.poisoned {
-        return Err(AuditError::Poisoned);
-    }
-    let record = AuditRecord {
-        schema: AUDIT_SCHEMA.into(),
-        sequence: writer.tail.records + 1,
-        timestamp: Timestamp::now(),
-        previous: writer.tail.digest,
-        entry,
-    };
-    let mut line =
-        serde_json::to_vec(&record).map_err(|error| AuditError::Sink(error.to_string()))?;
-    if line.len() as u64 >= MAX_RECORD_BYTES {
-        return Err(AuditError::Sink(format!(
-            "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
-            line.len()
-        )));
-    }
-    let digest = Digest::of_bytes(&line);
-    line.push(b'\n');
-    // Whatever fails from here on, the end of the file is unknown: no more records until it was opened again.
-    writer.poisoned = true;
-    writer
-        .file
-        .write_all(&line)
-        .map_err(io_error(path, "written"))?;
-    writer.file.sync_data().map_err(io_error(path, "synced"))?;
-    writer.poisoned = false;
-    writer.tail = Tail {
-        records: record.sequence,
-        digest,
-    };
-    Ok(record)
-}
-
 #[async_trait]
 impl AuditSink for FileAudit {
     async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
-        let (path, writer) = (self.path.clone(), Arc::clone(&self.writer));
-        blocking(move || {
-            let mut writer = writer.lock().map_err(|_| AuditError::Poisoned)?;
-            append_now(&path, &mut writer, entry)
-        })
-        .await
+        let (reply, answer) = oneshot::channel();
+        let lead = {
+            let mut queue = self.shared.queue();
+            queue.waiting.push((entry, reply));
+            !std::mem::replace(&mut queue.busy, true)
+        };
+        if lead {
+            let shared = Arc::clone(&self.shared);
+            tokio::task::spawn_blocking(move || shared.commit());
+        }
+        let gone = |_| Err(AuditError::Sink("the runtime was shut down".into()));
+        self.shared.within(answer.await.unwrap_or_else(gone))
     }
 
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
-        let (path, query) = (self.path.clone(), query.clone());
-        blocking(move || {
-            let mut file = File::open(&path).map_err(io_error(&path, "opened"))?;
-            let mut records = Vec::new();
-            walk(&path, &mut file, |record, _| {
-                if query.matches(&record) {
-                    records.push(record);
-                }
-            })?;
-            records.reverse();
-            records.truncate(query.limit.unwrap_or(usize::MAX));
-            Ok(records)
-        })
-        .await
+        let (shared, query) = (Arc::clone(&self.shared), query.clone());
+        blocking(move || shared.within(shared.find(&query))).await
     }
 }
 
-/// Reads the file from its start, checking the chain; `each` gets every whole record and where it ends.
-fn walk(
-    path: &Path,
-    file: &mut File,
-    mut each: impl FnMut(AuditRecord, u64),
-) -> Result<Tail, AuditError> {
-    file.seek(SeekFrom::Start(0))
-        .map_err(io_error(path, "read"))?;
-    let mut reader = BufReader::new(file);
-    let mut tail = Tail {
-        records: 0,
-        digest: Digest::ZERO,
+/// Asks the disk of a folder.
+fn inside<T>(
+    folder: &Path,
+    ask: impl FnOnce(&dyn Disk) -> Result<T, AuditError>,
+) -> Result<T, AuditError> {
+    let place = folder.display().to_string();
+    ask(&Folder(folder.to_owned())).map_err(|error| within(&place, error))
+}
+
+/// The same error with the folder in its words.
+fn within(place: &str, error: AuditError) -> AuditError {
+    let path = |name: String| {
+        if name.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}/{name}")
+        }
     };
-    let (mut line, mut end) = (Vec::new(), 0u64);
-    loop {
-        line.clear();
-        let read = reader
-            .by_ref()
-            .take(MAX_RECORD_BYTES)
-            .read_until(b'\n', &mut line)
-            .map_err(io_error(path, "read"))?;
-        let number = tail.records + 1;
-        let Some(bytes) = line.strip_suffix(b"\n") else {
-            if read as u64 == MAX_RECORD_BYTES {
-                return Err(damaged(path, number, "the record is too long"));
-            }
-            return Ok(tail);
-        };
-        let record: AuditRecord = serde_json::from_slice(bytes)
-            .map_err(|error| damaged(path, number, &error.to_string()))?;
-        if record.schema != AUDIT_SCHEMA {
-            return Err(damaged(path, number, "its schema is not known"));
-        }
-        if record.sequence != number {
-            return Err(damaged(
-                path,
-                number,
-                &format!("it says that it is record {}", record.sequence),
-            ));
-        }
-        if record.previous != tail.digest {
-            return Err(damaged(
-                path,
-                number,
-                "it does not follow the record before it, one of the two was changed",
-            ));
-        }
-        end += read as u64;
-        tail = Tail {
-            records: number,
-            digest: Digest::of_bytes(bytes),
-        };
-        each(record, end);
+    match error {
+        AuditError::Io {
+            path: name,
+            verb,
+            source,
+        } => AuditError::Io {
+            path: path(name),
+            verb,
+            source,
+        },
+        AuditError::Damaged {
+            path: name,
+            record,
+            problem,
+        } => AuditError::Damaged {
+            path: path(name),
+            record,
+            problem,
+        },
+        AuditError::Locked(name) => AuditError::Locked(path(name)),
+        other => other,
     }
-}
-
-fn damaged(path: &Path, record: u64, problem: &str) -> AuditError {
-    AuditError::Damaged {
-        path: path.display().to_string(),
-        record,
-        problem: problem.to_owned(),
-    }
-}
-
-fn io_error(path: &Path, verb: &'static str) -> impl FnOnce(std::io::Error) -> AuditError {
-    let path = path.display().to_string();
-    move |source| AuditError::Io { path, verb, source }
 }
 
 async fn blocking<T: Send + 'static>(

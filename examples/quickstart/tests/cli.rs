@@ -239,8 +239,8 @@ async fn what_was_cut_off_is_finished_first() {
     // The observer held the remediator, and so the trail's lock; a process that ended holds nothing.
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(
-        folder.path().join("audit.jsonl"),
-        copy.path().join("audit.jsonl"),
+        folder.path().join("records-00000000000000000001.jsonl"),
+        copy.path().join("records-00000000000000000001.jsonl"),
     )
     .unwrap();
     std::fs::create_dir(copy.path().join("plans")).unwrap();

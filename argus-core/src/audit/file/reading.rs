@@ -1,0 +1,355 @@
+//! A trail's files become what stands in them: the whole chain, checked; the records of a query; a proof.
+
+use std::io::{ErrorKind, Read};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::InclusionProof;
+use super::Tail;
+use crate::audit::checkpoint::{AuditKey, Checkpoint};
+use crate::audit::disk::Disk;
+use crate::audit::merkle::{Hash, Tree, leaf, prove};
+use crate::audit::query::AuditQuery;
+use crate::audit::segment::{
+    Chain, Link, MAX_RECORD_BYTES, Row, damaged, firsts, follow, index, index_of, io_error, name_of,
+};
+use crate::audit::{AuditError, AuditRecord};
+use crate::digest::Digest;
+
+/// What stands for records that were removed.
+pub(super) const BASE: &str = "base.json";
+/// The newest checkpoint.
+pub(super) const CHECKPOINT: &str = "checkpoint";
+
+/// What stands for the records that were removed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Base {
+    pub(super) records: u64,
+    pub(super) digest: Digest,
+    pub(super) peaks: Vec<Digest>,
+    pub(super) checkpoint: String,
+}
+
+impl Base {
+    pub(super) fn chain(&self) -> Result<Chain, AuditError> {
+        let peaks = self.peaks.iter().map(|peak| *peak.as_bytes()).collect();
+        let tree = Tree::new(self.records, peaks);
+        let tree = tree.ok_or_else(|| damaged(BASE, self.records, "its hashes don't fit"))?;
+        Ok(Chain {
+            link: Link {
+                records: self.records,
+                digest: self.digest,
+            },
+            tree,
+        })
+    }
+}
+
+/// Records that a query means, as far as they were found.
+pub(super) struct Found<'a> {
+    pub(super) query: &'a AuditQuery,
+    pub(super) records: Vec<AuditRecord>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn new(query: &'a AuditQuery) -> Self {
+        Self {
+            query,
+            records: Vec::new(),
+        }
+    }
+
+    /// Takes a record, newest first, if it is meant; the answer is whether older ones could be.
+    pub(super) fn add(&mut self, record: AuditRecord) -> bool {
+        let limit = self.query.limit.unwrap_or(usize::MAX);
+        if self.records.len() >= limit || self.query.ends_at(&record) {
+            return false;
+        }
+        if self.query.matches(&record) {
+            self.records.push(record);
+        }
+        self.records.len() < limit
+    }
+}
+
+/// What a trail is read for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Purpose {
+    /// To go on writing it: indexes that are missing or wrong are made again.
+    Write,
+    /// To check it.
+    Check,
+}
+
+/// A trail as it stands in its folder.
+pub(super) struct Reading {
+    pub(super) chain: Chain,
+    pub(super) base: Option<Base>,
+    pub(super) segments: Vec<u64>,
+    pub(super) rows: Vec<Row>,
+    /// The time of the first record of the last segment.
+    pub(super) began: Option<Timestamp>,
+    pub(super) last: Option<Timestamp>,
+    pub(super) last_length: u64,
+    /// How many bytes of a torn last line follow.
+    pub(super) torn: Option<u64>,
+    /// What a crash left behind.
+    pub(super) leftovers: Vec<String>,
+}
+
+impl Reading {
+    pub(super) fn tail(&self) -> Result<Tail, AuditError> {
+        let Link { records, digest } = self.chain.link;
+        match (self.torn, self.segments.last()) {
+            (Some(_), Some(last)) => Err(damaged(
+                &name_of(*last),
+                records + 1,
+                "the last line is cut short",
+            )),
+            _ => Ok(Tail { records, digest }),
+        }
+    }
+}
+
+/// Follows the whole chain; it has to have the records of the checkpoint.
+pub(super) fn read(
+    disk: &dyn Disk,
+    purpose: Purpose,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Reading, AuditError> {
+    let names = disk.names().map_err(io_error("", "read"))?;
+    let base = read_base(disk)?;
+    let chain = base
+        .as_ref()
+        .map_or_else(|| Ok(Chain::default()), Base::chain)?;
+    let removed = chain.link.records;
+    let mut segments = firsts(&names);
+    // Records that were removed for good, and files that were about to be.
+    segments.retain(|first| *first > removed);
+    let known = |name: &&String| {
+        let segment =
+            |first: &u64| name_of(*first) == **name || index_of(&name_of(*first)) == **name;
+        let ours = name.starts_with("records-") || name.ends_with(".new");
+        ours && !segments.iter().any(segment)
+    };
+    let leftovers = names.iter().filter(known).cloned().collect();
+    let mut reading = Reading {
+        chain,
+        base,
+        segments,
+        rows: Vec::new(),
+        began: None,
+        last: None,
+        last_length: 0,
+        torn: None,
+        leftovers,
+    };
+    let mut signed = Signed {
+        checkpoint: checkpoint.filter(|checkpoint| checkpoint.records() >= removed),
+        root: None,
+    };
+    signed.look(&reading.chain);
+    for (position, first) in reading.segments.iter().enumerate() {
+        let (name, next) = (name_of(*first), reading.chain.link.records + 1);
+        if *first != next {
+            return Err(damaged(
+                &name,
+                next,
+                "it is missing, with the file that it was in",
+            ));
+        }
+        (reading.began, reading.rows) = (None, Vec::new());
+        let (rows, began, last) = (&mut reading.rows, &mut reading.began, &mut reading.last);
+        let each = |bytes: &[u8], offset, chain: &Chain| {
+            signed.look(chain);
+            if purpose == Purpose::Write
+                && let Ok(record) = serde_json::from_slice::<AuditRecord>(bytes)
+            {
+                rows.push(Row::new(&record, offset));
+                began.get_or_insert(record.timestamp);
+                *last = Some(record.timestamp);
+            }
+        };
+        let (whole, torn) = follow(disk, &name, &mut reading.chain, each)?;
+        reading.last_length = whole;
+        if position + 1 == reading.segments.len() {
+            reading.torn = (torn > 0).then_some(torn);
+        } else if torn > 0 {
+            let record = reading.chain.link.records + 1;
+            return Err(damaged(&name, record, "the line is cut short"));
+        } else if purpose == Purpose::Write {
+            keep_index(disk, &index_of(&name), &index(&reading.rows))?;
+        }
+    }
+    signed.look(&reading.chain);
+    signed.holds(&reading.chain)?;
+    Ok(reading)
+}
+
+/// The checkpoint that a trail is held against, and the root of its tree at that number of records.
+pub(super) struct Signed<'a> {
+    pub(super) checkpoint: Option<&'a Checkpoint>,
+    pub(super) root: Option<Hash>,
+}
+
+impl Signed<'_> {
+    pub(super) fn look(&mut self, chain: &Chain) {
+        if self
+            .checkpoint
+            .is_some_and(|signed| signed.records() == chain.link.records)
+        {
+            self.root = Some(chain.tree.root());
+        }
+    }
+
+    pub(super) fn holds(&self, chain: &Chain) -> Result<(), AuditError> {
+        let Some(signed) = self.checkpoint else {
+            return Ok(());
+        };
+        match self.root {
+            None => Err(damaged(
+                "",
+                chain.link.records + 1,
+                format!(
+                    "it is missing: the checkpoint stands for {} records",
+                    signed.records()
+                ),
+            )),
+            Some(root) if root != *signed.root() => Err(damaged(
+                "",
+                signed.records(),
+                "the checkpoint stands for other records up to here",
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Makes an index again that is missing or isn't what the records say.
+pub(super) fn keep_index(disk: &dyn Disk, name: &str, wanted: &[u8]) -> Result<(), AuditError> {
+    let mut found = Vec::new();
+    let read = disk.read(name).and_then(|file| {
+        let most = wanted.len() as u64 + 1;
+        file.take(most).read_to_end(&mut found)
+    });
+    if read.is_ok() && found == wanted {
+        return Ok(());
+    }
+    disk.replace(name, wanted)
+        .map_err(io_error(name, "written"))
+}
+
+pub(super) fn read_base(disk: &dyn Disk) -> Result<Option<Base>, AuditError> {
+    let mut text = String::new();
+    match disk.read(BASE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(BASE, "opened")(error)),
+        Ok(file) => file
+            .take(MAX_RECORD_BYTES)
+            .read_to_string(&mut text)
+            .map_err(io_error(BASE, "read"))?,
+    };
+    let base = serde_json::from_str(&text);
+    base.map(Some)
+        .map_err(|error| damaged(BASE, 0, error.to_string()))
+}
+
+/// The newest checkpoint in the folder, as signed.
+pub(super) fn read_checkpoint(
+    disk: &dyn Disk,
+    key: &AuditKey,
+) -> Result<Option<Checkpoint>, AuditError> {
+    let mut text = String::new();
+    match disk.read(CHECKPOINT) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(CHECKPOINT, "opened")(error)),
+        Ok(file) => file
+            .take(MAX_RECORD_BYTES)
+            .read_to_string(&mut text)
+            .map_err(io_error(CHECKPOINT, "read"))?,
+    };
+    key.check(&text).map(Some).map_err(AuditError::Checkpoint)
+}
+
+pub(super) fn verify_signed(
+    disk: &dyn Disk,
+    key: &AuditKey,
+    checkpoint: Option<&str>,
+) -> Result<Tail, AuditError> {
+    let signed = match checkpoint {
+        Some(text) => key.check(text).map_err(AuditError::Checkpoint)?,
+        None => read_checkpoint(disk, key)?.ok_or(AuditError::Unsigned)?,
+    };
+    let reading = read(disk, Purpose::Check, Some(&signed))?;
+    if let Some(base) = &reading.base {
+        let signed = key
+            .check(&base.checkpoint)
+            .map_err(AuditError::Checkpoint)?;
+        let tree = base.chain()?.tree;
+        if tree.size() != signed.records() || tree.root() != *signed.root() {
+            return Err(damaged(
+                BASE,
+                base.records,
+                "its checkpoint is for other records",
+            ));
+        }
+    }
+    reading.tail()
+}
+
+pub(super) fn prove_on(
+    disk: &dyn Disk,
+    key: &AuditKey,
+    checkpoint: &str,
+    sequence: u64,
+) -> Result<InclusionProof, AuditError> {
+    let signed = key.check(checkpoint).map_err(AuditError::Checkpoint)?;
+    let mut chain = Chain::default();
+    let (mut leaves, mut wanted) = (Vec::new(), None);
+    let names = disk.names().map_err(io_error("", "read"))?;
+    if names.iter().any(|name| name == BASE) {
+        return Err(damaged(
+            BASE,
+            sequence,
+            "records were removed: a proof needs all of them",
+        ));
+    }
+    for first in firsts(&names) {
+        let each = |bytes: &[u8], _, _: &Chain| {
+            if leaves.len() as u64 + 1 == sequence {
+                wanted = Some(String::from_utf8_lossy(bytes).into_owned());
+            }
+            leaves.push(leaf(Digest::of_bytes(bytes).as_bytes()));
+        };
+        follow(disk, &name_of(first), &mut chain, each)?;
+    }
+    let size = usize::try_from(signed.records()).unwrap_or(usize::MAX);
+    let (Some(record), Some(leaves)) = (wanted, leaves.get(..size)) else {
+        return Err(damaged("", sequence, "it is not there"));
+    };
+    let index = usize::try_from(sequence.saturating_sub(1)).unwrap_or(usize::MAX);
+    if index >= size {
+        return Err(damaged(
+            "the trail",
+            sequence,
+            "the checkpoint is older than it",
+        ));
+    }
+    let path = prove(leaves, index).into_iter();
+    let proof = InclusionProof {
+        record,
+        sequence,
+        path: path.map(Digest::from_bytes).collect(),
+        checkpoint: checkpoint.to_owned(),
+    };
+    if !proof.holds(key) {
+        return Err(damaged(
+            "the trail",
+            sequence,
+            "the checkpoint is for other records",
+        ));
+    }
+    Ok(proof)
+}

@@ -1,0 +1,365 @@
+//! What waits becomes durable: one writer at a time, everything that waits by one write and one sync.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::FileAuditOptions;
+use super::reading::{BASE, Base, CHECKPOINT, Found, read_base};
+use super::within;
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::disk::{Append, Disk};
+use crate::audit::query::AuditQuery;
+use crate::audit::segment::{
+    Chain, MAX_RECORD_BYTES, Row, backwards, follow, index, index_of, io_error, lookup, lookup_in,
+    name_of, record_at,
+};
+use crate::audit::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditRecord};
+use crate::digest::Digest;
+
+/// The most records that one sync makes durable.
+pub(super) const BATCH: usize = 1024;
+/// And the most text in them, in bytes.
+pub(super) const BATCH_BYTES: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) queue: Mutex<Queue>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) place: String,
+    pub(super) _lock: Box<dyn std::fmt::Debug + Send + Sync>,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<AuditRecord, AuditError>>;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) waiting: Vec<(AuditEntry, Reply)>,
+    /// Whether somebody is writing: whoever comes meanwhile only waits.
+    pub(super) busy: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({})", self.waiting.len())
+    }
+}
+
+pub(super) struct Writer {
+    pub(super) options: FileAuditOptions,
+    pub(super) file: Box<dyn Append>,
+    /// The first record of each segment; the last one grows.
+    pub(super) segments: Vec<u64>,
+    pub(super) bytes: u64,
+    /// The time of the first record of the last segment.
+    pub(super) began: Option<Timestamp>,
+    pub(super) last: Option<Timestamp>,
+    pub(super) rows: Vec<Row>,
+    pub(super) chain: Chain,
+    pub(super) poisoned: bool,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Writer({:?})", self.chain.link)
+    }
+}
+
+impl Shared {
+    /// The same with the folder in its words.
+    pub(super) fn within<T>(&self, result: Result<T, AuditError>) -> Result<T, AuditError> {
+        result.map_err(|error| within(&self.place, error))
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A queue is whole at every moment: nothing in it can panic half-way.
+        self.queue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>, AuditError> {
+        self.writer.lock().map_err(|_| AuditError::Poisoned)
+    }
+
+    /// The records of a query, newest first.
+    pub(super) fn find(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+        let (segments, bytes, offsets) = {
+            let writer = self.writer()?;
+            let offsets = lookup(&writer.rows, query);
+            (writer.segments.clone(), writer.bytes, offsets)
+        };
+        let disk = &*self.disk;
+        let mut found = Found::new(query);
+        for (position, first) in segments.iter().rev().enumerate() {
+            let name = name_of(*first);
+            let (end, offsets) = match position {
+                0 => (Some(bytes), offsets.clone()),
+                // Without an index everything is read.
+                _ => {
+                    let file = disk.read(&index_of(&name));
+                    let rows = file.and_then(|mut file| lookup_in(&mut *file, query));
+                    (None, rows.ok().flatten())
+                }
+            };
+            let more = match offsets {
+                None => backwards(disk, &name, end, |record| found.add(record))?,
+                Some(offsets) => {
+                    let mut file = disk.read(&name).map_err(io_error(&name, "opened"))?;
+                    let mut more = true;
+                    for offset in offsets {
+                        more = found.add(record_at(&mut *file, &name, offset)?);
+                        if !more {
+                            break;
+                        }
+                    }
+                    more
+                }
+            };
+            if !more {
+                break;
+            }
+        }
+        Ok(found.records)
+    }
+
+    /// Writes what waits, together, until nothing does.
+    pub(super) fn commit(self: Arc<Self>) {
+        let mut batch = self.next_batch();
+        while !batch.is_empty() {
+            let (entries, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let results = match self.writer() {
+                Ok(mut writer) => writer.append(&*self.disk, entries),
+                Err(_) => entries.iter().map(|_| Err(AuditError::Poisoned)).collect(),
+            };
+            batch = self.next_batch();
+            if batch.is_empty() {
+                // Whoever hears that its record is durable may let go of the trail, and open it again at once.
+                drop(self);
+                return answer(replies, results);
+            }
+            answer(replies, results);
+        }
+    }
+
+    /// What waits, as much as is written at once; if nothing does, whoever comes next writes.
+    fn next_batch(&self) -> Vec<(AuditEntry, Reply)> {
+        let size = |entry: &AuditEntry| {
+            let texts = [&entry.command, &entry.outcome];
+            texts.into_iter().flatten().map(String::len).sum::<usize>()
+        };
+        let mut bytes = 0;
+        let fits = |(entry, _): &&(AuditEntry, Reply)| {
+            let first = bytes == 0;
+            bytes += size(entry) + 1;
+            first || bytes < BATCH_BYTES
+        };
+        let mut queue = self.queue();
+        let some = queue.waiting.iter().take(BATCH).take_while(fits).count();
+        queue.busy = some > 0;
+        queue.waiting.drain(..some).collect()
+    }
+}
+
+fn answer(replies: Vec<Reply>, results: Vec<Result<AuditRecord, AuditError>>) {
+    for (reply, result) in replies.into_iter().zip(results) {
+        // Whoever asked may be gone.
+        let _ = reply.send(result);
+    }
+}
+
+impl Writer {
+    /// Makes entries durable, all of them by one write and one sync: the record of each, in order.
+    pub(super) fn append(
+        &mut self,
+        disk: &dyn Disk,
+        entries: Vec<AuditEntry>,
+    ) -> Vec<Result<AuditRecord, AuditError>> {
+        let before = (self.chain.clone(), self.last);
+        let ready = if self.poisoned {
+            Err(AuditError::Poisoned)
+        } else {
+            self.rotate_if_due(disk)
+        };
+        if let Err(error) = ready {
+            return entries.iter().map(|_| Err(again(&error))).collect();
+        }
+        let (mut bytes, mut rows) = (Vec::new(), Vec::new());
+        let results: Vec<Result<AuditRecord, AuditError>> = entries
+            .into_iter()
+            .map(|entry| {
+                let (record, line) = self.next(entry)?;
+                rows.push(Row::new(&record, self.bytes + bytes.len() as u64));
+                self.chain.push(Digest::of_bytes(&line));
+                self.last = Some(record.timestamp);
+                bytes.extend(line);
+                bytes.push(b'\n');
+                Ok(record)
+            })
+            .collect();
+        if bytes.is_empty() {
+            return results;
+        }
+        // Whatever fails from here on, the end of the file is unknown: no more records until it was opened again.
+        self.poisoned = true;
+        let name = self.name();
+        let durable = self
+            .file
+            .write(&bytes)
+            .map_err(io_error(&name, "written"))
+            .and_then(|()| self.file.sync().map_err(io_error(&name, "synced")));
+        if let Err(error) = durable {
+            (self.chain, self.last) = before;
+            let failed = |result: Result<AuditRecord, _>| result.and(Err(again(&error)));
+            return results.into_iter().map(failed).collect();
+        }
+        self.poisoned = false;
+        self.bytes += bytes.len() as u64;
+        self.rows.extend(rows);
+        let mut records = results.iter().flatten();
+        if let Some(first) = records.clone().next() {
+            self.began.get_or_insert(first.timestamp);
+        }
+        let ends = records.any(|record| record.entry.event == AuditEvent::Finished);
+        // A checkpoint that can't be kept takes nothing away from the records.
+        if ends
+            && self.options.signer.is_some()
+            && let Err(error) = self.sign(disk)
+        {
+            tracing::warn!(%error, "no checkpoint of the audit trail could be kept");
+        }
+        results
+    }
+
+    /// The next record of the chain, and the bytes that are stored of it.
+    fn next(&self, entry: AuditEntry) -> Result<(AuditRecord, Vec<u8>), AuditError> {
+        let record = AuditRecord {
+            schema: AUDIT_SCHEMA.into(),
+            sequence: self.chain.link.records + 1,
+            timestamp: Timestamp::now().max(self.last.unwrap_or(Timestamp::MIN)),
+            previous: self.chain.link.digest,
+            entry,
+        };
+        let line =
+            serde_json::to_vec(&record).map_err(|error| AuditError::Sink(error.to_string()))?;
+        if line.len() as u64 >= MAX_RECORD_BYTES {
+            return Err(AuditError::Sink(format!(
+                "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
+                line.len()
+            )));
+        }
+        Ok((record, line))
+    }
+
+    /// Begins a new segment if this one is full or old. The old one is durable as it stands.
+    pub(super) fn rotate_if_due(&mut self, disk: &dyn Disk) -> Result<(), AuditError> {
+        let old = self.began.is_some_and(|began| {
+            Timestamp::now().duration_since(began) >= self.options.segment_age
+        });
+        if self.bytes < self.options.segment_bytes && !old {
+            return Ok(());
+        }
+        let first = self.chain.link.records + 1;
+        let name = name_of(first);
+        let io = |verb| io_error(&name, verb);
+        // Until its name is durable nothing is written to it.
+        let file = disk.append(&name).map_err(io("made"))?;
+        disk.sync().map_err(io("synced"))?;
+        let closed = index_of(&self.name());
+        disk.replace(&closed, &index(&self.rows))
+            .map_err(io_error(&closed, "written"))?;
+        self.file = file;
+        self.segments.push(first);
+        (self.bytes, self.began) = (0, None);
+        self.rows.clear();
+        if self.options.signer.is_some() {
+            self.sign(disk)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sign(&self, disk: &dyn Disk) -> Result<Checkpoint, AuditError> {
+        let signer = self.options.signer.as_ref().ok_or(AuditError::Unsigned)?;
+        let checkpoint = signer.sign(&self.chain.tree);
+        disk.replace(CHECKPOINT, checkpoint.to_string().as_bytes())
+            .map_err(io_error(CHECKPOINT, "written"))?;
+        if let Some(hook) = &self.options.hook {
+            hook(&checkpoint);
+        }
+        Ok(checkpoint)
+    }
+
+    pub(super) fn remove_before(
+        &mut self,
+        disk: &dyn Disk,
+        time: Timestamp,
+    ) -> Result<u64, AuditError> {
+        let signer = self.options.signer.as_ref().ok_or(AuditError::Unsigned)?;
+        let base = read_base(disk)?;
+        let mut chain = base
+            .as_ref()
+            .map_or_else(|| Ok(Chain::default()), Base::chain)?;
+        let mut kept = chain.clone();
+        let mut old = 0;
+        for first in self.segments.iter().rev().skip(1).rev() {
+            let mut young = false;
+            follow(disk, &name_of(*first), &mut chain, |bytes, _, _| {
+                let record: Result<AuditRecord, _> = serde_json::from_slice(bytes);
+                young |= record.is_ok_and(|record| record.timestamp >= time);
+            })?;
+            if young {
+                break;
+            }
+            kept = chain.clone();
+            old += 1;
+        }
+        if old == 0 {
+            return Ok(0);
+        }
+        let removed = kept.link.records - base.map_or(0, |base| base.records);
+        let base = Base {
+            records: kept.link.records,
+            digest: kept.link.digest,
+            peaks: kept
+                .tree
+                .peaks()
+                .iter()
+                .copied()
+                .map(Digest::from_bytes)
+                .collect(),
+            checkpoint: signer.sign(&kept.tree).to_string(),
+        };
+        let text =
+            serde_json::to_vec(&base).map_err(|error| AuditError::Sink(error.to_string()))?;
+        // What stands for them is durable before they go.
+        disk.replace(BASE, &text)
+            .map_err(io_error(BASE, "written"))?;
+        for first in self.segments.drain(..old) {
+            let name = name_of(first);
+            disk.remove(&name).map_err(io_error(&name, "removed"))?;
+            // An index that isn't there is made again when it is missed.
+            let _ = disk.remove(&index_of(&name));
+        }
+        disk.sync().map_err(io_error("", "synced"))?;
+        Ok(removed)
+    }
+
+    pub(super) fn name(&self) -> String {
+        name_of(self.segments.last().copied().unwrap_or(1))
+    }
+}
+
+/// The same error once more: each of a batch gets its own.
+pub(super) fn again(error: &AuditError) -> AuditError {
+    match error {
+        AuditError::Io { path, verb, source } => AuditError::Io {
+            path: path.clone(),
+            verb,
+            source: std::io::Error::new(source.kind(), source.to_string()),
+        },
+        AuditError::Poisoned => AuditError::Poisoned,
+        other => AuditError::Sink(other.to_string()),
+    }
+}

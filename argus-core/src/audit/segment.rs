@@ -1,0 +1,344 @@
+//! A trail's files: segments of records, one after another, each with an index that finds the records of a plan or an incident.
+
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+
+use super::disk::{Disk, ReadSeek};
+use super::merkle::{Tree, leaf};
+use super::query::AuditQuery;
+use super::{AUDIT_SCHEMA, AuditError, AuditRecord};
+use crate::digest::Digest;
+
+/// The longest record, in bytes; also bounds what a reader holds of a damaged file.
+pub(super) const MAX_RECORD_BYTES: u64 = 1 << 20;
+/// How much is read at once from the end of a segment.
+const CHUNK: u64 = 64 * 1024;
+const PREFIX: &str = "records-";
+/// What an index begins with.
+const INDEX: &[u8; 8] = b"argusix1";
+const ROW: usize = 12;
+
+/// The name of the segment that begins with this record.
+pub(super) fn name_of(first: u64) -> String {
+    format!("{PREFIX}{first:020}.jsonl")
+}
+
+/// The first records of the segments among these files, in order.
+pub(super) fn firsts(names: &[String]) -> Vec<u64> {
+    let first = |name: &String| {
+        let number = name.strip_prefix(PREFIX)?.strip_suffix(".jsonl")?;
+        (number.len() == 20).then(|| number.parse().ok())?
+    };
+    names.iter().filter_map(first).collect()
+}
+
+pub(super) fn index_of(name: &str) -> String {
+    name.replace(".jsonl", ".index")
+}
+
+/// How far a chain was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) records: u64,
+    pub(super) digest: Digest,
+}
+
+/// The same with the tree of everything before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chain {
+    pub(super) link: Link,
+    pub(super) tree: Tree,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            link: Link {
+                records: 0,
+                digest: Digest::ZERO,
+            },
+            tree: Tree::default(),
+        }
+    }
+}
+
+impl Chain {
+    /// With one more record, by the digest of its stored bytes.
+    pub(super) fn push(&mut self, digest: Digest) {
+        self.link = Link {
+            records: self.link.records + 1,
+            digest,
+        };
+        self.tree.push(leaf(digest.as_bytes()));
+    }
+}
+
+impl Link {
+    /// Whether these bytes are the next record, by what every record begins with: none is ever written another way.
+    fn begins(self, bytes: &[u8]) -> bool {
+        let begins = || {
+            let rest = bytes.strip_prefix(b"{\"schema\":\"")?;
+            let rest = rest.strip_prefix(AUDIT_SCHEMA.as_bytes())?;
+            let rest = rest.strip_prefix(b"\",\"sequence\":\"")?;
+            let rest = rest.strip_prefix((self.records + 1).to_string().as_bytes())?;
+            let rest = rest.strip_prefix(b"\",\"timestamp\":\"")?;
+            let end = rest.iter().position(|byte| *byte == b'"')?;
+            let rest = rest.get(end..)?.strip_prefix(b"\",\"previous\":\"")?;
+            let rest = rest.strip_prefix(self.digest.to_string().as_bytes())?;
+            Some(rest.starts_with(b"\",") && rest.ends_with(b"}"))
+        };
+        begins().unwrap_or(false)
+    }
+
+    /// What is wrong with the next record, if anything is.
+    fn problem(self, bytes: &[u8]) -> Option<String> {
+        let record: AuditRecord = match serde_json::from_slice(bytes) {
+            Ok(record) => record,
+            Err(error) => return Some(error.to_string()),
+        };
+        if record.schema != AUDIT_SCHEMA {
+            return Some("its schema is not known".into());
+        }
+        if record.sequence != self.records + 1 {
+            return Some(format!("it says that it is record {}", record.sequence));
+        }
+        if record.previous != self.digest {
+            return Some(
+                "it does not follow the record before it, one of the two was changed".into(),
+            );
+        }
+        (!self.begins(bytes)).then(|| "it is not written as Argus writes records".into())
+    }
+}
+
+pub(super) fn damaged(path: &str, record: u64, problem: impl Into<String>) -> AuditError {
+    AuditError::Damaged {
+        path: path.to_owned(),
+        record,
+        problem: problem.into(),
+    }
+}
+
+pub(super) fn io_error(
+    path: &str,
+    verb: &'static str,
+) -> impl FnOnce(std::io::Error) -> AuditError {
+    let path = path.to_owned();
+    move |source| AuditError::Io { path, verb, source }
+}
+
+/// Follows the chain through one segment. `each` gets the bytes of every whole record, where it begins, and the chain up to it;
+/// the answer is how many bytes are whole, and how many of a torn line follow them.
+pub(super) fn follow(
+    disk: &dyn Disk,
+    name: &str,
+    chain: &mut Chain,
+    mut each: impl FnMut(&[u8], u64, &Chain),
+) -> Result<(u64, u64), AuditError> {
+    let file = disk.read(name).map_err(io_error(name, "opened"))?;
+    let mut reader = BufReader::with_capacity(CHUNK as usize, file);
+    let (mut line, mut last, mut whole) = (Vec::new(), Vec::new(), 0u64);
+    let mut before = chain.link;
+    loop {
+        line.clear();
+        let read = reader
+            .by_ref()
+            .take(MAX_RECORD_BYTES)
+            .read_until(b'\n', &mut line)
+            .map_err(io_error(name, "read"))?;
+        let Some(bytes) = line.strip_suffix(b"\n") else {
+            if read as u64 == MAX_RECORD_BYTES {
+                return Err(damaged(
+                    name,
+                    chain.link.records + 1,
+                    "the record is too long",
+                ));
+            }
+            // No record follows the last one that would tell whether it is whole.
+            if let Some(bytes) = last.strip_suffix(b"\n")
+                && let Some(problem) = before.problem(bytes)
+            {
+                return Err(damaged(name, before.records + 1, problem));
+            }
+            return Ok((whole, read as u64));
+        };
+        if !chain.link.begins(bytes) {
+            let problem = chain.link.problem(bytes).unwrap_or_default();
+            return Err(damaged(name, chain.link.records + 1, problem));
+        }
+        each(bytes, whole, chain);
+        before = chain.link;
+        chain.push(Digest::of_bytes(bytes));
+        whole += read as u64;
+        std::mem::swap(&mut line, &mut last);
+    }
+}
+
+/// Where a record begins, with what it is looked up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    plan: u64,
+    incident: u64,
+    offset: u32,
+}
+
+impl Row {
+    pub(super) fn new(record: &AuditRecord, offset: u64) -> Self {
+        Self {
+            plan: key(record.entry.plan_id.as_str()),
+            incident: key(record.entry.incident_id.as_str()),
+            offset: offset.try_into().unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// A short number for an id: two may share one, whoever looks up reads the record itself.
+fn key(id: &str) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The index of a segment: where the records of each plan begin, then those of each incident, both sorted.
+pub(super) fn index(rows: &[Row]) -> Vec<u8> {
+    let mut bytes = INDEX.to_vec();
+    bytes.extend((rows.len() as u64).to_be_bytes());
+    for by in [|row: &Row| row.plan, |row: &Row| row.incident] {
+        let mut table: Vec<(u64, u32)> = rows.iter().map(|row| (by(row), row.offset)).collect();
+        table.sort_unstable();
+        for (key, offset) in table {
+            bytes.extend(key.to_be_bytes());
+            bytes.extend(offset.to_be_bytes());
+        }
+    }
+    bytes
+}
+
+/// Where to look for the records of a query, newest first; `None` if it could be anywhere.
+pub(super) fn lookup(rows: &[Row], query: &AuditQuery) -> Option<Vec<u64>> {
+    let (wanted, by): (u64, fn(&Row) -> u64) = match (&query.plan_id, &query.incident_id) {
+        (Some(plan), _) => (key(plan.as_str()), |row| row.plan),
+        (None, Some(incident)) => (key(incident.as_str()), |row| row.incident),
+        (None, None) => return None,
+    };
+    let found = rows.iter().rev().filter(|row| by(row) == wanted);
+    Some(found.map(|row| row.offset.into()).collect())
+}
+
+/// The same from an index on the disk.
+pub(super) fn lookup_in(
+    file: &mut dyn ReadSeek,
+    query: &AuditQuery,
+) -> std::io::Result<Option<Vec<u64>>> {
+    let (wanted, table) = match (&query.plan_id, &query.incident_id) {
+        (Some(plan), _) => (key(plan.as_str()), 0),
+        (None, Some(incident)) => (key(incident.as_str()), 1),
+        (None, None) => return Ok(None),
+    };
+    let mut head = [0; 16];
+    file.read_exact(&mut head)?;
+    let (magic, count) = head.split_at(8);
+    if magic != INDEX {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    }
+    let count = u64::from_be_bytes(count.try_into().unwrap_or_default());
+    let start = 16 + table * count * ROW as u64;
+    let mut row = |number: u64| {
+        let mut bytes = [0; ROW];
+        file.seek(SeekFrom::Start(start + number * ROW as u64))?;
+        file.read_exact(&mut bytes)?;
+        let [a, b, c, d, e, f, g, h, offset @ ..] = bytes;
+        let key = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        Ok::<_, std::io::Error>((key, u32::from_be_bytes(offset)))
+    };
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if row(middle)?.0 < wanted {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    let mut offsets = Vec::new();
+    while low < count {
+        let (key, offset) = row(low)?;
+        if key != wanted {
+            break;
+        }
+        offsets.push(offset.into());
+        low += 1;
+    }
+    offsets.reverse();
+    Ok(Some(offsets))
+}
+
+/// Reads the record that begins here.
+pub(super) fn record_at(
+    file: &mut dyn ReadSeek,
+    name: &str,
+    offset: u64,
+) -> Result<AuditRecord, AuditError> {
+    file.seek(SeekFrom::Start(offset))
+        .map_err(io_error(name, "read"))?;
+    let mut line = Vec::new();
+    BufReader::with_capacity(2048, file.take(MAX_RECORD_BYTES))
+        .read_until(b'\n', &mut line)
+        .map_err(io_error(name, "read"))?;
+    parse(name, line.strip_suffix(b"\n").unwrap_or(&line))
+}
+
+fn parse(name: &str, bytes: &[u8]) -> Result<AuditRecord, AuditError> {
+    serde_json::from_slice(bytes).map_err(|error| AuditError::Damaged {
+        path: name.to_owned(),
+        record: 0,
+        problem: error.to_string(),
+    })
+}
+
+/// Reads the records of a segment from its end, or from `end`, until `each` says that it is enough.
+pub(super) fn backwards(
+    disk: &dyn Disk,
+    name: &str,
+    end: Option<u64>,
+    mut each: impl FnMut(AuditRecord) -> bool,
+) -> Result<bool, AuditError> {
+    let mut file = disk.read(name).map_err(io_error(name, "opened"))?;
+    let length = file
+        .seek(SeekFrom::End(0))
+        .map_err(io_error(name, "read"))?;
+    let mut start = end.unwrap_or(length).min(length);
+    // What was read and isn't a whole line yet: its beginning stands further up.
+    let mut rest: Vec<u8> = Vec::new();
+    let mut torn = end.is_none();
+    while start > 0 {
+        let from = start.saturating_sub(CHUNK);
+        let mut chunk = vec![0; (start - from) as usize];
+        file.seek(SeekFrom::Start(from))
+            .and_then(|_| file.read_exact(&mut chunk))
+            .map_err(io_error(name, "read"))?;
+        chunk.extend_from_slice(&rest);
+        if chunk.len() as u64 > MAX_RECORD_BYTES + CHUNK {
+            return Err(damaged(name, 0, "a record is too long"));
+        }
+        let first = match chunk.iter().position(|byte| *byte == b'\n') {
+            _ if from == 0 => 0,
+            Some(end) => end + 1,
+            None => chunk.len(),
+        };
+        let whole = chunk.split_off(first);
+        let lines = (!whole.is_empty()).then_some(&whole);
+        for line in lines
+            .into_iter()
+            .flat_map(|lines| lines.split(|byte| *byte == b'\n').rev())
+        {
+            // After the last line end stands nothing, or what a crash cut short.
+            if std::mem::take(&mut torn) || line.is_empty() {
+                continue;
+            }
+            if !each(parse(name, line)?) {
+                return Ok(false);
+            }
+        }
+        (rest, start) = (chunk, from);
+    }
+    Ok(true)
+}
