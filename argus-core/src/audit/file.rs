@@ -23,7 +23,7 @@ mod model;
 mod reading;
 mod writer;
 use reading::{Found, Purpose, prove_on, read, read_checkpoint, verify_signed};
-use writer::{Shared, Writer};
+use writer::{Shared, Waiting, Writer};
 
 /// When a segment is full, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -96,7 +96,11 @@ impl FileAuditOptions {
             None => None,
             Some(signer) => read_checkpoint(&*disk, &signer.key())?,
         };
-        let read = read(&*disk, Purpose::Write, signed.as_ref())?;
+        let purpose = match self.signer {
+            Some(_) => Purpose::Sign,
+            None => Purpose::Write,
+        };
+        let read = read(&*disk, purpose, signed.as_ref())?;
         // What a crash left behind: of a file that was to be replaced, of records that were to be removed, of a last line.
         for name in &read.leftovers {
             match disk.remove(name) {
@@ -319,10 +323,11 @@ impl FileAudit {
 #[async_trait]
 impl AuditSink for FileAudit {
     async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+        let waiting = Waiting::new(entry)?;
         let (reply, answer) = oneshot::channel();
         let lead = {
             let mut queue = self.shared.queue();
-            queue.waiting.push((entry, reply));
+            queue.waiting.push((waiting, reply));
             !std::mem::replace(&mut queue.busy, true)
         };
         if lead {

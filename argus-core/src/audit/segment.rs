@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use super::disk::{Disk, ReadSeek};
 use super::merkle::{Tree, leaf};
 use super::query::AuditQuery;
-use super::{AUDIT_SCHEMA, AuditError, AuditRecord};
+use super::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditRecord};
 use crate::digest::Digest;
 
 /// The longest record, in bytes; also bounds what a reader holds of a damaged file.
@@ -42,33 +42,34 @@ pub(super) struct Link {
     pub(super) digest: Digest,
 }
 
-/// The same with the tree of everything before.
+/// The same with the tree of everything before, where somebody wants to know its root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chain {
     pub(super) link: Link,
-    pub(super) tree: Tree,
+    pub(super) tree: Option<Tree>,
 }
 
-impl Default for Chain {
-    fn default() -> Self {
+impl Chain {
+    /// Before the first record.
+    pub(super) fn new(with_tree: bool) -> Self {
         Self {
             link: Link {
                 records: 0,
                 digest: Digest::ZERO,
             },
-            tree: Tree::default(),
+            tree: with_tree.then(Tree::default),
         }
     }
-}
 
-impl Chain {
     /// With one more record, by the digest of its stored bytes.
     pub(super) fn push(&mut self, digest: Digest) {
         self.link = Link {
             records: self.link.records + 1,
             digest,
         };
-        self.tree.push(leaf(digest.as_bytes()));
+        if let Some(tree) = &mut self.tree {
+            tree.push(leaf(digest.as_bytes()));
+        }
     }
 }
 
@@ -83,7 +84,7 @@ impl Link {
             let rest = rest.strip_prefix(b"\",\"timestamp\":\"")?;
             let end = rest.iter().position(|byte| *byte == b'"')?;
             let rest = rest.get(end..)?.strip_prefix(b"\",\"previous\":\"")?;
-            let rest = rest.strip_prefix(self.digest.to_string().as_bytes())?;
+            let rest = rest.strip_prefix(&self.digest.to_text())?;
             Some(rest.starts_with(b"\",") && rest.ends_with(b"}"))
         };
         begins().unwrap_or(false)
@@ -182,19 +183,20 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(record: &AuditRecord, offset: u64) -> Self {
+    pub(super) fn new(entry: &AuditEntry, offset: u64) -> Self {
         Self {
-            plan: key(record.entry.plan_id.as_str()),
-            incident: key(record.entry.incident_id.as_str()),
+            plan: key(entry.plan_id.as_str()),
+            incident: key(entry.incident_id.as_str()),
             offset: offset.try_into().unwrap_or(u32::MAX),
         }
     }
 }
 
-/// A short number for an id: two may share one, whoever looks up reads the record itself.
+/// A short number for an id (FNV-1a): two may share one, whoever looks up reads the record itself.
 fn key(id: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The index of a segment: where the records of each plan begin, then those of each incident, both sorted.

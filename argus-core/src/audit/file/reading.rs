@@ -42,7 +42,7 @@ impl Base {
                 records: self.records,
                 digest: self.digest,
             },
-            tree,
+            tree: Some(tree),
         })
     }
 }
@@ -79,6 +79,8 @@ impl<'a> Found<'a> {
 pub(super) enum Purpose {
     /// To go on writing it: indexes that are missing or wrong are made again.
     Write,
+    /// The same, with its tree.
+    Sign,
     /// To check it.
     Check,
 }
@@ -121,9 +123,13 @@ pub(super) fn read(
 ) -> Result<Reading, AuditError> {
     let names = disk.names().map_err(io_error("", "read"))?;
     let base = read_base(disk)?;
-    let chain = base
+    let with_tree = checkpoint.is_some() || purpose == Purpose::Sign;
+    let mut chain = base
         .as_ref()
-        .map_or_else(|| Ok(Chain::default()), Base::chain)?;
+        .map_or_else(|| Ok(Chain::new(with_tree)), Base::chain)?;
+    if !with_tree {
+        chain.tree = None;
+    }
     let removed = chain.link.records;
     let mut segments = firsts(&names);
     // Records that were removed for good, and files that were about to be.
@@ -164,10 +170,10 @@ pub(super) fn read(
         let (rows, began, last) = (&mut reading.rows, &mut reading.began, &mut reading.last);
         let each = |bytes: &[u8], offset, chain: &Chain| {
             signed.look(chain);
-            if purpose == Purpose::Write
+            if purpose != Purpose::Check
                 && let Ok(record) = serde_json::from_slice::<AuditRecord>(bytes)
             {
-                rows.push(Row::new(&record, offset));
+                rows.push(Row::new(&record.entry, offset));
                 began.get_or_insert(record.timestamp);
                 *last = Some(record.timestamp);
             }
@@ -179,7 +185,7 @@ pub(super) fn read(
         } else if torn > 0 {
             let record = reading.chain.link.records + 1;
             return Err(damaged(&name, record, "the line is cut short"));
-        } else if purpose == Purpose::Write {
+        } else if purpose != Purpose::Check {
             keep_index(disk, &index_of(&name), &index(&reading.rows))?;
         }
     }
@@ -200,7 +206,7 @@ impl Signed<'_> {
             .checkpoint
             .is_some_and(|signed| signed.records() == chain.link.records)
         {
-            self.root = Some(chain.tree.root());
+            self.root = chain.tree.as_ref().map(Tree::root);
         }
     }
 
@@ -287,7 +293,7 @@ pub(super) fn verify_signed(
         let signed = key
             .check(&base.checkpoint)
             .map_err(AuditError::Checkpoint)?;
-        let tree = base.chain()?.tree;
+        let tree = base.chain()?.tree.unwrap_or_default();
         if tree.size() != signed.records() || tree.root() != *signed.root() {
             return Err(damaged(
                 BASE,
@@ -306,7 +312,7 @@ pub(super) fn prove_on(
     sequence: u64,
 ) -> Result<InclusionProof, AuditError> {
     let signed = key.check(checkpoint).map_err(AuditError::Checkpoint)?;
-    let mut chain = Chain::default();
+    let mut chain = Chain::new(false);
     let (mut leaves, mut wanted) = (Vec::new(), None);
     let names = disk.names().map_err(io_error("", "read"))?;
     if names.iter().any(|name| name == BASE) {

@@ -12,14 +12,16 @@ use crate::audit::checkpoint::Checkpoint;
 use crate::audit::disk::{Append, Disk};
 use crate::audit::query::AuditQuery;
 use crate::audit::segment::{
-    Chain, MAX_RECORD_BYTES, Row, backwards, follow, index, index_of, io_error, lookup, lookup_in,
-    name_of, record_at,
+    Chain, Link, MAX_RECORD_BYTES, Row, backwards, follow, index, index_of, io_error, lookup,
+    lookup_in, name_of, record_at,
 };
 use crate::audit::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditRecord};
 use crate::digest::Digest;
 
 /// The most records that one sync makes durable.
 pub(super) const BATCH: usize = 1024;
+/// The most that a record's own fields take, in bytes.
+const MAX_HEAD_BYTES: u64 = 256;
 /// And the most text in them, in bytes.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 
@@ -34,9 +36,29 @@ pub(super) struct Shared {
 
 pub(super) type Reply = oneshot::Sender<Result<AuditRecord, AuditError>>;
 
+/// An entry that waits for its place, and its JSON.
+pub(super) struct Waiting {
+    entry: AuditEntry,
+    json: Vec<u8>,
+}
+
+impl Waiting {
+    pub(super) fn new(entry: AuditEntry) -> Result<Self, AuditError> {
+        let json =
+            serde_json::to_vec(&entry).map_err(|error| AuditError::Sink(error.to_string()))?;
+        if json.len() as u64 + MAX_HEAD_BYTES >= MAX_RECORD_BYTES {
+            return Err(AuditError::Sink(format!(
+                "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
+                json.len()
+            )));
+        }
+        Ok(Self { entry, json })
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Queue {
-    pub(super) waiting: Vec<(AuditEntry, Reply)>,
+    pub(super) waiting: Vec<(Waiting, Reply)>,
     /// Whether somebody is writing: whoever comes meanwhile only waits.
     pub(super) busy: bool,
 }
@@ -145,15 +167,11 @@ impl Shared {
     }
 
     /// What waits, as much as is written at once; if nothing does, whoever comes next writes.
-    fn next_batch(&self) -> Vec<(AuditEntry, Reply)> {
-        let size = |entry: &AuditEntry| {
-            let texts = [&entry.command, &entry.outcome];
-            texts.into_iter().flatten().map(String::len).sum::<usize>()
-        };
+    fn next_batch(&self) -> Vec<(Waiting, Reply)> {
         let mut bytes = 0;
-        let fits = |(entry, _): &&(AuditEntry, Reply)| {
+        let fits = |(waiting, _): &&(Waiting, Reply)| {
             let first = bytes == 0;
-            bytes += size(entry) + 1;
+            bytes += waiting.json.len();
             first || bytes < BATCH_BYTES
         };
         let mut queue = self.queue();
@@ -175,7 +193,7 @@ impl Writer {
     pub(super) fn append(
         &mut self,
         disk: &dyn Disk,
-        entries: Vec<AuditEntry>,
+        entries: Vec<Waiting>,
     ) -> Vec<Result<AuditRecord, AuditError>> {
         let before = (self.chain.clone(), self.last);
         let ready = if self.poisoned {
@@ -187,20 +205,35 @@ impl Writer {
             return entries.iter().map(|_| Err(again(&error))).collect();
         }
         let (mut bytes, mut rows) = (Vec::new(), Vec::new());
-        let results: Vec<Result<AuditRecord, AuditError>> = entries
-            .into_iter()
-            .map(|entry| {
-                let (record, line) = self.next(entry)?;
-                rows.push(Row::new(&record, self.bytes + bytes.len() as u64));
-                self.chain.push(Digest::of_bytes(&line));
-                self.last = Some(record.timestamp);
-                bytes.extend(line);
-                bytes.push(b'\n');
-                Ok(record)
-            })
-            .collect();
-        if bytes.is_empty() {
-            return results;
+        let mut records = Vec::new();
+        for waiting in entries {
+            let start = bytes.len();
+            let timestamp = Timestamp::now().max(self.last.unwrap_or(Timestamp::MIN));
+            let Link {
+                records: last,
+                digest: previous,
+            } = self.chain.link;
+            let sequence = last + 1;
+            // What serde writes of a record: its head is made here, in order, the rest by whoever asked.
+            bytes.extend_from_slice(
+                format!(
+                    "{{\"schema\":\"{AUDIT_SCHEMA}\",\"sequence\":\"{sequence}\",\"timestamp\":\"{timestamp}\",\"previous\":\"{previous}\","
+                )
+                .as_bytes(),
+            );
+            bytes.extend_from_slice(waiting.json.get(1..).unwrap_or_default());
+            let line = bytes.get(start..).unwrap_or_default();
+            self.chain.push(Digest::of_bytes(line));
+            bytes.push(b'\n');
+            rows.push(Row::new(&waiting.entry, self.bytes + start as u64));
+            self.last = Some(timestamp);
+            records.push(AuditRecord {
+                schema: AUDIT_SCHEMA.into(),
+                sequence,
+                timestamp,
+                previous,
+                entry: waiting.entry,
+            });
         }
         // Whatever fails from here on, the end of the file is unknown: no more records until it was opened again.
         self.poisoned = true;
@@ -212,45 +245,23 @@ impl Writer {
             .and_then(|()| self.file.sync().map_err(io_error(&name, "synced")));
         if let Err(error) = durable {
             (self.chain, self.last) = before;
-            let failed = |result: Result<AuditRecord, _>| result.and(Err(again(&error)));
-            return results.into_iter().map(failed).collect();
+            return records.iter().map(|_| Err(again(&error))).collect();
         }
         self.poisoned = false;
         self.bytes += bytes.len() as u64;
         self.rows.extend(rows);
-        let mut records = results.iter().flatten();
-        if let Some(first) = records.clone().next() {
+        if let Some(first) = records.first() {
             self.began.get_or_insert(first.timestamp);
         }
-        let ends = records.any(|record| record.entry.event == AuditEvent::Finished);
+        let ends = |record: &AuditRecord| record.entry.event == AuditEvent::Finished;
         // A checkpoint that can't be kept takes nothing away from the records.
-        if ends
+        if records.iter().any(ends)
             && self.options.signer.is_some()
             && let Err(error) = self.sign(disk)
         {
             tracing::warn!(%error, "no checkpoint of the audit trail could be kept");
         }
-        results
-    }
-
-    /// The next record of the chain, and the bytes that are stored of it.
-    fn next(&self, entry: AuditEntry) -> Result<(AuditRecord, Vec<u8>), AuditError> {
-        let record = AuditRecord {
-            schema: AUDIT_SCHEMA.into(),
-            sequence: self.chain.link.records + 1,
-            timestamp: Timestamp::now().max(self.last.unwrap_or(Timestamp::MIN)),
-            previous: self.chain.link.digest,
-            entry,
-        };
-        let line =
-            serde_json::to_vec(&record).map_err(|error| AuditError::Sink(error.to_string()))?;
-        if line.len() as u64 >= MAX_RECORD_BYTES {
-            return Err(AuditError::Sink(format!(
-                "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
-                line.len()
-            )));
-        }
-        Ok((record, line))
+        records.into_iter().map(Ok).collect()
     }
 
     /// Begins a new segment if this one is full or old. The old one is durable as it stands.
@@ -282,7 +293,7 @@ impl Writer {
 
     pub(super) fn sign(&self, disk: &dyn Disk) -> Result<Checkpoint, AuditError> {
         let signer = self.options.signer.as_ref().ok_or(AuditError::Unsigned)?;
-        let checkpoint = signer.sign(&self.chain.tree);
+        let checkpoint = signer.sign(self.chain.tree.as_ref().ok_or(AuditError::Unsigned)?);
         disk.replace(CHECKPOINT, checkpoint.to_string().as_bytes())
             .map_err(io_error(CHECKPOINT, "written"))?;
         if let Some(hook) = &self.options.hook {
@@ -300,7 +311,7 @@ impl Writer {
         let base = read_base(disk)?;
         let mut chain = base
             .as_ref()
-            .map_or_else(|| Ok(Chain::default()), Base::chain)?;
+            .map_or_else(|| Ok(Chain::new(true)), Base::chain)?;
         let mut kept = chain.clone();
         let mut old = 0;
         for first in self.segments.iter().rev().skip(1).rev() {
@@ -319,17 +330,17 @@ impl Writer {
             return Ok(0);
         }
         let removed = kept.link.records - base.map_or(0, |base| base.records);
+        let tree = kept.tree.unwrap_or_default();
         let base = Base {
             records: kept.link.records,
             digest: kept.link.digest,
-            peaks: kept
-                .tree
+            peaks: tree
                 .peaks()
                 .iter()
                 .copied()
                 .map(Digest::from_bytes)
                 .collect(),
-            checkpoint: signer.sign(&kept.tree).to_string(),
+            checkpoint: signer.sign(&tree).to_string(),
         };
         let text =
             serde_json::to_vec(&base).map_err(|error| AuditError::Sink(error.to_string()))?;

@@ -1,0 +1,249 @@
+//! What the file trail costs beside what it can't do without: a write and a sync, reading and hashing. All in one run.
+//!
+//! Not criterion: rates of many writers, and a trail of a million records. `ARGUS_BENCH_RECORDS` says how many.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that can't run should stop, and it prints"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use argus_core::{
+    Actor, AuditEntry, AuditEvent, AuditQuery, AuditSink, FileAudit, IncidentId, PlanId,
+};
+use futures::future::join_all;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+const SECONDS: u64 = 3;
+
+fn entry(plan: usize) -> AuditEntry {
+    AuditEntry {
+        event: AuditEvent::StepIntended,
+        incident_id: IncidentId::new("INC-1").unwrap(),
+        plan_id: PlanId::try_from(format!("PLAN-{plan:032x}")).unwrap(),
+        step: Some(0),
+        requested_by: Actor::User("operator".into()),
+        command: Some("kubectl scale deployment/web -n shop --replicas=3".into()),
+        digest: None,
+        revision: None,
+        outcome: None,
+        findings_before: None,
+        findings_after: None,
+    }
+}
+
+/// A group commit without records: the same lines, written and synced together by whoever comes first.
+#[derive(Clone)]
+struct Plain {
+    queue: Arc<Mutex<(Vec<oneshot::Sender<()>>, bool)>>,
+    file: Arc<Mutex<(File, u64)>>,
+}
+
+impl Plain {
+    async fn append(&self) {
+        let (reply, done) = oneshot::channel();
+        let lead = {
+            let mut queue = self.queue.lock().unwrap();
+            queue.0.push(reply);
+            !std::mem::replace(&mut queue.1, true)
+        };
+        if lead {
+            let plain = self.clone();
+            tokio::task::spawn_blocking(move || plain.commit());
+        }
+        done.await.unwrap();
+    }
+
+    fn commit(&self) {
+        loop {
+            let batch: Vec<_> = {
+                let mut queue = self.queue.lock().unwrap();
+                queue.1 = !queue.0.is_empty();
+                if !queue.1 {
+                    return;
+                }
+                queue.0.drain(..).collect()
+            };
+            let mut file = self.file.lock().unwrap();
+            file.0.write_all(&b"x".repeat(420 * batch.len())).unwrap();
+            file.0.sync_data().unwrap();
+            file.1 += 1;
+            batch.into_iter().for_each(|reply| reply.send(()).unwrap());
+        }
+    }
+}
+
+fn open(path: &Path) -> File {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).open(path).unwrap()
+}
+
+/// Appends in a second, by so many writers at once.
+async fn rate<F: Future<Output = ()> + Send>(
+    writers: usize,
+    append: impl Fn() -> F + Clone + Send + 'static,
+) -> f64
+where
+    F: 'static,
+{
+    let (start, end) = (Instant::now(), Duration::from_secs(SECONDS));
+    let tasks = (0..writers).map(|_| {
+        let append = append.clone();
+        tokio::spawn(async move {
+            let mut count = 0u64;
+            while start.elapsed() < end {
+                append().await;
+                count += 1;
+            }
+            count
+        })
+    });
+    let counts = join_all(tasks).await;
+    let all: u64 = counts.into_iter().map(Result::unwrap).sum();
+    all as f64 / start.elapsed().as_secs_f64()
+}
+
+fn writers(runtime: &Runtime, folder: &Path) {
+    let mut raw = open(&folder.join("raw"));
+    let (start, mut count) = (Instant::now(), 0u64);
+    while start.elapsed() < Duration::from_secs(SECONDS) {
+        raw.write_all(&[b'x'; 420]).unwrap();
+        raw.sync_data().unwrap();
+        count += 1;
+    }
+    let raw = count as f64 / start.elapsed().as_secs_f64();
+    println!("a write and fdatasync                    {raw:9.0} a second");
+    for count in [1, 64, 256] {
+        let plain = Plain {
+            queue: Arc::default(),
+            file: Arc::new(Mutex::new((open(&folder.join("plain")), 0))),
+        };
+        let file = Arc::clone(&plain.file);
+        let append = move || {
+            let plain = plain.clone();
+            async move { plain.append().await }
+        };
+        let unchained = runtime.block_on(rate(count, append));
+        let flushes = file.lock().unwrap().1 as f64 / SECONDS as f64;
+
+        let place = folder.join(format!("trail-{count}"));
+        let audit = runtime.block_on(FileAudit::open(&place)).unwrap();
+        let append = move || {
+            let audit = audit.clone();
+            async move { drop(audit.append(entry(1)).await.unwrap()) }
+        };
+        let ours = runtime.block_on(rate(count, append));
+        println!(
+            "{count:3} writers: {ours:9.0} records a second, {:4.2} of a write and fdatasync, {:4.2} of the same without a chain ({:.0} lines a flush)",
+            ours / raw,
+            ours / unchained,
+            unchained / flushes,
+        );
+    }
+}
+
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split_whitespace().nth(1).map(str::parse::<u64>);
+    pages.and_then(Result::ok).unwrap_or(0) * 4 / 1024
+}
+
+fn long(runtime: &Runtime, folder: &Path) {
+    let count =
+        std::env::var("ARGUS_BENCH_RECORDS").map_or(1_000_000, |text| text.parse().unwrap());
+    let audit = runtime.block_on(FileAudit::open(folder)).unwrap();
+    let before = resident();
+    runtime.block_on(async {
+        // Ten records a plan.
+        let writers = (0..500).map(|writer| {
+            let audit = audit.clone();
+            tokio::spawn(async move {
+                for n in 0..count / 500 {
+                    audit
+                        .append(entry(writer * count / 5000 + n / 10))
+                        .await
+                        .unwrap();
+                }
+            })
+        });
+        join_all(writers).await;
+    });
+    println!(
+        "{count} records: {} MiB more memory",
+        resident().saturating_sub(before)
+    );
+    let (start, mut bytes) = (Instant::now(), vec![0; 64 * 1024]);
+    let mut hash = Sha256::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "jsonl") {
+            let mut file = File::open(path).unwrap();
+            loop {
+                let read = file.read(&mut bytes).unwrap();
+                if read == 0 {
+                    break;
+                }
+                hash.update(bytes.get(..read).unwrap());
+            }
+        }
+    }
+    std::hint::black_box(hash.finalize());
+    let plain = start.elapsed();
+    let start = Instant::now();
+    assert_eq!(FileAudit::verify(folder).unwrap().records, count as u64);
+    let verify = start.elapsed();
+    println!(
+        "verify: {:.2} s, {:4.2} times reading and hashing ({:.2} s)",
+        verify.as_secs_f64(),
+        verify.as_secs_f64() / plain.as_secs_f64(),
+        plain.as_secs_f64(),
+    );
+    for (what, plan) in [
+        ("the newest", count / 10 - 1),
+        ("one in the middle", count / 20),
+        ("the oldest", 0),
+        ("none", count),
+    ] {
+        let query = AuditQuery {
+            plan_id: PlanId::try_from(format!("PLAN-{plan:032x}")).ok(),
+            ..AuditQuery::default()
+        };
+        let start = Instant::now();
+        let found = runtime.block_on(audit.records(&query)).unwrap().len();
+        println!(
+            "the records of a plan, {what}: {found} in {:.2} ms",
+            start.elapsed().as_secs_f64() * 1e3
+        );
+    }
+    let page = AuditQuery {
+        limit: Some(50),
+        ..AuditQuery::default()
+    };
+    let start = Instant::now();
+    runtime.block_on(audit.records(&page)).unwrap();
+    println!(
+        "the newest 50: {:.2} ms",
+        start.elapsed().as_secs_f64() * 1e3
+    );
+    drop(audit);
+    let start = Instant::now();
+    drop(runtime.block_on(FileAudit::open(folder)).unwrap());
+    println!(
+        "open, with the whole chain checked: {:.2} s",
+        start.elapsed().as_secs_f64()
+    );
+}
+
+fn main() {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    writers(&runtime, folder.path());
+    long(&runtime, &folder.path().join("long"));
+}
