@@ -30,9 +30,10 @@ python: ## builds the wheel and installs it into a fresh virtual environment
 test-python: python ## the Python tests, against the installed wheel
 	@bindings/python/test.sh
 
-fuzz: ## a minute of fuzzing for each parser; FUZZ_SECONDS=3600 for an hour
+fuzz: ## a minute of fuzzing for each reader; FUZZ_SECONDS=3600 for an hour
 	@argus-core/fuzz/run command $(or $(FUZZ_SECONDS),60)
 	@argus-core/fuzz/run plan $(or $(FUZZ_SECONDS),60)
+	@argus-core/fuzz/run trail $(or $(FUZZ_SECONDS),60)
 
 fmt: ## formats
 	$(CARGO) fmt --all

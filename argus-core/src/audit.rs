@@ -16,9 +16,11 @@ mod file;
 mod merkle;
 mod query;
 mod segment;
+mod tee;
 pub use checkpoint::{AuditKey, AuditSigner, Checkpoint, CheckpointError};
 pub use file::{FileAudit, FileAuditOptions, InclusionProof, Tail};
 pub use query::{AuditQuery, CSV_HEAD, PlanState, csv};
+pub use tee::AuditTee;
 
 /// The version of [`AuditRecord`].
 pub const AUDIT_SCHEMA: &str = "argus.audit/v1";
@@ -118,6 +120,14 @@ pub struct AuditRecord {
     /// What.
     #[serde(flatten)]
     pub entry: AuditEntry,
+}
+
+impl AuditRecord {
+    /// The JSON Schema of a stored record.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
 }
 
 mod number_as_text {

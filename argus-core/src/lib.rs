@@ -64,8 +64,9 @@ pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undon
 mod audit;
 pub use audit::{
     AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditRecord,
-    AuditSigner, AuditSink, CSV_HEAD, Checkpoint, CheckpointError, FileAudit, FileAuditOptions,
-    InclusionProof, PlanState, StepStatus, Tail, csv, step_statuses, unfinished_plans,
+    AuditSigner, AuditSink, AuditTee, CSV_HEAD, Checkpoint, CheckpointError, FileAudit,
+    FileAuditOptions, InclusionProof, PlanState, StepStatus, Tail, csv, step_statuses,
+    unfinished_plans,
 };
 
 mod store;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use argus_core::testing::{MemoryAudit, laws};
 use argus_core::{
     Actor, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditSigner, AuditSink,
-    CSV_HEAD, FileAudit, IncidentId, InclusionProof, PlanId, PlanState, StepStatus, csv,
+    AuditTee, CSV_HEAD, FileAudit, IncidentId, InclusionProof, PlanId, PlanState, StepStatus, csv,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,6 +41,21 @@ async fn the_laws_of_sinks_hold() {
         .await
         .unwrap();
     laws::audit_sink(&MemoryAudit::new()).await.unwrap();
+    let tee = AuditTee::new(MemoryAudit::new(), MemoryAudit::new());
+    laws::audit_sink(&tee).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tee_of_which_one_failed_takes_nothing_more() {
+    let first = MemoryAudit::new();
+    let tee = AuditTee::new(first.clone(), MemoryAudit::failing_from(2));
+    assert!(tee.append(entry("one")).await.is_ok());
+    assert!(tee.append(entry("two")).await.is_err());
+    assert!(matches!(
+        tee.append(entry("three")).await,
+        Err(AuditError::Poisoned)
+    ));
+    assert_eq!(first.all().len(), 2);
 }
 
 #[tokio::test]

@@ -18,7 +18,6 @@ use super::{AuditEntry, AuditError, AuditRecord, AuditSink};
 use crate::digest::Digest;
 
 #[cfg(test)]
-#[expect(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod model;
 mod reading;
 mod writer;

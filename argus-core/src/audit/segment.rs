@@ -80,8 +80,18 @@ impl Link {
             let rest = bytes.strip_prefix(b"{\"schema\":\"")?;
             let rest = rest.strip_prefix(AUDIT_SCHEMA.as_bytes())?;
             let rest = rest.strip_prefix(b"\",\"sequence\":\"")?;
-            let rest = rest.strip_prefix((self.records + 1).to_string().as_bytes())?;
+            let end = rest.iter().position(|byte| *byte == b'"')?;
+            let (number, rest) = rest.split_at_checked(end)?;
+            let digit = |number: u64, byte: &u8| {
+                let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+                number.checked_mul(10)?.checked_add(digit)
+            };
+            let leading = number.first() == Some(&b'0');
+            let number = number.iter().try_fold(0, digit)?;
             let rest = rest.strip_prefix(b"\",\"timestamp\":\"")?;
+            if leading || number != self.records + 1 {
+                return None;
+            }
             let end = rest.iter().position(|byte| *byte == b'"')?;
             let rest = rest.get(end..)?.strip_prefix(b"\",\"previous\":\"")?;
             let rest = rest.strip_prefix(&self.digest.to_text())?;

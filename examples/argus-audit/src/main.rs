@@ -85,6 +85,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
     },
+    /// Print the JSON Schema of a record.
+    Schema,
     /// Check a proof, without the trail.
     Check {
         /// The proof, as `prove` printed it.
@@ -253,6 +255,9 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             let path = checkpoint.unwrap_or_else(|| folder.join("checkpoint"));
             let proof = FileAudit::prove(&folder, &key, &read(&path)?, sequence)?;
             println!("{}", serde_json::to_string_pretty(&proof)?);
+        }
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&AuditRecord::schema())?);
         }
         Command::Check { proof, key } => {
             let key = key.read()?.ok_or("a proof needs --key and --name")?;

@@ -61,6 +61,17 @@ async fn trail(folder: &Path) -> FileAudit {
     audit
 }
 
+#[test]
+fn the_schema_of_a_record_is_the_one_that_is_published() {
+    let (code, out, _) = run(&["schema"]);
+    assert_eq!(code, 0);
+    let published = include_str!("../record.schema.json");
+    assert_eq!(
+        out, published,
+        "run `argus-audit schema > examples/argus-audit/record.schema.json`"
+    );
+}
+
 #[tokio::test]
 async fn a_trail_is_checked_shown_exported_and_proved() {
     let folder = tempfile::tempdir().unwrap();
