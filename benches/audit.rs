@@ -40,9 +40,11 @@ fn entry(plan: usize) -> AuditEntry {
 }
 
 /// A group commit without a chain: the same entries as JSON lines, written and synced together by whoever comes first.
+type Waiting = (Vec<u8>, oneshot::Sender<()>);
+
 #[derive(Clone)]
 struct Plain {
-    queue: Arc<Mutex<(Vec<(Vec<u8>, oneshot::Sender<()>)>, bool)>>,
+    queue: Arc<Mutex<(Vec<Waiting>, bool)>>,
     file: Arc<Mutex<(File, u64)>>,
 }
 
@@ -96,13 +98,10 @@ fn open(path: &Path) -> File {
 }
 
 /// Appends in a second, by so many writers at once.
-async fn rate<F: Future<Output = ()> + Send>(
+async fn rate<F: Future<Output = ()> + Send + 'static>(
     writers: usize,
     append: impl Fn() -> F + Clone + Send + 'static,
-) -> f64
-where
-    F: 'static,
-{
+) -> f64 {
     let (start, end) = (Instant::now(), Duration::from_secs(SECONDS));
     let tasks = (0..writers).map(|_| {
         let append = append.clone();

@@ -214,12 +214,13 @@ fn varied(n: usize) -> AuditEntry {
         incident_id: IncidentId::new(format!("INC-{}", n % 2)).unwrap(),
         plan_id: PlanId::try_from(format!("PLAN-{:032x}", n % 3)).unwrap(),
         step: Some(n % 3),
-        requested_by: if n % 5 == 0 {
+        requested_by: if n.is_multiple_of(5) {
             Actor::Automatic("argus".into())
         } else {
             Actor::User("ada".into())
         },
-        command: (n % 2 == 0)
+        command: n
+            .is_multiple_of(2)
             .then(|| "kubectl scale deployment/web -n shop --replicas=2".to_owned()),
         outcome: Some(format!("Outcome {n} of a plan, {}", "=".repeat(200))),
         ..entry("")
@@ -681,6 +682,10 @@ async fn errors_name_the_file() {
         )),
         "{error}"
     );
+    // The last one, which no record follows, is read as a whole.
+    std::fs::write(&file, good.replacen("Outcome 2", "Outcome \u{1}", 1)).unwrap();
+    let error = FileAudit::verify(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("at record 3: control character"), "{error}");
     assert!(AuditSigner::from_pem("a b", PRIVATE).is_err());
     assert!(
         AuditSigner::from_pem(NAME, PUBLIC)

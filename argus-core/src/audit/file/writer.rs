@@ -274,10 +274,8 @@ impl Writer {
         }
         let first = self.chain.link.records + 1;
         let name = name_of(first);
-        let io = |verb| io_error(&name, verb);
-        // Until its name is durable nothing is written to it.
-        let file = disk.append(&name).map_err(io("made"))?;
-        disk.sync().map_err(io("synced"))?;
+        let file = disk.append(&name).map_err(io_error(&name, "made"))?;
+        // Replacing syncs the folder: nothing is written to the new file before its name is durable.
         let closed = index_of(&self.name());
         disk.replace(&closed, &index(&self.rows))
             .map_err(io_error(&closed, "written"))?;
