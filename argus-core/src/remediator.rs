@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -322,10 +323,9 @@ impl Remediator {
             .with_actor(self.doors.actor.clone())
             .with_objects(phase, objects);
         let violations = floor(plan, &self.doors.scope, self.doors.settings);
-        Ok(Evaluation::new(
-            violations,
-            self.doors.policy.evaluate(&input).await?,
-        )?)
+        let start = Instant::now();
+        let opinions = self.doors.policy.evaluate(&input).await?;
+        Ok(Evaluation::new(violations, opinions)?.took(start.elapsed()))
     }
 
     async fn denied(

@@ -4,6 +4,7 @@
 //! what they reported. Packs can only add denials.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -115,6 +116,9 @@ pub struct Evaluation {
     pub violations: Vec<Violation>,
     /// Which packs were asked, and what they said.
     pub opinions: Vec<Opinion>,
+    /// How long the packs took, in microseconds; absent if nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
 }
 
 impl Evaluation {
@@ -152,7 +156,15 @@ impl Evaluation {
             verdict,
             violations,
             opinions,
+            took_us: None,
         })
+    }
+
+    /// The same with how long it took.
+    #[must_use]
+    pub fn took(mut self, time: Duration) -> Self {
+        self.took_us = time.as_micros().try_into().ok();
+        self
     }
 
     /// Why it was refused, in one line.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use argus_core::{
     Completion, Evaluation, IncidentId, ObjectInput, Phase, Plan, PolicyEngine, PolicyInput, Scope,
@@ -96,9 +97,11 @@ impl Case {
             engine = engine.with_parameters(pack, parameters)?;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let start = Instant::now();
         let opinions = runtime.block_on(engine.evaluate(&input))?;
+        let took = start.elapsed();
         let floor = floor(&plan, &config.scope()?, config.settings());
-        Ok((Evaluation::new(floor, opinions)?, engine))
+        Ok((Evaluation::new(floor, opinions)?.took(took), engine))
     }
 }
 

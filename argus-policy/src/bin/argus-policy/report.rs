@@ -82,12 +82,13 @@ fn xml(suites: &[(&PathBuf, Suite)]) -> String {
 
 pub(crate) fn explain(evaluation: &Evaluation, engine: &RegoEngine) {
     println!(
-        "{}",
+        "{}, in {} us",
         match evaluation.verdict {
             Verdict::Allow => "allowed",
             Verdict::Deny => "denied",
             Verdict::RequireApproval => "allowed, if a person approves",
-        }
+        },
+        evaluation.took_us.unwrap_or_default(),
     );
     let floor = evaluation
         .violations
