@@ -22,7 +22,7 @@ mod model;
 mod reading;
 mod writer;
 use reading::{Found, Purpose, prove_on, read, read_checkpoint, verify_signed};
-use writer::{Shared, Waiting, Writer};
+use writer::{Lead, Shared, Waiting, Writer};
 
 /// When a segment is full, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -330,8 +330,11 @@ impl AuditSink for FileAudit {
             !std::mem::replace(&mut queue.busy, true)
         };
         if lead {
-            let shared = Arc::clone(&self.shared);
-            tokio::task::spawn_blocking(move || shared.commit());
+            let lead = Lead {
+                shared: Arc::clone(&self.shared),
+                done: false,
+            };
+            tokio::task::spawn_blocking(move || lead.commit());
         }
         let gone = |_| Err(AuditError::Sink("the runtime was shut down".into()));
         self.shared.within(answer.await.unwrap_or_else(gone))

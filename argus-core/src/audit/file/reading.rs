@@ -248,17 +248,8 @@ pub(super) fn keep_index(disk: &dyn Disk, name: &str, wanted: &[u8]) -> Result<(
 }
 
 pub(super) fn read_base(disk: &dyn Disk) -> Result<Option<Base>, AuditError> {
-    let mut text = String::new();
-    match disk.read(BASE) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(BASE, "opened")(error)),
-        Ok(file) => file
-            .take(MAX_RECORD_BYTES)
-            .read_to_string(&mut text)
-            .map_err(io_error(BASE, "read"))?,
-    };
-    let base = serde_json::from_str(&text);
-    base.map(Some)
+    let base = text_of(disk, BASE)?.map(|text| serde_json::from_str(&text));
+    base.transpose()
         .map_err(|error| damaged(BASE, 0, error.to_string()))
 }
 
@@ -267,16 +258,21 @@ pub(super) fn read_checkpoint(
     disk: &dyn Disk,
     key: &AuditKey,
 ) -> Result<Option<Checkpoint>, AuditError> {
-    let mut text = String::new();
-    match disk.read(CHECKPOINT) {
+    let signed = text_of(disk, CHECKPOINT)?.map(|text| key.check(&text));
+    signed.transpose().map_err(AuditError::Checkpoint)
+}
+
+/// A small file, if it is there.
+fn text_of(disk: &dyn Disk, name: &str) -> Result<Option<String>, AuditError> {
+    let file = match disk.read(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(CHECKPOINT, "opened")(error)),
-        Ok(file) => file
-            .take(MAX_RECORD_BYTES)
-            .read_to_string(&mut text)
-            .map_err(io_error(CHECKPOINT, "read"))?,
+        file => file.map_err(io_error(name, "opened"))?,
     };
-    key.check(&text).map(Some).map_err(AuditError::Checkpoint)
+    let mut text = String::new();
+    file.take(MAX_RECORD_BYTES)
+        .read_to_string(&mut text)
+        .map_err(io_error(name, "read"))?;
+    Ok(Some(text))
 }
 
 pub(super) fn verify_signed(

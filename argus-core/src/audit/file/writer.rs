@@ -147,25 +147,6 @@ impl Shared {
         Ok(found.records)
     }
 
-    /// Writes what waits, together, until nothing does.
-    pub(super) fn commit(self: Arc<Self>) {
-        let mut batch = self.next_batch();
-        while !batch.is_empty() {
-            let (entries, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let results = match self.writer() {
-                Ok(mut writer) => writer.append(&*self.disk, entries),
-                Err(_) => entries.iter().map(|_| Err(AuditError::Poisoned)).collect(),
-            };
-            batch = self.next_batch();
-            if batch.is_empty() {
-                // Whoever hears that its record is durable may let go of the trail, and open it again at once.
-                drop(self);
-                return answer(replies, results);
-            }
-            answer(replies, results);
-        }
-    }
-
     /// What waits, as much as is written at once; if nothing does, whoever comes next writes.
     fn next_batch(&self) -> Vec<(Waiting, Reply)> {
         let mut bytes = 0;
@@ -178,6 +159,45 @@ impl Shared {
         let some = queue.waiting.iter().take(BATCH).take_while(fits).count();
         queue.busy = some > 0;
         queue.waiting.drain(..some).collect()
+    }
+}
+
+/// Whoever writes for all who wait. If it doesn't come to that, because a runtime is shut down, they hear so.
+pub(super) struct Lead {
+    pub(super) shared: Arc<Shared>,
+    pub(super) done: bool,
+}
+
+impl Lead {
+    /// Writes what waits, together, until nothing does.
+    pub(super) fn commit(mut self) {
+        let mut batch = self.shared.next_batch();
+        while !batch.is_empty() {
+            let (entries, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let results = match self.shared.writer() {
+                Ok(mut writer) => writer.append(&*self.shared.disk, entries),
+                Err(_) => entries.iter().map(|_| Err(AuditError::Poisoned)).collect(),
+            };
+            batch = self.shared.next_batch();
+            if batch.is_empty() {
+                self.done = true;
+                // Whoever hears that its record is durable may let go of the trail, and open it again at once.
+                drop(self);
+                return answer(replies, results);
+            }
+            answer(replies, results);
+        }
+        self.done = true;
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if !self.done {
+            let mut queue = self.shared.queue();
+            queue.busy = false;
+            queue.waiting.clear();
+        }
     }
 }
 
