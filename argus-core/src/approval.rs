@@ -96,6 +96,14 @@ pub enum ApprovalError {
     /// The host answered where a person has to.
     #[error("a person has to approve this plan")]
     PersonNeeded,
+    /// Too few people said yes.
+    #[error("policy wants {people} people to approve this plan, {so_far} did")]
+    PeopleNeeded {
+        /// How many it takes.
+        people: u8,
+        /// How many different ones there are.
+        so_far: usize,
+    },
     /// High risk, and the resource name wasn't typed.
     #[error("this plan is high-risk: type the name of the resource, `{0}`, to approve it")]
     NameNeeded(String),
@@ -132,6 +140,8 @@ pub trait Approver: Send + Sync {
 pub struct Approved {
     dry_run: DryRun,
     approver: Actor,
+    /// Where policy asked for several people.
+    others: Vec<Actor>,
     approved_at: Timestamp,
 }
 
@@ -153,25 +163,66 @@ impl DryRun {
     /// # Errors
     /// [`ApprovalError`] for a no, or for a yes that isn't enough for this plan.
     pub fn approve(self, answer: Answer) -> Result<Approved, ApprovalError> {
-        if let Reply::Refuse(why) = answer.reply {
+        self.approve_together([answer])
+    }
+
+    /// The same where policy asks for several people, see [`people`](Self::people): each has to say yes as if alone.
+    ///
+    /// # Errors
+    /// [`ApprovalError`] for a no, for a yes that isn't enough for this plan, or for too few different people.
+    ///
+    /// # Example
+    /// ```
+    /// # fn approve(dry_run: argus_core::DryRun) -> Result<argus_core::Approved, argus_core::ApprovalError> {
+    /// use argus_core::Answer;
+    /// dry_run.approve_together([Answer::confirm("ada"), Answer::confirm("grace")])
+    /// # }
+    /// ```
+    pub fn approve_together(
+        self,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Result<Approved, ApprovalError> {
+        let mut approvers: Vec<Actor> = Vec::new();
+        for answer in answers {
+            self.check(&answer)?;
+            let name = answer.actor.name().trim();
+            let known = |actor: &Actor| actor.name().trim().eq_ignore_ascii_case(name);
+            if !approvers.iter().any(known) {
+                approvers.push(answer.actor);
+            }
+        }
+        let so_far = approvers.len();
+        let mut approvers = approvers.into_iter();
+        match approvers.next() {
+            Some(approver) if so_far >= usize::from(self.people()) => Ok(Approved {
+                dry_run: self,
+                approver,
+                others: approvers.collect(),
+                approved_at: Timestamp::now(),
+            }),
+            _ => Err(ApprovalError::PeopleNeeded {
+                people: self.people(),
+                so_far,
+            }),
+        }
+    }
+
+    fn check(&self, answer: &Answer) -> Result<(), ApprovalError> {
+        if let Reply::Refuse(why) = &answer.reply {
             return Err(ApprovalError::Refused {
                 who: answer.actor.name().to_owned(),
-                why,
+                why: why.clone(),
             });
         }
         if matches!(answer.actor, Actor::Automatic(_)) && self.verdict() != Verdict::Allow {
             return Err(ApprovalError::PersonNeeded);
         }
-        if let Some(name) = self.name_to_type()
-            && answer.reply != Reply::ConfirmByName(name.to_owned())
-        {
-            return Err(ApprovalError::NameNeeded(name.to_owned()));
+        match self.name_to_type() {
+            Some(name) if answer.reply != Reply::ConfirmByName(name.to_owned()) => {
+                Err(ApprovalError::NameNeeded(name.to_owned()))
+            }
+            _ => Ok(()),
         }
-        Ok(Approved {
-            dry_run: self,
-            approver: answer.actor,
-            approved_at: Timestamp::now(),
-        })
     }
 }
 
@@ -194,10 +245,16 @@ impl Approved {
         self.dry_run.revision()
     }
 
-    /// Who said yes.
+    /// Who said yes, first.
     #[must_use]
     pub fn approver(&self) -> &Actor {
         &self.approver
+    }
+
+    /// Who said yes besides, where policy asked for several people.
+    #[must_use]
+    pub fn others(&self) -> &[Actor] {
+        &self.others
     }
 
     /// Until when it holds.
@@ -217,10 +274,16 @@ impl Approved {
     }
 
     /// An approval that was given before a restart. The caller has held its digest against the trail.
-    pub(crate) fn restored(dry_run: DryRun, approver: Actor, approved_at: Timestamp) -> Self {
+    pub(crate) fn restored(
+        dry_run: DryRun,
+        approver: Actor,
+        others: Vec<Actor>,
+        approved_at: Timestamp,
+    ) -> Self {
         Self {
             dry_run,
             approver,
+            others,
             approved_at,
         }
     }

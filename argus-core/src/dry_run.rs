@@ -372,6 +372,13 @@ impl DryRun {
         stricter(actions.verdict, objects.verdict)
     }
 
+    /// How many people have to approve it: one, unless policy asks for more.
+    #[must_use]
+    pub fn people(&self) -> u8 {
+        let [actions, objects] = &self.evaluations;
+        actions.people().max(objects.people())
+    }
+
     /// The policy that was asked.
     #[must_use]
     pub fn revision(&self) -> Digest {

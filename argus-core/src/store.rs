@@ -126,6 +126,7 @@ struct Execution {
     digest: Digest,
     taken_at: Timestamp,
     approver: Actor,
+    others: Vec<Actor>,
     approved_at: Timestamp,
     before: Scan,
 }
@@ -149,6 +150,7 @@ impl Document {
                 digest: dry_run.digest(),
                 taken_at: dry_run.taken_at(),
                 approver: approved.approver().clone(),
+                others: approved.others().to_vec(),
                 approved_at: approved.approved_at(),
                 before: before.clone(),
             }),
@@ -213,7 +215,15 @@ impl Document {
         {
             return Err(damaged("it is not what the audit trail says was approved"));
         }
-        let approved = Approved::restored(dry_run, execution.approver, execution.approved_at);
+        if execution.others.len() + 1 < usize::from(dry_run.people()) {
+            return Err(damaged("too few people approved it"));
+        }
+        let approved = Approved::restored(
+            dry_run,
+            execution.approver,
+            execution.others,
+            execution.approved_at,
+        );
         Ok((approved, execution.before))
     }
 }

@@ -47,6 +47,9 @@ pub struct Violation {
     pub step: Option<usize>,
     /// How to change the plan.
     pub hint: String,
+    /// How many people have to approve; absent where one is enough, or where nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<u8>,
 }
 
 /// The words of one pack about one input.
@@ -165,6 +168,20 @@ impl Evaluation {
     pub fn took(mut self, time: Duration) -> Self {
         self.took_us = time.as_micros().try_into().ok();
         self
+    }
+
+    /// How many people have to approve; one, unless a pack asks for more.
+    #[must_use]
+    pub fn people(&self) -> u8 {
+        let asked = self
+            .opinions
+            .iter()
+            .flat_map(|opinion| &opinion.require_approval);
+        asked
+            .filter_map(|violation| violation.people)
+            .max()
+            .unwrap_or(1)
+            .max(1)
     }
 
     /// Why it was refused, in one line.
@@ -297,6 +314,7 @@ pub fn floor(plan: &Plan, scope: &Scope, settings: Settings) -> Vec<Violation> {
         message,
         step,
         hint: hint.into(),
+        people: None,
     };
     let mut violations = Vec::new();
     for (steps, what) in [

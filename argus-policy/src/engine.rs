@@ -14,6 +14,9 @@ use crate::pack::{Body, ENTRY_POINTS, Group, Pack, PackError, Rules};
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
 
+/// The most people that a rule can ask for.
+const MOST_PEOPLE: u8 = 9;
+
 /// The engine that decides by Rego packs: always the built-in `baseline`, and those that the host adds.
 ///
 /// # Guarantees
@@ -204,6 +207,7 @@ fn ask(
                     message,
                     step: Some(step),
                     hint: "change the object so that the template accepts it".into(),
+                    people: None,
                 };
                 let set = if template.only_warns {
                     &mut opinion.warn
@@ -247,10 +251,17 @@ fn ask_rules(
             &mut opinion.require_approval,
             &mut opinion.warn,
         ];
-        for (set, found) in sets.into_iter().zip(objections) {
+        let names = ENTRY_POINTS.into_iter().skip(1);
+        for ((set, found), name) in sets.into_iter().zip(objections).zip(names) {
             for value in found {
                 let steps = input.plan.steps.len();
                 let violation = violation(&opinion.pack, group, value, steps)?;
+                if violation.people.is_some() && name != "require_approval" {
+                    return Err(format!(
+                        "the rule `{}` asks for people in `{name}`: only `require_approval` can",
+                        violation.id
+                    ));
+                }
                 spoke.push(violation.id.clone());
                 set.push(violation);
             }
@@ -310,6 +321,8 @@ struct RawViolation {
     message: String,
     step: Option<usize>,
     hint: String,
+    /// Only in `require_approval`.
+    people: Option<u8>,
 }
 
 fn violation(pack: &str, group: &Group, value: Value, steps: usize) -> Result<Violation, String> {
@@ -317,6 +330,15 @@ fn violation(pack: &str, group: &Group, value: Value, steps: usize) -> Result<Vi
         .map_err(|error| format!("a violation is malformed: {error}"))?;
     if !group.rules.iter().any(|rule| rule.id == raw.id) {
         return Err(format!("the rule `{}` was not asked", raw.id));
+    }
+    if raw
+        .people
+        .is_some_and(|people| !(1..=MOST_PEOPLE).contains(&people))
+    {
+        return Err(format!(
+            "the rule `{}` asks for too many people, or for none: 1 to {MOST_PEOPLE} can be asked",
+            raw.id
+        ));
     }
     if raw.step.is_some_and(|step| step >= steps) {
         return Err(format!(
@@ -330,5 +352,6 @@ fn violation(pack: &str, group: &Group, value: Value, steps: usize) -> Result<Vi
         message: raw.message,
         step: raw.step,
         hint: raw.hint,
+        people: raw.people,
     })
 }

@@ -57,15 +57,13 @@ impl<'a> Execution<'a> {
         Document::of_execution(self.approved, &before)
             .save(&*self.remediator.doors.plans)
             .await?;
-        self.record(
-            AuditEvent::Approved,
-            None,
-            Some(format!(
-                "until {}",
-                self.approved.expires_at().strftime("%Y-%m-%dT%H:%M:%SZ")
-            )),
-        )
-        .await?;
+        let time = self.approved.expires_at();
+        let mut outcome = format!("until {}", time.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        for other in self.approved.others() {
+            outcome.push_str(&format!(", together with {}", other.name()));
+        }
+        self.record(AuditEvent::Approved, None, Some(outcome))
+            .await?;
 
         let applied = self.apply_rest().await;
         self.conclude(before, applied).await

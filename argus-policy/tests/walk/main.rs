@@ -9,6 +9,7 @@
 )]
 
 mod fixes;
+mod people;
 mod world;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ use fixes::{
     an_app_without_copies_gets_one, image, old_settings_are_read_again,
     out_of_memory_is_fixed_by_a_higher_limit,
 };
+use people::two_people_approve_where_policy_wants_two;
 use serde_json::json;
 use world::World;
 
@@ -72,6 +74,7 @@ scenarios!(
     missing_permissions_are_named_before_anything_starts,
     what_can_interrupt_an_app_needs_a_person,
     high_risk_needs_the_switch_and_the_name,
+    two_people_approve_where_policy_wants_two,
 );
 
 fn has(cause: Cause) -> impl Fn(&[Finding]) -> bool {

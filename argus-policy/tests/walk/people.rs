@@ -1,0 +1,95 @@
+//! Policy asks for two people, and gets them.
+
+use argus_core::testing::Scripted;
+use argus_core::{
+    Answer, ApprovalError, AuditEvent, Ending, Remediator, RemediatorError, Settings,
+};
+use argus_policy::{Pack, RegoEngine};
+
+use crate::world::World;
+
+const MANIFEST: &str = "name: pairs\nversion: 1.0.0\ndescription: Two people for every change.\nrules:\n  - {id: pairs-two, phases: [plan]}\n";
+const REGO: &str = "package argus.packs.pairs\n\nimport rego.v1\n\n# METADATA\n# title: Two people\n# custom:\n#   id: pairs-two\npassed contains \"pairs-two\" if count(input.plan.steps) == 0\n\nrequire_approval contains {\"id\": \"pairs-two\", \"step\": null, \"message\": \"two people have to look at it\", \"hint\": \"ask somebody else too\", \"people\": PEOPLE} if count(input.plan.steps) > 0\n";
+
+fn remediator(world: &World, people: &str) -> Remediator {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pack.yaml"), MANIFEST).unwrap();
+    let rego = REGO.replace("PEOPLE", people);
+    std::fs::write(folder.path().join("pairs.rego"), rego).unwrap();
+    let pack = Pack::load(folder.path()).unwrap();
+    let command = format!(
+        "kubectl scale deployment/web -n {} --replicas=2",
+        world.namespace()
+    );
+    Remediator::builder()
+        .scope(world.scope())
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: false,
+        })
+        .llm(Scripted::commands(&[&command]))
+        .policy(RegoEngine::builtin().unwrap().with(pack).unwrap())
+        .cluster(world.kube())
+        .audit(world.audit.clone())
+        .build()
+        .unwrap()
+}
+
+pub(crate) async fn two_people_approve_where_policy_wants_two(world: &World) {
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
+    world.wait_ready("web").await;
+    let two = remediator(world, "2");
+    for answers in [
+        vec![],
+        vec![Answer::confirm("ada")],
+        // The same one again is one.
+        vec![Answer::confirm("ada"), Answer::confirm("Ada ")],
+        vec![Answer::confirm("ada"), Answer::automatic("the host")],
+        vec![Answer::confirm("ada"), Answer::refuse("grace", "not now")],
+    ] {
+        let dry_run = world.walk(&two, Vec::new()).await.unwrap();
+        assert_eq!(dry_run.people(), 2);
+        let enough = dry_run.approve_together(answers.clone());
+        assert!(enough.is_err(), "{answers:?}");
+    }
+    let dry_run = world.walk(&two, Vec::new()).await.unwrap();
+    let error = dry_run.approve(Answer::confirm("ada")).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ApprovalError::PeopleNeeded {
+                people: 2,
+                so_far: 1
+            }
+        ),
+        "{error}"
+    );
+    let dry_run = world.walk(&two, Vec::new()).await.unwrap();
+    let approved = dry_run
+        .approve_together([Answer::confirm("ada"), Answer::confirm("grace")])
+        .unwrap();
+    assert_eq!(approved.approver().name(), "ada");
+    assert_eq!(approved.others()[0].name(), "grace");
+    let outcome = two.execute(approved).await.unwrap();
+    assert_eq!(outcome.ending, Ending::Succeeded);
+    let records = world.audit.all();
+    let approval = records
+        .iter()
+        .find(|record| record.entry.event == AuditEvent::Approved)
+        .unwrap();
+    let said = approval.entry.outcome.as_deref().unwrap();
+    assert!(said.ends_with(", together with grace"), "{said}");
+
+    // More than can be asked is no approval by fewer.
+    for people in ["0", "10", "\"two\""] {
+        let walked = world.walk(&remediator(world, people), Vec::new()).await;
+        assert!(
+            matches!(walked, Err(RemediatorError::Policy(_))),
+            "{people}: {walked:?}"
+        );
+    }
+}
