@@ -41,6 +41,9 @@ pub struct Preview {
     pub after: Value,
     /// The request.
     pub write: Write,
+    /// What the API server warned of, redacted, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One field that would change.
@@ -435,6 +438,7 @@ mod tests {
             before: object("1Mi", "1"),
             after: object("2Mi", "2"),
             write,
+            warnings: Vec::new(),
         };
         let changes = preview.changes();
         assert_eq!(changes.len(), 1);

@@ -14,6 +14,7 @@ mod executor;
 mod preflight;
 mod rbac;
 mod scanner;
+mod warnings;
 
 pub use rbac::Roles;
 

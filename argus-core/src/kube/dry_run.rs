@@ -25,7 +25,8 @@ impl DryRunner for Kube {
                 "a manual step has no dry run".into(),
             ));
         };
-        let (before, write, after) = self.attempt(action, target, time).await?;
+        let (kube, heard) = self.heard();
+        let (before, write, after) = kube.attempt(action, target, time).await?;
         let after = whole(&write, &before, after);
         if desired_state(&before) == desired_state(&after) {
             let problem = format!(
@@ -38,6 +39,7 @@ impl DryRunner for Kube {
             before,
             after,
             write,
+            warnings: heard.all(),
         })
     }
 }

@@ -43,7 +43,7 @@ pub use http::Served;
 use api::{Call, Place, Reply, answer, verb, watch_line};
 use controllers::Controllers;
 use discovery::discovery;
-use http::{Body, decoded, json_response, response};
+use http::{Body, decoded, json_response, response, warned};
 use kubelet::{Kubelet, Pace};
 use store::{Key, Store, status};
 
@@ -319,7 +319,7 @@ impl Cluster {
             body: &body,
         };
         match self.reply(&call) {
-            Ok(Reply::Json(code, object)) => Ok(json_response(code, &object)),
+            Ok(Reply::Json(code, object)) => Ok(warned(call.method, code, &object)),
             Ok(Reply::Text(text)) => Ok(response(
                 200,
                 "text/plain",

@@ -8,12 +8,13 @@
     reason = "tests"
 )]
 
+mod approval;
 mod fixes;
-mod people;
 mod world;
 
 use std::time::Duration;
 
+use approval::{two_people_approve_where_policy_wants_two, what_the_cluster_warns_of_is_shown};
 use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
     Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, MemoryPlans, OnFailure,
@@ -27,7 +28,6 @@ use fixes::{
     an_app_without_copies_gets_one, image, old_settings_are_read_again,
     out_of_memory_is_fixed_by_a_higher_limit,
 };
-use people::two_people_approve_where_policy_wants_two;
 use serde_json::json;
 use world::World;
 
@@ -75,6 +75,7 @@ scenarios!(
     what_can_interrupt_an_app_needs_a_person,
     high_risk_needs_the_switch_and_the_name,
     two_people_approve_where_policy_wants_two,
+    what_the_cluster_warns_of_is_shown,
 );
 
 fn has(cause: Cause) -> impl Fn(&[Finding]) -> bool {

@@ -220,7 +220,7 @@ impl Screen {
     }
 
     pub(crate) fn dry_run(&self, dry_run: &DryRun) {
-        if self.for_programs("dry_run", || json!({ "digest": dry_run.digest(), "changes": dry_run.previews().iter().map(|preview| preview.changes()).collect::<Vec<_>>() })) {
+        if self.for_programs("dry_run", || json!({ "digest": dry_run.digest(), "changes": dry_run.previews().iter().map(|preview| preview.changes()).collect::<Vec<_>>(), "warnings": dry_run.previews().iter().map(|preview| &preview.warnings).collect::<Vec<_>>() })) {
             return;
         }
         println!(
@@ -236,6 +236,10 @@ impl Screen {
             println!("  {}", change.field);
             println!("    {}", style(format!("- {before}")).red());
             println!("    {}", style(format!("+ {after}")).green());
+        }
+        let warnings = dry_run.previews().iter();
+        for warning in warnings.flat_map(|preview| &preview.warnings) {
+            println!("  {} the cluster warns: {warning}", style("!").yellow());
         }
     }
 

@@ -85,3 +85,27 @@ pub(super) fn response(code: u16, content_type: &'static str, body: Body) -> Res
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
+
+/// The answer with what the API server warns of in an object that is written: labels of nodes that have other names today.
+pub(super) fn warned(method: &str, code: u16, object: &Value) -> Response<Body> {
+    const OLD: [(&str, &str); 2] = [
+        ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+        ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ];
+    let mut response = json_response(code, object);
+    let place = "/spec/template/spec/nodeSelector";
+    let selector = object
+        .pointer(place)
+        .filter(|_| method != "GET" && code < 300);
+    for (old, new) in OLD {
+        if selector.is_some_and(|selector| selector.get(old).is_some()) {
+            let text = format!(
+                "299 - \"spec.template.spec.nodeSelector[{old}]: deprecated since v1.14; use \\\"{new}\\\" instead\""
+            );
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                response.headers_mut().append(header::WARNING, value);
+            }
+        }
+    }
+    response
+}

@@ -1,4 +1,4 @@
-//! Policy asks for two people, and gets them.
+//! What people see and say before anything is written.
 
 use argus_core::testing::Scripted;
 use argus_core::{
@@ -91,5 +91,31 @@ pub(crate) async fn two_people_approve_where_policy_wants_two(world: &World) {
             matches!(walked, Err(RemediatorError::Policy(_))),
             "{people}: {walked:?}"
         );
+    }
+}
+
+pub(crate) async fn what_the_cluster_warns_of_is_shown(world: &World) {
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
+    world.wait_ready("web").await;
+    let patch = "{\"spec\":{\"template\":{\"spec\":{\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"}}}}}";
+    for (command, warnings) in [
+        (
+            format!("patch deployment/web -n {} -p '{patch}'", world.namespace()),
+            vec![
+                "spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            ],
+        ),
+        (
+            format!("scale deployment/web -n {} --replicas=2", world.namespace()),
+            vec![],
+        ),
+    ] {
+        let remediator = world.remediator(Scripted::commands(&[&format!("kubectl {command}")]));
+        let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
+        assert_eq!(dry_run.previews()[0].warnings, warnings, "{command}");
     }
 }
