@@ -271,6 +271,7 @@ fn compile(
         all.extend(clauses(module, &words));
     }
     lint::check_calls(&modules)?;
+    lint::check_defaults(&modules)?;
     lint::check_recursion(all.iter())?;
     if !all.iter().any(|clause| clause.name == "violation") {
         return Err("template.yaml has no rule `violation`".into());

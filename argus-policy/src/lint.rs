@@ -133,6 +133,24 @@ fn fields<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a serde_json::Map<
     schema.get("properties")?.as_object()
 }
 
+/// That no name has two defaults: the engine would take either.
+pub(crate) fn check_defaults(modules: &[Ref<Module>]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for module in modules {
+        let package = module.package.refr.span().text();
+        for rule in &module.policy {
+            if let Rule::Default { refr, .. } = rule.as_ref() {
+                let (span, name) = (refr.span(), refr.span().text());
+                if !seen.insert((package, name)) {
+                    let (file, line) = (span.source.file(), span.line);
+                    return Err(format!("{file}:{line}: `{name}` has a default already"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// That every function which the modules call is theirs or built in, may be called, and gets the values that it takes.
 pub(crate) fn check_calls(modules: &[Ref<Module>]) -> Result<(), String> {
     let mut own: BTreeMap<&str, usize> = BTreeMap::new();

@@ -382,6 +382,7 @@ impl Sources {
             clauses.try_for_each(|clause| clause.find_rule(&manifest.rules))?;
         }
         lint::check_calls(modules)?;
+        lint::check_defaults(modules)?;
         lint::check_recursion(texts.iter().flat_map(|text| &text.clauses))?;
         let data = json!({ "argus_data": { manifest.name.as_str(): data } });
         let sources = Self {

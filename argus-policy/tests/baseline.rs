@@ -5,7 +5,7 @@ use std::path::Path;
 
 use argus_core::{
     Completion, IncidentId, ObjectInput, Opinion, Phase, Plan, PolicyEngine, PolicyError,
-    PolicyInput, Scope, Settings, testing::laws,
+    PolicyInput, Scope, Settings, floor, testing::laws,
 };
 use argus_policy::{Pack, PackError, RegoEngine};
 use serde_json::{Value, json};
@@ -275,6 +275,10 @@ async fn nothing_that_fails_is_an_allow() {
         ("a misspelt field", format!("passed contains \"acme-rule\" if input.plan.steps[0].kindz != \"scale\"\n{deny} {{ some step in input.plan.steps; step.kindz == \"scale\" }}")),
         ("a rule that says nothing", format!("{never}{deny} false")),
         ("a division by zero", format!("passed contains \"acme-rule\" if 1 / (count(input.plan.steps) - 1) > 0\n{deny} false")),
+        ("data that isn't there", format!("passed contains \"acme-rule\" if data.argus_data.acme.most > 1\n{deny} false")),
+        ("an invalid regular expression", format!("passed contains \"acme-rule\" if not regex.match(\"(\", input.plan.summary)\n{deny} false")),
+        ("texts that aren't texts", format!("passed contains \"acme-rule\" if not startswith(input.plan.steps[0].index, \"1\")\n{deny} false")),
+        ("no step to look at", format!("passed contains \"acme-rule\" if some step in input.plan.rollback_steps\n{deny} {{ some step in input.plan.rollback_steps; step.kind != \"scale\" }}")),
         ("a malformed violation", "passed contains \"acme-rule\" if true\ndeny contains \"acme-rule\" if true".into()),
         ("an id that is not in the manifest", "passed contains \"acme-rule\" if true\ndeny contains {\"id\": sprintf(\"%sx\", [\"acme-rule\"]), \"message\": \"\", \"step\": null, \"hint\": \"\"} if true".into()),
         ("an id that is no text", "passed contains x if { x := [\"acme-rule\"] }\ndeny contains \"acme-rule\" if false".into()),
@@ -288,6 +292,98 @@ async fn nothing_that_fails_is_an_allow() {
             Ok(opinions) => panic!("{what} gave {opinions:?}"),
         }
     }
+}
+
+/// One bad step among good ones is found, wherever it stands; a plan without steps changes nothing and passes.
+#[tokio::test]
+async fn every_step_is_looked_at() {
+    let good = "kubectl scale deploy/web-N -n shop --replicas=2";
+    for bad in 0..4 {
+        let commands: Vec<String> = (0..4)
+            .map(|n| {
+                let good = good.replace('N', &n.to_string());
+                if n == bad {
+                    good.replace("shop", "billing")
+                } else {
+                    good
+                }
+            })
+            .collect();
+        let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+        let opinion = baseline(&input(&plan(&commands, "low"))).await;
+        assert_eq!(opinion.deny.len(), 1);
+        assert_eq!(opinion.deny[0].step, Some(bad));
+    }
+    let empty = baseline(&input(&plan(&[], "low"))).await;
+    assert!(
+        empty.deny.is_empty() && empty.evaluated.len() == 8,
+        "{empty:?}"
+    );
+}
+
+/// The floor in Rust and the baseline in Rego refuse the same for scope and risk, whatever the plan.
+#[tokio::test]
+async fn the_floor_and_the_baseline_agree() {
+    let scope = Scope::namespaces(["shop"]).unwrap();
+    let (mut refused, mut taken) = (0, 0);
+    for risk in ["low", "medium", "high"] {
+        for allow_high_risk in [false, true] {
+            for command in [
+                "scale deploy/web -n NS --replicas=2",
+                "scale deploy/web -n NS --replicas=0",
+                "rollout undo deploy/web -n NS",
+                "delete pod/web-1 -n NS",
+                "set image deploy/web app=web:2 -n NS",
+                "patch deploy/web -n NS -p '{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}'",
+                "patch svc/web -n NS -p '{\"spec\":{\"selector\":{\"app\":\"x\"}}}'",
+                "drain node-1",
+            ] {
+                for namespaces in [["shop", "shop"], ["shop", "billing"], ["billing", "shop"]] {
+                    let commands = namespaces.map(|namespace| {
+                        let command = command.replace("NS", namespace);
+                        format!("kubectl {command}")
+                    });
+                    let commands =
+                        commands.map(|one| one.replacen("web", &format!("web{}", one.len()), 1));
+                    let texts: Vec<&str> = commands
+                        .iter()
+                        .take(1 + usize::from(commands[0] != commands[1]))
+                        .map(String::as_str)
+                        .collect();
+                    let plan = plan(&texts, risk);
+                    let settings = Settings {
+                        enabled: true,
+                        allow_high_risk,
+                    };
+                    let input = PolicyInput::of_plan(&plan, &scope, settings);
+                    let opinion = baseline(&input).await;
+                    let floor = floor(&plan, &scope, settings);
+                    for (ours, theirs) in [
+                        ("floor-scope", "baseline-scope"),
+                        ("floor-high-risk", "baseline-high-risk"),
+                    ] {
+                        let said =
+                            |set: &[argus_core::Violation], id: &str| -> Vec<Option<usize>> {
+                                set.iter()
+                                    .filter(|one| one.id == id)
+                                    .map(|one| one.step)
+                                    .collect()
+                            };
+                        assert_eq!(said(&floor, ours), said(&opinion.deny, theirs), "{texts:?}");
+                    }
+                    if floor.is_empty() {
+                        taken += 1
+                    } else {
+                        refused += 1
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        refused > 50 && taken > 30,
+        "{refused} refused, {taken} taken"
+    );
 }
 
 #[tokio::test]
@@ -373,6 +469,16 @@ fn a_folder_that_is_no_pack_is_refused() {
             "acme.rego:3: `input.plan` has no field `stepz`",
         ),
         (
+            MANIFEST,
+            "package argus.packs.acme\nimport rego.v1\npassed contains \"acme-rule\" if true\ndeny contains \"acme-rule\" if http.send({\"url\": \"x\"}).body\n",
+            "there is no function `http.send`",
+        ),
+        (
+            MANIFEST,
+            "package argus.packs.acme\nimport rego.v1\ndefault ok := false\ndefault ok := true\npassed contains \"acme-rule\" if ok\ndeny contains \"acme-rule\" if false\n",
+            "acme.rego:4: `ok` has a default already",
+        ),
+        (
             "name: baseline\nversion: 1\ndescription: d\nrules: [{id: acme-rule, phases: [plan]}]\n",
             "package argus.packs.baseline\nimport rego.v1\npassed contains \"acme-rule\" if true\ndeny contains \"acme-rule\" if false\n",
             "already is a pack",
@@ -381,6 +487,13 @@ fn a_folder_that_is_no_pack_is_refused() {
         write(folder.path(), manifest, rego);
         assert!(load().contains(problem), "{problem}: {}", load());
     }
+    // Not text, and too much of it.
+    write(folder.path(), MANIFEST, ok);
+    std::fs::write(folder.path().join("acme.rego"), [0xff, 0xfe]).unwrap();
+    assert!(load().contains("acme.rego` can't be read"), "{}", load());
+    write(folder.path(), MANIFEST, ok);
+    std::fs::write(folder.path().join("data.json"), " ".repeat((1 << 20) + 1)).unwrap();
+    assert!(load().contains("is too large"), "{}", load());
 }
 
 /// Each of these would end the host: the engine follows a recursive rule until the stack is used up.

@@ -10,6 +10,7 @@
 
 mod approval;
 mod fixes;
+mod undo;
 mod world;
 
 use std::time::Duration;
