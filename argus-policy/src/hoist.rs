@@ -6,12 +6,16 @@
 use std::collections::BTreeSet;
 
 use regorus::Engine;
-use regorus::unstable::{BoolOp, Expr, Literal, Module, Ref, Rule, RuleHead};
+use regorus::unstable::{BoolOp, Expr, Literal, Module, Ref, Rule, RuleHead, Source};
 
+use crate::clauses::words;
 use crate::walk::{Node, walk};
 
 /// How deep one `not` may stand in what another one is about.
 const MAX_DEPTH: usize = 8;
+
+/// How deep brackets may stand in each other.
+const MAX_BRACKETS: usize = 16;
 
 /// Parses files of Rego, path and text, by engines of a kind: the engine has them as OPA understands them, and the texts are
 /// what it has.
@@ -19,6 +23,7 @@ pub(crate) fn parse(
     fresh: impl Fn() -> Engine,
     files: &mut [(String, String)],
 ) -> Result<Engine, String> {
+    files.iter().try_for_each(shallow)?;
     for _ in 0..MAX_DEPTH {
         let mut engine = fresh();
         for (path, text) in files.iter() {
@@ -94,6 +99,27 @@ fn hoist(module: &Module, text: &str, rules: &BTreeSet<&str>) -> String {
     }
     hoisted.push_str(text.get(done..).unwrap_or_default());
     hoisted
+}
+
+/// That brackets don't stand too deep in each other: the engine takes twice as long to parse each level.
+fn shallow((path, text): &(String, String)) -> Result<(), String> {
+    let source = Source::from_contents(path.clone(), text.clone());
+    let source = source.map_err(|error| format!("{error:#}"))?;
+    let mut depth = 0usize;
+    for word in words(&source)? {
+        match word.text.as_str() {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_BRACKETS {
+            let line = word.line;
+            return Err(format!(
+                "{path}:{line}: brackets stand more than {MAX_BRACKETS} deep in each other"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn name(rule: &Ref<Rule>) -> Option<&str> {

@@ -21,20 +21,37 @@ const REFUSED: [(&str, &str); 4] = [
     ("trace", "nobody reads what it says"),
 ];
 
-/// That no clause reaches itself.
+/// How many rules may stand one behind the other. Each takes of the host's stack.
+const MAX_CHAIN: usize = 50;
+
+/// That no clause reaches itself, and that none reaches another through too many.
 pub(crate) fn check_recursion<'a>(
     clauses: impl Iterator<Item = &'a Clause> + Clone,
 ) -> Result<(), String> {
     let reaches = reaches(clauses.clone());
-    match clauses
-        .into_iter()
-        .find(|clause| all_reached([clause.name.as_str()], &reaches).contains(clause.name.as_str()))
-    {
-        None => Ok(()),
-        Some(clause) => Err(format!(
-            "{}: the rule `{}` reaches itself: rules must not be recursive",
-            clause.place, clause.name
-        )),
+    let wrong = |name: &str, problem: &str| {
+        let place = clauses.clone().find(|clause| clause.name == name);
+        let place = place.map_or("", |clause| &clause.place);
+        Err(format!("{place}: the rule `{name}` {problem}"))
+    };
+    // Layer by layer those that reach nothing but what is settled.
+    let mut left: BTreeSet<&str> = reaches.keys().copied().collect();
+    for _ in 0..MAX_CHAIN {
+        let settled = |name: &&str| {
+            let reached = reaches.get(name).into_iter().flatten();
+            reached.into_iter().all(|reached| !left.contains(reached))
+        };
+        let layer: Vec<&str> = left.iter().copied().filter(settled).collect();
+        if layer.is_empty() {
+            break;
+        }
+        left.retain(|name| !layer.contains(name));
+    }
+    let itself = |name: &&&str| all_reached([**name], &reaches).contains(**name);
+    match (left.iter().find(itself), left.first()) {
+        (Some(name), _) => wrong(name, "reaches itself: rules must not be recursive"),
+        (None, Some(name)) => wrong(name, "reaches another through more than 50 rules"),
+        (None, None) => Ok(()),
     }
 }
 

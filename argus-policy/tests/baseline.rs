@@ -487,6 +487,28 @@ fn a_folder_that_is_no_pack_is_refused() {
         write(folder.path(), manifest, rego);
         assert!(load().contains(problem), "{problem}: {}", load());
     }
+    // Deep enough that the engine would not come to an end.
+    let deep = format!("{ok}x := {}1{}\n", "[".repeat(40), "]".repeat(40));
+    write(folder.path(), MANIFEST, &deep);
+    assert!(
+        load().contains("acme.rego:5: brackets stand more than 16 deep"),
+        "{}",
+        load()
+    );
+    // So long a chain that the host's stack would not hold it.
+    let chain: String = (0..3000)
+        .map(|n| format!("f{n}(x) := f{}(x)\n", n + 1))
+        .collect();
+    write(
+        folder.path(),
+        MANIFEST,
+        &format!("{ok}{chain}f3000(x) := x\n"),
+    );
+    assert!(
+        load().contains("reaches another through more than 50 rules"),
+        "{}",
+        load()
+    );
     // Not text, and too much of it.
     write(folder.path(), MANIFEST, ok);
     std::fs::write(folder.path().join("acme.rego"), [0xff, 0xfe]).unwrap();
