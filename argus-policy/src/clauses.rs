@@ -64,10 +64,10 @@ pub(crate) fn clauses(module: &Module, words: &[Word]) -> Vec<Clause> {
     starts.sort_unstable();
     let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
     let clause = |(start, end): (&u32, u32)| {
-        let mut inside = words
-            .iter()
-            .filter(|word| (*start..end).contains(&word.start))
-            .skip_while(|word| word.text == "default");
+        // Words stand in the order of the file.
+        let before = |place: u32| words.partition_point(|word| word.start < place);
+        let inside = words.get(before(*start)..before(end)).unwrap_or_default();
+        let mut inside = inside.iter().skip_while(|word| word.text == "default");
         let head = inside.next()?;
         let (mut words, mut texts) = (Vec::new(), Vec::new());
         for word in inside {

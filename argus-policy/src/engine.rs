@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::builtin;
 use crate::manifest::Rule;
-use crate::pack::{Body, ENTRY_POINTS, Group, Pack, PackError, Rules};
+use crate::pack::{Body, Group, Pack, PackError, Rules};
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
 
@@ -60,7 +60,7 @@ impl RegoEngine {
         let engine = Self {
             packs: builtin::packs()?,
             keys: None,
-            revision: Digest::of_bytes(b""),
+            revision: Digest::ZERO,
         };
         engine.again()
     }
@@ -74,7 +74,7 @@ impl RegoEngine {
         if let Some(keys) = &self.keys {
             signature::check(folder.as_ref(), &pack, keys)?;
         }
-        let suite = Suite::run(&folder)?;
+        let suite = Suite::of(|| Ok(pack.clone()), folder.as_ref())?;
         if let Some(problem) = suite.problems().next() {
             return Err(PackError::Tests {
                 folder: folder.as_ref().display().to_string(),
@@ -238,27 +238,26 @@ fn ask_rules(
         // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
         let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, group, document)))
             .map_err(|_| "the evaluation panicked")?;
-        let [passed, objections @ ..] = answers?;
         let mut spoke: Vec<String> = Vec::new();
-        for id in passed {
-            let id = id.as_str();
-            let id = id.ok_or("`passed` holds more than ids")?;
-            spoke.push(id.to_owned());
-        }
-        let sets = [
-            &mut opinion.deny,
-            &mut opinion.manual,
-            &mut opinion.require_approval,
-            &mut opinion.warn,
-        ];
-        let names = ENTRY_POINTS.into_iter().skip(1);
-        for ((set, found), name) in sets.into_iter().zip(objections).zip(names) {
+        for (entry_point, found) in answers? {
+            let set = match entry_point {
+                "deny" => &mut opinion.deny,
+                "manual" => &mut opinion.manual,
+                "require_approval" => &mut opinion.require_approval,
+                "warn" => &mut opinion.warn,
+                _ => {
+                    let id = |id: Value| id.as_str().map(str::to_owned);
+                    let ids: Option<Vec<String>> = found.into_iter().map(id).collect();
+                    spoke.extend(ids.ok_or("`passed` holds more than ids")?);
+                    continue;
+                }
+            };
             for value in found {
                 let steps = input.plan.steps.len();
                 let violation = violation(&opinion.pack, group, value, steps)?;
-                if violation.people.is_some() && name != "require_approval" {
+                if violation.people.is_some() && entry_point != "require_approval" {
                     return Err(format!(
-                        "the rule `{}` asks for people in `{name}`: only `require_approval` can",
+                        "the rule `{}` asks for people in `{entry_point}`: only `require_approval` can",
                         violation.id
                     ));
                 }
@@ -279,12 +278,12 @@ fn ask_rules(
     Ok(())
 }
 
-/// The five sets, in the order of [`ENTRY_POINTS`]; empty where no rule of the group speaks.
+/// What the rules of a group say, by entry point.
 fn evaluate(
     rules: &Rules,
     group: &Group,
     document: &regorus::Value,
-) -> Result<[Vec<Value>; 5], String> {
+) -> Result<Vec<(&'static str, Vec<Value>)>, String> {
     let mut engine = timed(rules.engine());
     engine.set_input(document.clone());
     let value = engine
@@ -300,18 +299,20 @@ fn evaluate(
             .map_err(|error| format!("{error:#}"))?;
         serde_json::from_str(&text).map_err(|error| error.to_string())
     };
-    let mut sets: [Vec<Value>; 5] = Default::default();
-    for (entry_point, answer) in group.entry_points.iter().zip(answers.iter()) {
+    let answer = |(entry_point, answer): (&&'static str, &regorus::Value)| {
         let set = answer
             .as_set()
             .map_err(|_| format!("`{entry_point}` is not a set"))?;
         let elements: Result<Vec<Value>, String> = set.iter().map(read).collect();
-        let mut slots = sets.iter_mut().zip(ENTRY_POINTS);
-        if let Some((slot, _)) = slots.find(|(_, name)| name == entry_point) {
-            *slot = elements.map_err(|problem| format!("`{entry_point}`: {problem}"))?;
-        }
-    }
-    Ok(sets)
+        let elements = elements.map_err(|problem| format!("`{entry_point}`: {problem}"))?;
+        Ok((*entry_point, elements))
+    };
+    group
+        .entry_points
+        .iter()
+        .zip(answers.iter())
+        .map(answer)
+        .collect()
 }
 
 #[derive(Deserialize)]

@@ -6,14 +6,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use argus_core::{ObjectInput, Phase, PolicyInput};
-use regorus::unstable::Ref;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::clauses::{clauses, words};
 use crate::hoist::parse;
 use crate::lint;
-use crate::pack::{File, analysed};
+use crate::pack::{File, analysed, empty};
 use crate::suite::timed;
 
 /// The longest message of a template that is kept, in characters.
@@ -247,33 +245,22 @@ fn compile(
     texts: Vec<(String, String)>,
     v1: bool,
 ) -> Result<(String, regorus::Engine), String> {
-    let fresh = || {
-        let mut engine = regorus::Engine::new();
-        engine.set_rego_v0(!v1);
-        engine.set_strict_builtin_errors(true);
-        engine
-    };
     let in_folder = |(name, text)| (format!("{folder}/{name}"), text);
     let mut texts: Vec<(String, String)> = texts.into_iter().map(in_folder).collect();
-    let mut engine = parse(fresh, &mut texts)?;
+    let mut engine = parse(|| empty(v1), &mut texts)?;
     let packages = engine
         .get_packages()
         .map_err(|error| format!("{error:#}"))?;
     let package = packages.first().ok_or("template.yaml has no Rego")?;
     let question = format!("{package}.violation");
-    let modules: Vec<Ref<regorus::unstable::Module>> = engine.get_modules().clone();
-    let mut all = Vec::new();
-    for module in &modules {
-        let source = &module.package.refr.span().source;
-        let words = words(source)?;
-        lint::check_data(source.file(), &words, "lib")?;
-        lint::check_input(source.file(), &words, &INPUT)?;
-        all.extend(clauses(module, &words));
-    }
-    lint::check_calls(&modules)?;
-    lint::check_defaults(&modules)?;
-    lint::check_recursion(all.iter())?;
-    if !all.iter().any(|clause| clause.name == "violation") {
+    let modules = engine.get_modules();
+    let clauses = lint::read(modules, "lib", &INPUT)?;
+    lint::check(modules, clauses.iter().flatten())?;
+    if !clauses
+        .iter()
+        .flatten()
+        .any(|clause| clause.name == "violation")
+    {
         return Err("template.yaml has no rule `violation`".into());
     }
     Ok((question, analysed(engine)?))

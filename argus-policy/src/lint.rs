@@ -10,7 +10,7 @@ use argus_core::PolicyInput;
 use regorus::unstable::{BUILTINS, Expr, Module, Ref, Rule, RuleHead};
 use serde_json::Value;
 
-use crate::clauses::{Clause, Kind, Word};
+use crate::clauses::{Clause, Kind, Word, clauses, words};
 use crate::walk::{Node, walk};
 
 /// Functions that no pack may call, with why.
@@ -24,10 +24,34 @@ const REFUSED: [(&str, &str); 4] = [
 /// How many rules may stand one behind the other. Each takes of the host's stack.
 const MAX_CHAIN: usize = 50;
 
-/// That no clause reaches itself, and that none reaches another through too many.
-pub(crate) fn check_recursion<'a>(
+/// The clauses of each module, which read nothing but the input, as the schema has it, and what stands below `data`.
+pub(crate) fn read(
+    modules: &[Ref<Module>],
+    data: &str,
+    schema: &Value,
+) -> Result<Vec<Vec<Clause>>, String> {
+    let read = |module: &Ref<Module>| {
+        let source = &module.package.refr.span().source;
+        let words = words(source)?;
+        check_data(source.file(), &words, data)?;
+        check_input(source.file(), &words, schema)?;
+        Ok(clauses(module, &words))
+    };
+    modules.iter().map(read).collect()
+}
+
+/// That what the modules do ends, and that everything which they call is there.
+pub(crate) fn check<'a>(
+    modules: &[Ref<Module>],
     clauses: impl Iterator<Item = &'a Clause> + Clone,
 ) -> Result<(), String> {
+    check_calls(modules)?;
+    check_defaults(modules)?;
+    check_recursion(clauses)
+}
+
+/// That no clause reaches itself, and that none reaches another through too many.
+fn check_recursion<'a>(clauses: impl Iterator<Item = &'a Clause> + Clone) -> Result<(), String> {
     let reaches = reaches(clauses.clone());
     let wrong = |name: &str, problem: &str| {
         let place = clauses.clone().find(|clause| clause.name == name);
@@ -47,16 +71,19 @@ pub(crate) fn check_recursion<'a>(
         }
         left.retain(|name| !layer.contains(name));
     }
-    let itself = |name: &&&str| all_reached([**name], &reaches).contains(**name);
+    let itself = |name: &&&str| all_reached(name, &reaches).contains(**name);
     match (left.iter().find(itself), left.first()) {
         (Some(name), _) => wrong(name, "reaches itself: rules must not be recursive"),
-        (None, Some(name)) => wrong(name, "reaches another through more than 50 rules"),
+        (None, Some(name)) => {
+            let problem = format!("reaches another through more than {MAX_CHAIN} rules");
+            wrong(name, &problem)
+        }
         (None, None) => Ok(()),
     }
 }
 
 /// What each name reaches at once.
-pub(crate) fn reaches<'a>(
+fn reaches<'a>(
     clauses: impl Iterator<Item = &'a Clause> + Clone,
 ) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let names: BTreeSet<&str> = clauses.clone().map(|clause| clause.name.as_str()).collect();
@@ -71,12 +98,12 @@ pub(crate) fn reaches<'a>(
     reaches
 }
 
-/// Everything that is reached from these names; a name itself only if something reaches it.
-pub(crate) fn all_reached<'a>(
-    from: impl IntoIterator<Item = &'a str>,
+/// Everything that a name reaches; itself only if something leads back to it.
+fn all_reached<'a>(
+    from: &'a str,
     reaches: &BTreeMap<&'a str, BTreeSet<&'a str>>,
 ) -> BTreeSet<&'a str> {
-    let (mut seen, mut todo) = (BTreeSet::new(), from.into_iter().collect::<Vec<_>>());
+    let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
     while let Some(next) = todo.pop() {
         for reached in reaches.get(next).into_iter().flatten() {
             if seen.insert(*reached) {
@@ -88,7 +115,7 @@ pub(crate) fn all_reached<'a>(
 }
 
 /// That of `data` a file reads nothing but what stands below this name.
-pub(crate) fn check_data(file: &str, words: &[Word], allowed: &str) -> Result<(), String> {
+fn check_data(file: &str, words: &[Word], allowed: &str) -> Result<(), String> {
     for (index, word) in words
         .iter()
         .enumerate()
@@ -108,7 +135,7 @@ pub(crate) fn check_data(file: &str, words: &[Word], allowed: &str) -> Result<()
 pub(crate) static INPUT: LazyLock<Value> = LazyLock::new(PolicyInput::schema);
 
 /// That every `input.a.b` names fields which the schema has, as far as it tells.
-pub(crate) fn check_input(file: &str, words: &[Word], schema: &Value) -> Result<(), String> {
+fn check_input(file: &str, words: &[Word], schema: &Value) -> Result<(), String> {
     let root = schema;
     for (index, word) in words.iter().enumerate() {
         if word.kind != Kind::Name || word.text != "input" {
@@ -151,7 +178,7 @@ fn fields<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a serde_json::Map<
 }
 
 /// That no name has two defaults: the engine would take either.
-pub(crate) fn check_defaults(modules: &[Ref<Module>]) -> Result<(), String> {
+fn check_defaults(modules: &[Ref<Module>]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for module in modules {
         let package = module.package.refr.span().text();
@@ -169,7 +196,7 @@ pub(crate) fn check_defaults(modules: &[Ref<Module>]) -> Result<(), String> {
 }
 
 /// That every function which the modules call is theirs or built in, may be called, and gets the values that it takes.
-pub(crate) fn check_calls(modules: &[Ref<Module>]) -> Result<(), String> {
+fn check_calls(modules: &[Ref<Module>]) -> Result<(), String> {
     let mut own: BTreeMap<&str, usize> = BTreeMap::new();
     for rule in modules.iter().flat_map(|module| &module.policy) {
         if let Rule::Spec {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use argus_core::{Digest, PolicyInput};
 use serde_json::{Map, Value, json};
 
-use crate::clauses::{Clause, Text, clauses, grouped, titles, words};
+use crate::clauses::{Clause, Text, grouped, titles};
 use crate::gatekeeper::Template;
 use crate::hoist::parse;
 use crate::lint;
@@ -349,7 +349,7 @@ impl Sources {
             return Err("it has no Rego".into());
         }
         let titles = titles_of(&rego, &manifest)?;
-        let mut engine = parse(empty, &mut rego)?;
+        let mut engine = parse(|| empty(true), &mut rego)?;
         let mut texts: Vec<Text> = rego
             .into_iter()
             .map(|(path, text)| Text {
@@ -373,17 +373,13 @@ impl Sources {
             ));
         }
         let modules = engine.get_modules();
-        for (module, text) in modules.iter().zip(&mut texts) {
-            let words = words(&module.package.refr.span().source)?;
-            lint::check_data(&text.path, &words, "argus_data")?;
-            lint::check_input(&text.path, &words, &lint::INPUT)?;
-            text.clauses = clauses(module, &words);
-            let mut clauses = text.clauses.iter_mut();
-            clauses.try_for_each(|clause| clause.find_rule(&manifest.rules))?;
+        let clauses = lint::read(modules, "argus_data", &lint::INPUT)?;
+        for (text, mut clauses) in texts.iter_mut().zip(clauses) {
+            let mut found = clauses.iter_mut();
+            found.try_for_each(|clause| clause.find_rule(&manifest.rules))?;
+            text.clauses = clauses;
         }
-        lint::check_calls(modules)?;
-        lint::check_defaults(modules)?;
-        lint::check_recursion(texts.iter().flat_map(|text| &text.clauses))?;
+        lint::check(modules, texts.iter().flat_map(|text| &text.clauses))?;
         let data = json!({ "argus_data": { manifest.name.as_str(): data } });
         let sources = Self {
             titles,
@@ -432,7 +428,7 @@ impl Sources {
     }
 
     fn build(&self, text_of: impl Fn(&Text) -> String) -> Result<regorus::Engine, String> {
-        let mut engine = empty();
+        let mut engine = empty(true);
         for text in &self.texts {
             engine
                 .add_policy(text.path.clone(), text_of(text))
@@ -527,9 +523,10 @@ fn titles_of(rego: &[(String, String)], manifest: &Manifest) -> Result<Vec<Strin
     manifest.rules.iter().map(title).collect()
 }
 
-fn empty() -> regorus::Engine {
+/// An engine for Rego v1, or for the Rego before it, in which no error of a function is silent.
+pub(crate) fn empty(v1: bool) -> regorus::Engine {
     let mut engine = regorus::Engine::new();
-    engine.set_rego_v0(false);
+    engine.set_rego_v0(!v1);
     engine.set_strict_builtin_errors(true);
     engine
 }

@@ -45,10 +45,15 @@ impl Suite {
             let why = test.failure.as_ref()?;
             Some(format!("{} ({}): {why}", test.name, test.place))
         });
+        failed.chain(self.shortcomings())
+    }
+
+    /// What is wrong with the tests as a whole: there are none, or they let something pass unnoticed.
+    pub fn shortcomings(&self) -> impl Iterator<Item = String> {
         let none = self.tests.is_empty().then(|| "it has no tests".to_owned());
         let unnoticed = self.unnoticed.iter();
         let unnoticed = unnoticed.map(|what| format!("no test goes red if {what}"));
-        none.into_iter().chain(failed).chain(unnoticed)
+        none.into_iter().chain(unnoticed)
     }
 
     /// Runs the tests of the pack in `folder`, and then again with each rule of the manifest silent.
@@ -60,9 +65,24 @@ impl Suite {
     /// [`PackError`] for a folder that is no pack, a test file that doesn't compile, or two tests of one name.
     pub fn run(folder: impl AsRef<Path>) -> Result<Self, PackError> {
         let folder = folder.as_ref();
-        let mut suite = read(folder, |name| name == "suite.yaml")?;
-        let Some(suite) = suite.pop() else {
-            return Bench::open(folder, |bench| bench.run());
+        Self::of(|| Pack::load(folder), folder)
+    }
+
+    /// The same for a pack that was loaded from `folder`: what is tested is what will decide.
+    pub(crate) fn of(
+        pack: impl FnOnce() -> Result<Pack, PackError>,
+        folder: &Path,
+    ) -> Result<Self, PackError> {
+        match Self::of_gator(folder)? {
+            Some(suite) => Ok(suite),
+            None => Bench::new(&pack()?, folder)?.ask(Bench::run),
+        }
+    }
+
+    /// A `suite.yaml` of `gator verify`, if there is one.
+    fn of_gator(folder: &Path) -> Result<Option<Self>, PackError> {
+        let Some(suite) = read(folder, |name| name == "suite.yaml")?.pop() else {
+            return Ok(None);
         };
         let cases = gatekeeper::run_suite(folder, &suite).map_err(|problem| PackError::Rego {
             pack: folder.display().to_string(),
@@ -73,10 +93,10 @@ impl Suite {
             place: folder.join("suite.yaml").display().to_string(),
             failure,
         };
-        Ok(Self {
+        Ok(Some(Self {
             tests: cases.into_iter().map(test).collect(),
             unnoticed: Vec::new(),
-        })
+        }))
     }
 }
 
@@ -87,40 +107,46 @@ impl Suite {
     /// # Errors
     /// As [`Suite::run`].
     pub fn unreached(folder: impl AsRef<Path>) -> Result<Vec<String>, PackError> {
-        Bench::open(folder.as_ref(), |bench| bench.unreached())
+        let folder = folder.as_ref();
+        Bench::new(&Pack::load(folder)?, folder)?.ask(Bench::unreached)
     }
 }
 
 /// A pack with its tests.
 struct Bench {
     folder: String,
-    package: String,
+    name: String,
     rules: Arc<Rules>,
     files: Vec<File>,
 }
 
 impl Bench {
-    fn open<T>(folder: &Path, ask: impl Fn(&Self) -> Result<T, String>) -> Result<T, PackError> {
-        let pack = Pack::load(folder)?;
+    fn new(pack: &Pack, folder: &Path) -> Result<Self, PackError> {
         let Body::Rules(rules) = pack.body.clone() else {
             return Err(PackError::Rego {
                 pack: pack.name().to_owned(),
                 problem: "a Gatekeeper template is tested by a suite.yaml, as `gator verify` has it, and there is none".into(),
             });
         };
-        let files = read(folder, |name| {
-            name.ends_with("_test.rego") || name.ends_with("_test.json")
-        })?;
-        let bench = Self {
+        Ok(Self {
             folder: folder.display().to_string(),
-            package: format!("data.argus.packs.{}", pack.name()),
+            name: pack.name().to_owned(),
             rules,
-            files,
-        };
-        ask(&bench).map_err(|problem| PackError::Rego {
-            pack: pack.name().to_owned(),
+            files: read(folder, |name| {
+                name.ends_with("_test.rego") || name.ends_with("_test.json")
+            })?,
+        })
+    }
+
+    fn ask<T>(&self, question: impl Fn(&Self) -> Result<T, String>) -> Result<T, PackError> {
+        question(self).map_err(|problem| PackError::Rego {
+            pack: self.name.clone(),
             problem,
         })
+    }
+
+    fn package(&self) -> String {
+        format!("data.argus.packs.{}", self.name)
     }
 
     #[cfg(feature = "cli")]
@@ -129,7 +155,7 @@ impl Bench {
         engine.set_enable_coverage(true);
         for (name, _) in test_rules(engine.get_modules())? {
             // One engine for all of them: it counts together what each reaches. Those that fail are the suite's.
-            let ask = || engine.eval_rule(format!("{}.{name}", self.package));
+            let ask = || engine.eval_rule(format!("{}.{name}", self.package()));
             drop(catch_unwind(AssertUnwindSafe(ask)));
         }
         let report = engine
@@ -150,7 +176,7 @@ impl Bench {
         let mut engine = self.engine(|_| false)?;
         let tests = test_rules(engine.get_modules())?;
         let ask = |engine: &regorus::Engine, name: &str| {
-            run_one(engine, &format!("{}.{name}", self.package)).err()
+            run_one(engine, &format!("{}.{name}", self.package())).err()
         };
         let tests: Vec<Test> = tests
             .into_iter()
@@ -191,10 +217,11 @@ impl Bench {
             let found = engine
                 .add_policy(format!("{}/{}", self.folder, file.name), file.text.clone())
                 .map_err(|error| format!("{error:#}"))?;
-            if found != self.package {
+            if found != self.package() {
                 return Err(format!(
                     "{} is package `{found}`, it must be `{}`",
-                    file.name, self.package
+                    file.name,
+                    self.package()
                 ));
             }
         }

@@ -1,6 +1,6 @@
 //! Every statement and every expression of a module, one after another.
 
-use regorus::unstable::{Expr, Literal, LiteralStmt, Module, Query, Rule, RuleHead};
+use regorus::unstable::{Expr, Literal, LiteralStmt, Module, Query, Ref, Rule, RuleHead};
 
 /// What a walk meets.
 pub(crate) enum Node<'a> {
@@ -40,10 +40,7 @@ fn query<'a>(query_: &'a Query, meet: &mut impl FnMut(Node<'a>)) {
                 value,
                 collection,
                 ..
-            } => key
-                .iter()
-                .chain([value, collection])
-                .for_each(|part| expression(part, meet)),
+            } => membership(key.as_ref(), value, collection, meet),
             Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => expression(expr, meet),
             Literal::Every {
                 domain, query: all, ..
@@ -56,6 +53,17 @@ fn query<'a>(query_: &'a Query, meet: &mut impl FnMut(Node<'a>)) {
             expression(&with.r#as, meet);
         }
     }
+}
+
+/// What stands around an `in`.
+fn membership<'a>(
+    key: Option<&'a Ref<Expr>>,
+    value: &'a Ref<Expr>,
+    collection: &'a Ref<Expr>,
+    meet: &mut impl FnMut(Node<'a>),
+) {
+    let parts = key.into_iter().chain([value, collection]);
+    parts.for_each(|part| expression(part, meet));
 }
 
 fn expression<'a>(node: &'a Expr, meet: &mut impl FnMut(Node<'a>)) {
@@ -110,10 +118,7 @@ fn expression<'a>(node: &'a Expr, meet: &mut impl FnMut(Node<'a>)) {
             value,
             collection,
             ..
-        } => key
-            .iter()
-            .chain([value, collection])
-            .for_each(|part| expression(part, meet)),
+        } => membership(key.as_ref(), value, collection, meet),
         Expr::String { .. }
         | Expr::RawString { .. }
         | Expr::Number { .. }

@@ -121,11 +121,15 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             );
         }
         Command::Check { packs, key } => {
+            let key = key.map(|key| Ok::<_, Failure>(PackKey::from_pem(&read(&key)?)?));
+            let trusting = match key.transpose()? {
+                None => None,
+                Some(key) => Some(RegoEngine::builtin()?.trusting([key])),
+            };
             for folder in &packs {
                 let pack = Pack::load(folder)?;
-                if let Some(key) = &key {
-                    let key = PackKey::from_pem(&read(key)?)?;
-                    RegoEngine::builtin()?.trusting([key]).with_pack(folder)?;
+                if let Some(engine) = &trusting {
+                    engine.clone().with_pack(folder)?;
                 }
                 println!("{}: fine, revision {}", pack.name(), pack.revision());
             }

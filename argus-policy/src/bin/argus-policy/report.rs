@@ -53,12 +53,12 @@ fn xml(suites: &[(&PathBuf, Suite)]) -> String {
             .tests
             .iter()
             .map(|test| (test.name.clone(), test.failure.clone()));
-        let others = suite.problems().filter(|problem| {
-            let of_a_test = |test: &argus_policy::Test| problem.starts_with(&test.name);
-            !suite.tests.iter().any(of_a_test)
-        });
         let cases: Vec<(String, Option<String>)> = named
-            .chain(others.map(|problem| ("the tests hold the pack".into(), Some(problem))))
+            .chain(
+                suite
+                    .shortcomings()
+                    .map(|problem| ("the tests hold the pack".into(), Some(problem))),
+            )
             .collect();
         let failures = cases.iter().filter(|(_, failure)| failure.is_some());
         text.push_str(&format!(
