@@ -10,9 +10,11 @@ use crate::digest::Digest;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
 
+mod chain;
 mod checkpoint;
 mod disk;
 mod file;
+mod group;
 mod merkle;
 mod query;
 mod segment;

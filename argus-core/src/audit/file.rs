@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
+use super::chain::io_error;
 use super::checkpoint::{AuditKey, AuditSigner, Checkpoint};
 use super::disk::{Disk, Folder};
+use super::group::{Queue, append};
 use super::merkle::{leaf, proves};
 use super::query::AuditQuery;
-use super::segment::{backwards, firsts, io_error, name_of};
+use super::segment::{backwards, firsts, name_of};
 use super::{AuditEntry, AuditError, AuditRecord, AuditSink};
 use crate::digest::Digest;
 
@@ -22,12 +23,13 @@ mod model;
 mod reading;
 mod writer;
 use reading::{Found, Purpose, prove_on, read, read_checkpoint, verify_signed};
-use writer::{Lead, Shared, Waiting, Writer};
+use writer::{Shared, Writer};
 
 /// When a segment is full, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// When it is old.
 const SEGMENT_AGE: SignedDuration = SignedDuration::from_hours(24);
+
 /// How a [`FileAudit`] keeps its files.
 #[derive(Clone)]
 pub struct FileAuditOptions {
@@ -126,7 +128,7 @@ impl FileAuditOptions {
         Ok(FileAudit {
             cut: read.torn,
             shared: Arc::new(Shared {
-                queue: Mutex::default(),
+                queue: Queue::default(),
                 writer: Mutex::new(Writer {
                     options: self,
                     file,
@@ -319,25 +321,11 @@ impl FileAudit {
         })
     }
 }
+
 #[async_trait]
 impl AuditSink for FileAudit {
     async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
-        let waiting = Waiting::new(entry)?;
-        let (reply, answer) = oneshot::channel();
-        let lead = {
-            let mut queue = self.shared.queue();
-            queue.waiting.push((waiting, reply));
-            !std::mem::replace(&mut queue.busy, true)
-        };
-        if lead {
-            let lead = Lead {
-                shared: Arc::clone(&self.shared),
-                done: false,
-            };
-            tokio::task::spawn_blocking(move || lead.commit());
-        }
-        let gone = |_| Err(AuditError::Sink("the runtime was shut down".into()));
-        self.shared.within(answer.await.unwrap_or_else(gone))
+        self.shared.within(append(&self.shared, entry).await)
     }
 
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {

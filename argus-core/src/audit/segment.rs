@@ -1,15 +1,13 @@
 //! A trail's files: segments of records, one after another, each with an index that finds the records of a plan or an incident.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
+use super::chain::{Chain, MAX_RECORD_BYTES, damaged, io_error};
 use super::disk::{Disk, ReadSeek};
-use super::merkle::{Tree, leaf};
 use super::query::AuditQuery;
-use super::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditRecord};
+use super::{AuditEntry, AuditError, AuditRecord};
 use crate::digest::Digest;
 
-/// The longest record, in bytes; also bounds what a reader holds of a damaged file.
-pub(super) const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// How much is read at once from the end of a segment.
 const CHUNK: u64 = 64 * 1024;
 const PREFIX: &str = "records-";
@@ -35,109 +33,7 @@ pub(super) fn index_of(name: &str) -> String {
     name.replace(".jsonl", ".index")
 }
 
-/// How far a chain was followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) records: u64,
-    pub(super) digest: Digest,
-}
-
-/// The same with the tree of everything before, where somebody wants to know its root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chain {
-    pub(super) link: Link,
-    pub(super) tree: Option<Tree>,
-}
-
-impl Chain {
-    /// Before the first record.
-    pub(super) fn new(with_tree: bool) -> Self {
-        Self {
-            link: Link {
-                records: 0,
-                digest: Digest::ZERO,
-            },
-            tree: with_tree.then(Tree::default),
-        }
-    }
-
-    /// With one more record, by the digest of its stored bytes.
-    pub(super) fn push(&mut self, digest: Digest) {
-        self.link = Link {
-            records: self.link.records + 1,
-            digest,
-        };
-        if let Some(tree) = &mut self.tree {
-            tree.push(leaf(digest.as_bytes()));
-        }
-    }
-}
-
-impl Link {
-    /// Whether these bytes are the next record, by what every record begins with: none is ever written another way.
-    fn begins(self, bytes: &[u8]) -> bool {
-        let begins = || {
-            let rest = bytes.strip_prefix(b"{\"schema\":\"")?;
-            let rest = rest.strip_prefix(AUDIT_SCHEMA.as_bytes())?;
-            let rest = rest.strip_prefix(b"\",\"sequence\":\"")?;
-            let end = rest.iter().position(|byte| *byte == b'"')?;
-            let (number, rest) = rest.split_at_checked(end)?;
-            let digit = |number: u64, byte: &u8| {
-                let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-                number.checked_mul(10)?.checked_add(digit)
-            };
-            let leading = number.first() == Some(&b'0');
-            let number = number.iter().try_fold(0, digit)?;
-            let rest = rest.strip_prefix(b"\",\"timestamp\":\"")?;
-            if leading || number != self.records + 1 {
-                return None;
-            }
-            let end = rest.iter().position(|byte| *byte == b'"')?;
-            let rest = rest.get(end..)?.strip_prefix(b"\",\"previous\":\"")?;
-            let rest = rest.strip_prefix(&self.digest.to_text())?;
-            Some(rest.starts_with(b"\",") && rest.ends_with(b"}"))
-        };
-        begins().unwrap_or(false)
-    }
-
-    /// What is wrong with the next record, if anything is.
-    fn problem(self, bytes: &[u8]) -> Option<String> {
-        let record: AuditRecord = match serde_json::from_slice(bytes) {
-            Ok(record) => record,
-            Err(error) => return Some(error.to_string()),
-        };
-        if record.schema != AUDIT_SCHEMA {
-            return Some("its schema is not known".into());
-        }
-        if record.sequence != self.records + 1 {
-            return Some(format!("it says that it is record {}", record.sequence));
-        }
-        if record.previous != self.digest {
-            return Some(
-                "it does not follow the record before it, one of the two was changed".into(),
-            );
-        }
-        (!self.begins(bytes)).then(|| "it is not written as Argus writes records".into())
-    }
-}
-
-pub(super) fn damaged(path: &str, record: u64, problem: impl Into<String>) -> AuditError {
-    AuditError::Damaged {
-        path: path.to_owned(),
-        record,
-        problem: problem.into(),
-    }
-}
-
-pub(super) fn io_error(
-    path: &str,
-    verb: &'static str,
-) -> impl FnOnce(std::io::Error) -> AuditError {
-    let path = path.to_owned();
-    move |source| AuditError::Io { path, verb, source }
-}
-
-/// Follows the chain through one segment. `each` gets the bytes of every whole record, where it begins, and the chain up to it;
+/// Follows the chain through one segment. `each` gets the bytes of every whole record, where it begins, and the chain with it;
 /// the answer is how many bytes are whole, and how many of a torn line follow them.
 pub(super) fn follow(
     disk: &dyn Disk,
@@ -145,43 +41,57 @@ pub(super) fn follow(
     chain: &mut Chain,
     mut each: impl FnMut(&[u8], u64, &Chain),
 ) -> Result<(u64, u64), AuditError> {
-    let file = disk.read(name).map_err(io_error(name, "opened"))?;
-    let mut reader = BufReader::with_capacity(CHUNK as usize, file);
-    let (mut line, mut last, mut whole) = (Vec::new(), Vec::new(), 0u64);
-    let mut before = chain.link;
+    let mut file = disk.read(name).map_err(io_error(name, "opened"))?;
+    // What was read and not followed yet stands at the front; the last record is kept until the next one shows that it is whole.
+    let mut buffer = vec![0; CHUNK as usize];
+    let (mut filled, mut whole) = (0, 0u64);
+    let (mut before, mut last) = (chain.link, Vec::new());
     loop {
-        line.clear();
-        let read = reader
-            .by_ref()
-            .take(MAX_RECORD_BYTES)
-            .read_until(b'\n', &mut line)
-            .map_err(io_error(name, "read"))?;
-        let Some(bytes) = line.strip_suffix(b"\n") else {
-            if read as u64 == MAX_RECORD_BYTES {
-                return Err(damaged(
-                    name,
-                    chain.link.records + 1,
-                    "the record is too long",
-                ));
+        if filled == buffer.len() {
+            if filled as u64 >= MAX_RECORD_BYTES {
+                let record = chain.link.records + 1;
+                return Err(damaged(name, record, "the record is too long"));
             }
-            // No record follows the last one that would tell whether it is whole.
-            if let Some(bytes) = last.strip_suffix(b"\n")
-                && let Some(problem) = before.problem(bytes)
-            {
-                return Err(damaged(name, before.records + 1, problem));
-            }
-            return Ok((whole, read as u64));
-        };
-        if !chain.link.begins(bytes) {
-            let problem = chain.link.problem(bytes).unwrap_or_default();
-            return Err(damaged(name, chain.link.records + 1, problem));
+            buffer.resize(filled * 2, 0);
         }
-        each(bytes, whole, chain);
-        before = chain.link;
-        chain.push(Digest::of_bytes(bytes));
-        whole += read as u64;
-        std::mem::swap(&mut line, &mut last);
+        let read = match file.read(buffer.get_mut(filled..).unwrap_or_default()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.map_err(io_error(name, "read"))?,
+        };
+        if read == 0 {
+            break;
+        }
+        filled += read;
+        let mut rest = buffer.get(..filled).unwrap_or_default();
+        let mut newest = None;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (bytes, after) = rest.split_at(end);
+            if !chain.link.begins(bytes) {
+                let problem = chain.link.problem(bytes).unwrap_or_default();
+                return Err(damaged(name, chain.link.records + 1, problem));
+            }
+            before = chain.link;
+            chain.push(Digest::of_bytes(bytes));
+            each(bytes, whole, chain);
+            whole += end as u64 + 1;
+            newest = Some(bytes);
+            rest = after.get(1..).unwrap_or_default();
+        }
+        if let Some(bytes) = newest {
+            last.clear();
+            last.extend_from_slice(bytes);
+        }
+        let start = filled - rest.len();
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
     }
+    // No record follows the last one that would tell whether it is whole.
+    if !last.is_empty()
+        && let Some(problem) = before.problem(&last)
+    {
+        return Err(damaged(name, before.records + 1, problem));
+    }
+    Ok((whole, filled as u64))
 }
 
 /// Where a record begins, with what it is looked up by.
@@ -224,14 +134,20 @@ pub(super) fn index(rows: &[Row]) -> Vec<u8> {
     bytes
 }
 
+/// What a query is looked up by, and in which table of an index; `None` if its records could be anywhere.
+fn wanted(query: &AuditQuery) -> Option<(u64, u64)> {
+    match (&query.plan_id, &query.incident_id) {
+        (Some(plan), _) => Some((key(plan.as_str()), 0)),
+        (None, Some(incident)) => Some((key(incident.as_str()), 1)),
+        (None, None) => None,
+    }
+}
+
 /// Where to look for the records of a query, newest first; `None` if it could be anywhere.
 pub(super) fn lookup(rows: &[Row], query: &AuditQuery) -> Option<Vec<u64>> {
-    let (wanted, by): (u64, fn(&Row) -> u64) = match (&query.plan_id, &query.incident_id) {
-        (Some(plan), _) => (key(plan.as_str()), |row| row.plan),
-        (None, Some(incident)) => (key(incident.as_str()), |row| row.incident),
-        (None, None) => return None,
-    };
-    let found = rows.iter().rev().filter(|row| by(row) == wanted);
+    let (wanted, table) = wanted(query)?;
+    let is_wanted = |row: &&Row| [row.plan, row.incident].get(table as usize) == Some(&wanted);
+    let found = rows.iter().rev().filter(is_wanted);
     Some(found.map(|row| row.offset.into()).collect())
 }
 
@@ -240,10 +156,8 @@ pub(super) fn lookup_in(
     file: &mut dyn ReadSeek,
     query: &AuditQuery,
 ) -> std::io::Result<Option<Vec<u64>>> {
-    let (wanted, table) = match (&query.plan_id, &query.incident_id) {
-        (Some(plan), _) => (key(plan.as_str()), 0),
-        (None, Some(incident)) => (key(incident.as_str()), 1),
-        (None, None) => return Ok(None),
+    let Some((wanted, table)) = wanted(query) else {
+        return Ok(None);
     };
     let mut head = [0; 16];
     file.read_exact(&mut head)?;

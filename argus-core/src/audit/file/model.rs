@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
-use super::{FileAudit, Lead, Purpose, Waiting, read};
+use super::{FileAudit, Purpose, read};
 use crate::actor::Actor;
 use crate::audit::checkpoint::AuditSigner;
 use crate::audit::disk::{Append, Disk, ReadSeek};
@@ -401,24 +401,4 @@ async fn after_a_failed_write_nothing_is_taken_until_it_is_opened_again() {
     drop(audit);
     let audit = open(&model).unwrap_or_else(|error| panic!("{error}"));
     assert!(audit.append(entry(5)).await.is_ok());
-}
-
-/// A runtime that is shut down takes the one who would have written with it: those who wait hear so, others go on.
-#[tokio::test]
-async fn a_lead_that_never_comes_leaves_nobody_waiting() {
-    let audit = open(&Model::default()).unwrap_or_else(|error| panic!("{error}"));
-    let (reply, answer) = tokio::sync::oneshot::channel();
-    {
-        let mut queue = audit.shared.queue();
-        let waiting = Waiting::new(entry(0)).unwrap_or_else(|error| panic!("{error}"));
-        queue.waiting.push((waiting, reply));
-        queue.busy = true;
-    }
-    drop(Lead {
-        shared: Arc::clone(&audit.shared),
-        done: false,
-    });
-    assert!(answer.await.is_err());
-    let record = audit.append(entry(1)).await;
-    assert_eq!(record.map(|record| record.sequence).ok(), Some(1));
 }

@@ -7,17 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::InclusionProof;
 use super::Tail;
+use crate::audit::chain::{Chain, Link, MAX_RECORD_BYTES, damaged, io_error};
 use crate::audit::checkpoint::{AuditKey, Checkpoint};
 use crate::audit::disk::Disk;
 use crate::audit::merkle::{Hash, Tree, leaf, prove};
 use crate::audit::query::AuditQuery;
-use crate::audit::segment::{
-    Chain, Link, MAX_RECORD_BYTES, Row, damaged, firsts, follow, index, index_of, io_error, name_of,
-};
+use crate::audit::segment::{Row, firsts, follow, index, index_of, name_of};
 use crate::audit::{AuditError, AuditRecord};
 use crate::digest::Digest;
 
-/// What stands for records that were removed.
+/// The file of [`Base`].
 pub(super) const BASE: &str = "base.json";
 /// The newest checkpoint.
 pub(super) const CHECKPOINT: &str = "checkpoint";
@@ -49,7 +48,7 @@ impl Base {
 
 /// Records that a query means, as far as they were found.
 pub(super) struct Found<'a> {
-    pub(super) query: &'a AuditQuery,
+    query: &'a AuditQuery,
     pub(super) records: Vec<AuditRecord>,
 }
 
@@ -189,19 +188,18 @@ pub(super) fn read(
             keep_index(disk, &index_of(&name), &index(&reading.rows))?;
         }
     }
-    signed.look(&reading.chain);
     signed.holds(&reading.chain)?;
     Ok(reading)
 }
 
 /// The checkpoint that a trail is held against, and the root of its tree at that number of records.
-pub(super) struct Signed<'a> {
-    pub(super) checkpoint: Option<&'a Checkpoint>,
-    pub(super) root: Option<Hash>,
+struct Signed<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    root: Option<Hash>,
 }
 
 impl Signed<'_> {
-    pub(super) fn look(&mut self, chain: &Chain) {
+    fn look(&mut self, chain: &Chain) {
         if self
             .checkpoint
             .is_some_and(|signed| signed.records() == chain.link.records)
@@ -210,7 +208,7 @@ impl Signed<'_> {
         }
     }
 
-    pub(super) fn holds(&self, chain: &Chain) -> Result<(), AuditError> {
+    fn holds(&self, chain: &Chain) -> Result<(), AuditError> {
         let Some(signed) = self.checkpoint else {
             return Ok(());
         };
@@ -234,7 +232,7 @@ impl Signed<'_> {
 }
 
 /// Makes an index again that is missing or isn't what the records say.
-pub(super) fn keep_index(disk: &dyn Disk, name: &str, wanted: &[u8]) -> Result<(), AuditError> {
+fn keep_index(disk: &dyn Disk, name: &str, wanted: &[u8]) -> Result<(), AuditError> {
     let mut found = Vec::new();
     let read = disk.read(name).and_then(|file| {
         let most = wanted.len() as u64 + 1;
@@ -319,11 +317,11 @@ pub(super) fn prove_on(
         ));
     }
     for first in firsts(&names) {
-        let each = |bytes: &[u8], _, _: &Chain| {
-            if leaves.len() as u64 + 1 == sequence {
+        let each = |bytes: &[u8], _, chain: &Chain| {
+            if chain.link.records == sequence {
                 wanted = Some(String::from_utf8_lossy(bytes).into_owned());
             }
-            leaves.push(leaf(Digest::of_bytes(bytes).as_bytes()));
+            leaves.push(leaf(chain.link.digest.as_bytes()));
         };
         follow(disk, &name_of(first), &mut chain, each)?;
     }

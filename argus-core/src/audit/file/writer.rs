@@ -1,72 +1,30 @@
-//! What waits becomes durable: one writer at a time, everything that waits by one write and one sync.
+//! What waits becomes durable in a file: everything by one write and one sync.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 
 use super::FileAuditOptions;
 use super::reading::{BASE, Base, CHECKPOINT, Found, read_base};
 use super::within;
+use crate::audit::chain::{Chain, Place, Time, Waiting, io_error};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::disk::{Append, Disk};
+use crate::audit::group::{Group, Queue, again};
 use crate::audit::query::AuditQuery;
 use crate::audit::segment::{
-    Chain, Link, MAX_RECORD_BYTES, Row, backwards, follow, index, index_of, io_error, lookup,
-    lookup_in, name_of, record_at,
+    Row, backwards, follow, index, index_of, lookup, lookup_in, name_of, record_at,
 };
-use crate::audit::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditRecord};
+use crate::audit::{AuditError, AuditEvent, AuditRecord};
 use crate::digest::Digest;
-
-/// The most records that one sync makes durable.
-pub(super) const BATCH: usize = 1024;
-/// The most that a record's own fields take, in bytes.
-const MAX_HEAD_BYTES: u64 = 256;
-/// And the most text in them, in bytes.
-pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) queue: Mutex<Queue>,
+    pub(super) queue: Queue,
     pub(super) writer: Mutex<Writer>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) place: String,
     pub(super) _lock: Box<dyn std::fmt::Debug + Send + Sync>,
-}
-
-pub(super) type Reply = oneshot::Sender<Result<AuditRecord, AuditError>>;
-
-/// An entry that waits for its place, and its JSON.
-pub(super) struct Waiting {
-    entry: AuditEntry,
-    json: Vec<u8>,
-}
-
-impl Waiting {
-    pub(super) fn new(entry: AuditEntry) -> Result<Self, AuditError> {
-        let json =
-            serde_json::to_vec(&entry).map_err(|error| AuditError::Sink(error.to_string()))?;
-        if json.len() as u64 + MAX_HEAD_BYTES >= MAX_RECORD_BYTES {
-            return Err(AuditError::Sink(format!(
-                "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
-                json.len()
-            )));
-        }
-        Ok(Self { entry, json })
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Queue {
-    pub(super) waiting: Vec<(Waiting, Reply)>,
-    /// Whether somebody is writing: whoever comes meanwhile only waits.
-    pub(super) busy: bool,
-}
-
-impl std::fmt::Debug for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Queue({})", self.waiting.len())
-    }
 }
 
 pub(super) struct Writer {
@@ -95,126 +53,63 @@ impl Shared {
         result.map_err(|error| within(&self.place, error))
     }
 
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A queue is whole at every moment: nothing in it can panic half-way.
-        self.queue
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>, AuditError> {
         self.writer.lock().map_err(|_| AuditError::Poisoned)
     }
 
     /// The records of a query, newest first.
     pub(super) fn find(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
-        let (segments, bytes, offsets) = {
+        let (segments, bytes, mut newest) = {
             let writer = self.writer()?;
-            let offsets = lookup(&writer.rows, query);
-            (writer.segments.clone(), writer.bytes, offsets)
+            let newest = lookup(&writer.rows, query);
+            (writer.segments.clone(), Some(writer.bytes), newest)
         };
         let disk = &*self.disk;
         let mut found = Found::new(query);
+        let mut more = true;
         for (position, first) in segments.iter().rev().enumerate() {
             let name = name_of(*first);
-            let (end, offsets) = match position {
-                0 => (Some(bytes), offsets.clone()),
+            let (end, offsets) = if position == 0 {
+                (bytes, newest.take())
+            } else {
                 // Without an index everything is read.
-                _ => {
-                    let file = disk.read(&index_of(&name));
-                    let rows = file.and_then(|mut file| lookup_in(&mut *file, query));
-                    (None, rows.ok().flatten())
-                }
+                let file = disk.read(&index_of(&name));
+                let offsets = file.and_then(|mut file| lookup_in(&mut *file, query));
+                (None, offsets.ok().flatten())
             };
-            let more = match offsets {
-                None => backwards(disk, &name, end, |record| found.add(record))?,
-                Some(offsets) => {
-                    let mut file = disk.read(&name).map_err(io_error(&name, "opened"))?;
-                    let mut more = true;
-                    for offset in offsets {
-                        more = found.add(record_at(&mut *file, &name, offset)?);
-                        if !more {
-                            break;
-                        }
-                    }
-                    more
+            if let Some(offsets) = offsets {
+                let mut file = disk.read(&name).map_err(io_error(&name, "opened"))?;
+                let mut offsets = offsets.into_iter();
+                while more && let Some(offset) = offsets.next() {
+                    more = found.add(record_at(&mut *file, &name, offset)?);
                 }
-            };
+            } else {
+                more = backwards(disk, &name, end, |record| found.add(record))?;
+            }
             if !more {
                 break;
             }
         }
         Ok(found.records)
     }
+}
 
-    /// What waits, as much as is written at once; if nothing does, whoever comes next writes.
-    fn next_batch(&self) -> Vec<(Waiting, Reply)> {
-        let mut bytes = 0;
-        let fits = |(waiting, _): &&(Waiting, Reply)| {
-            let first = bytes == 0;
-            bytes += waiting.json.len();
-            first || bytes < BATCH_BYTES
-        };
-        let mut queue = self.queue();
-        let some = queue.waiting.iter().take(BATCH).take_while(fits).count();
-        queue.busy = some > 0;
-        queue.waiting.drain(..some).collect()
+impl Group for Shared {
+    fn queue(&self) -> &Queue {
+        &self.queue
     }
-}
 
-/// Whoever writes for all who wait. If it doesn't come to that, because a runtime is shut down, they hear so.
-pub(super) struct Lead {
-    pub(super) shared: Arc<Shared>,
-    pub(super) done: bool,
-}
-
-impl Lead {
-    /// Writes what waits, together, until nothing does.
-    pub(super) fn commit(mut self) {
-        let mut batch = self.shared.next_batch();
-        while !batch.is_empty() {
-            let (entries, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let results = match self.shared.writer() {
-                Ok(mut writer) => writer.append(&*self.shared.disk, entries),
-                Err(_) => entries.iter().map(|_| Err(AuditError::Poisoned)).collect(),
-            };
-            batch = self.shared.next_batch();
-            if batch.is_empty() {
-                self.done = true;
-                // Whoever hears that its record is durable may let go of the trail, and open it again at once.
-                drop(self);
-                return answer(replies, results);
-            }
-            answer(replies, results);
+    fn write(&self, entries: Vec<Waiting>) -> Vec<Result<Place, AuditError>> {
+        match self.writer() {
+            Ok(mut writer) => writer.append(&*self.disk, entries),
+            Err(_) => entries.iter().map(|_| Err(AuditError::Poisoned)).collect(),
         }
-        self.done = true;
-    }
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        if !self.done {
-            let mut queue = self.shared.queue();
-            queue.busy = false;
-            queue.waiting.clear();
-        }
-    }
-}
-
-fn answer(replies: Vec<Reply>, results: Vec<Result<AuditRecord, AuditError>>) {
-    for (reply, result) in replies.into_iter().zip(results) {
-        // Whoever asked may be gone.
-        let _ = reply.send(result);
     }
 }
 
 impl Writer {
-    /// Makes entries durable, all of them by one write and one sync: the record of each, in order.
-    pub(super) fn append(
-        &mut self,
-        disk: &dyn Disk,
-        entries: Vec<Waiting>,
-    ) -> Vec<Result<AuditRecord, AuditError>> {
+    /// Makes entries durable, all of them by one write and one sync: the place of each, in order.
+    fn append(&mut self, disk: &dyn Disk, entries: Vec<Waiting>) -> Vec<Result<Place, AuditError>> {
         let before = (self.chain.clone(), self.last);
         let ready = if self.poisoned {
             Err(AuditError::Poisoned)
@@ -225,36 +120,14 @@ impl Writer {
             return entries.iter().map(|_| Err(again(&error))).collect();
         }
         let (mut bytes, mut rows) = (Vec::new(), Vec::new());
-        let mut records = Vec::new();
-        for waiting in entries {
-            let start = bytes.len();
-            let timestamp = Timestamp::now().max(self.last.unwrap_or(Timestamp::MIN));
-            let Link {
-                records: last,
-                digest: previous,
-            } = self.chain.link;
-            let sequence = last + 1;
-            // What serde writes of a record: its head is made here, in order, the rest by whoever asked.
-            bytes.extend_from_slice(
-                format!(
-                    "{{\"schema\":\"{AUDIT_SCHEMA}\",\"sequence\":\"{sequence}\",\"timestamp\":\"{timestamp}\",\"previous\":\"{previous}\","
-                )
-                .as_bytes(),
-            );
-            bytes.extend_from_slice(waiting.json.get(1..).unwrap_or_default());
-            let line = bytes.get(start..).unwrap_or_default();
-            self.chain.push(Digest::of_bytes(line));
+        let mut places = Vec::with_capacity(entries.len());
+        let time = Time::after(self.last);
+        for waiting in &entries {
+            rows.push(Row::new(&waiting.entry, self.bytes + bytes.len() as u64));
+            places.push(self.chain.write(waiting, &time, &mut bytes));
             bytes.push(b'\n');
-            rows.push(Row::new(&waiting.entry, self.bytes + start as u64));
-            self.last = Some(timestamp);
-            records.push(AuditRecord {
-                schema: AUDIT_SCHEMA.into(),
-                sequence,
-                timestamp,
-                previous,
-                entry: waiting.entry,
-            });
         }
+        self.last = Some(time.time);
         // Whatever fails from here on, the end of the file is unknown: no more records until it was opened again.
         self.poisoned = true;
         let name = self.name();
@@ -265,27 +138,25 @@ impl Writer {
             .and_then(|()| self.file.sync().map_err(io_error(&name, "synced")));
         if let Err(error) = durable {
             (self.chain, self.last) = before;
-            return records.iter().map(|_| Err(again(&error))).collect();
+            return places.iter().map(|_| Err(again(&error))).collect();
         }
         self.poisoned = false;
         self.bytes += bytes.len() as u64;
         self.rows.extend(rows);
-        if let Some(first) = records.first() {
-            self.began.get_or_insert(first.timestamp);
-        }
-        let ends = |record: &AuditRecord| record.entry.event == AuditEvent::Finished;
+        self.began.get_or_insert(time.time);
+        let ends = |waiting: &Waiting| waiting.entry.event == AuditEvent::Finished;
         // A checkpoint that can't be kept takes nothing away from the records.
-        if records.iter().any(ends)
+        if entries.iter().any(ends)
             && self.options.signer.is_some()
             && let Err(error) = self.sign(disk)
         {
             tracing::warn!(%error, "no checkpoint of the audit trail could be kept");
         }
-        records.into_iter().map(Ok).collect()
+        places.into_iter().map(Ok).collect()
     }
 
     /// Begins a new segment if this one is full or old. The old one is durable as it stands.
-    pub(super) fn rotate_if_due(&mut self, disk: &dyn Disk) -> Result<(), AuditError> {
+    fn rotate_if_due(&mut self, disk: &dyn Disk) -> Result<(), AuditError> {
         let old = self.began.is_some_and(|began| {
             Timestamp::now().duration_since(began) >= self.options.segment_age
         });
@@ -375,20 +246,7 @@ impl Writer {
         Ok(removed)
     }
 
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         name_of(self.segments.last().copied().unwrap_or(1))
-    }
-}
-
-/// The same error once more: each of a batch gets its own.
-pub(super) fn again(error: &AuditError) -> AuditError {
-    match error {
-        AuditError::Io { path, verb, source } => AuditError::Io {
-            path: path.clone(),
-            verb,
-            source: std::io::Error::new(source.kind(), source.to_string()),
-        },
-        AuditError::Poisoned => AuditError::Poisoned,
-        other => AuditError::Sink(other.to_string()),
     }
 }
