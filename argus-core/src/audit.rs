@@ -16,11 +16,16 @@ mod disk;
 mod file;
 mod group;
 mod merkle;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
 mod segment;
 mod tee;
+pub use chain::Tail;
 pub use checkpoint::{AuditKey, AuditSigner, Checkpoint, CheckpointError};
-pub use file::{FileAudit, FileAuditOptions, InclusionProof, Tail};
+pub use file::{FileAudit, FileAuditOptions, InclusionProof};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresAudit, PostgresAuditOptions};
 pub use query::{AuditQuery, CSV_HEAD, PlanState, csv};
 pub use tee::AuditTee;
 
@@ -165,6 +170,20 @@ pub enum AuditError {
     /// Another process writes to it.
     #[error("the audit trail `{0}` is in use by another process")]
     Locked(String),
+    /// The database can't be used.
+    #[error(
+        "the audit trail in PostgreSQL can't be {verb}: check that the server runs, and that its owner called `PostgresAudit::migrate` for this role"
+    )]
+    Database {
+        /// What was tried.
+        verb: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another host executes the plan.
+    #[error("another host executes {0}: it can be taken up here when that host is gone")]
+    Held(PlanId),
     /// The chain is broken.
     #[error("the audit trail `{path}` is damaged at record {record}: {problem}")]
     Damaged {

@@ -68,8 +68,12 @@ pub use audit::{
     FileAuditOptions, InclusionProof, PlanState, StepStatus, Tail, csv, step_statuses,
     unfinished_plans,
 };
+#[cfg(feature = "postgres")]
+pub use audit::{PostgresAudit, PostgresAuditOptions};
 
 mod store;
+#[cfg(feature = "postgres")]
+pub use store::PostgresPlans;
 pub use store::{FilePlans, MAX_DOCUMENT_BYTES, MemoryPlans, PlanStore, StoreError};
 
 mod rescan;

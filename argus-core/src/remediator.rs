@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::action::Target;
 use crate::actor::Actor;
 use crate::approval::Approved;
-use crate::audit::{AuditEntry, AuditEvent, AuditRecord, AuditSink, StepStatus};
+use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditRecord, AuditSink, StepStatus};
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
 use crate::incident::{Incident, ObjectRef, Scan, ScanError, Scanner};
@@ -363,15 +363,14 @@ impl Remediator {
     }
 
     async fn record(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
-        let record =
-            self.doors
-                .audit
-                .append(entry)
-                .await
-                .map_err(|source| RemediatorError::Audit {
-                    source,
-                    standing: 0,
-                })?;
+        let record = self.doors.audit.append(entry).await;
+        let record = record.map_err(|source| match source {
+            AuditError::Held(plan_id) => RemediatorError::Held(plan_id),
+            source => RemediatorError::Audit {
+                source,
+                standing: 0,
+            },
+        })?;
         if let Some(observer) = &self.doors.observer {
             observer(&record);
         }

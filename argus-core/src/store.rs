@@ -19,7 +19,11 @@ use crate::plan::{Plan, PlanId};
 use crate::verdict::Evaluation;
 
 mod file;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub use file::FilePlans;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresPlans;
 
 /// The largest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
@@ -40,6 +44,17 @@ pub enum StoreError {
         /// The cause.
         #[source]
         source: std::io::Error,
+    },
+    /// The database can't be used.
+    #[error(
+        "the plans in PostgreSQL can't be {verb}: check that the server runs, and that its owner called `PostgresAudit::migrate` for this role"
+    )]
+    Database {
+        /// What was tried.
+        verb: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// More than [`MAX_DOCUMENT_BYTES`].
     #[error("the document of {plan_id} has {bytes} bytes, at most {MAX_DOCUMENT_BYTES} are kept")]

@@ -59,6 +59,16 @@ impl Waiting {
     }
 }
 
+/// Where a trail ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tail {
+    /// How many records there are.
+    pub records: u64,
+    /// The digest of the last one.
+    pub digest: Digest,
+}
+
 /// How far a chain was followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Link {
@@ -112,8 +122,18 @@ impl Chain {
         place
     }
 
+    /// With the next record, if these are its bytes.
+    pub(super) fn follow(&mut self, path: &str, bytes: &[u8]) -> Result<(), AuditError> {
+        if !self.link.begins(bytes) {
+            let problem = self.link.problem(bytes).unwrap_or_default();
+            return Err(damaged(path, self.link.records + 1, problem));
+        }
+        self.push(Digest::of_bytes(bytes));
+        Ok(())
+    }
+
     /// With one more record, by the digest of its stored bytes.
-    pub(super) fn push(&mut self, digest: Digest) {
+    fn push(&mut self, digest: Digest) {
         self.link = Link {
             records: self.link.records + 1,
             digest,
@@ -142,8 +162,13 @@ impl Time {
 }
 
 impl Link {
+    pub(super) fn tail(self) -> Tail {
+        let Self { records, digest } = self;
+        Tail { records, digest }
+    }
+
     /// Whether these bytes are the next record, by what every record begins with: none is ever written another way.
-    pub(super) fn begins(self, bytes: &[u8]) -> bool {
+    fn begins(self, bytes: &[u8]) -> bool {
         let begins = || {
             let rest = bytes.strip_prefix(b"{\"schema\":\"")?;
             let rest = rest.strip_prefix(AUDIT_SCHEMA.as_bytes())?;

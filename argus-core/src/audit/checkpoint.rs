@@ -10,6 +10,8 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
+use super::AuditError;
+use super::chain::{Chain, damaged};
 use super::merkle::{Hash, Tree};
 
 /// The algorithm's byte in a note's key id.
@@ -211,5 +213,54 @@ fn clean(name: &str) -> Result<String, CheckpointError> {
         Ok(name.to_owned())
     } else {
         Err(CheckpointError::Name)
+    }
+}
+
+/// The checkpoint that a trail is held against, and the root of its tree at that number of records.
+pub(super) struct Signed<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    root: Option<Hash>,
+}
+
+impl<'a> Signed<'a> {
+    /// Held against this checkpoint, if there is one, from this chain on.
+    pub(super) fn to(checkpoint: Option<&'a Checkpoint>, chain: &Chain) -> Self {
+        let mut signed = Self {
+            checkpoint,
+            root: None,
+        };
+        signed.look(chain);
+        signed
+    }
+
+    pub(super) fn look(&mut self, chain: &Chain) {
+        if self
+            .checkpoint
+            .is_some_and(|signed| signed.records() == chain.link.records)
+        {
+            self.root = chain.tree.as_ref().map(Tree::root);
+        }
+    }
+
+    pub(super) fn holds(&self, chain: &Chain) -> Result<(), AuditError> {
+        let Some(signed) = self.checkpoint else {
+            return Ok(());
+        };
+        match self.root {
+            None => Err(damaged(
+                "",
+                chain.link.records + 1,
+                format!(
+                    "it is missing: the checkpoint stands for {} records",
+                    signed.records()
+                ),
+            )),
+            Some(root) if root != *signed.root() => Err(damaged(
+                "",
+                signed.records(),
+                "the checkpoint stands for other records up to here",
+            )),
+            Some(_) => Ok(()),
+        }
     }
 }

@@ -13,16 +13,16 @@ use super::checkpoint::{AuditKey, AuditSigner, Checkpoint};
 use super::disk::{Disk, Folder};
 use super::group::{Queue, append};
 use super::merkle::{leaf, proves};
-use super::query::AuditQuery;
+use super::query::{AuditQuery, Found};
 use super::segment::{backwards, firsts, name_of};
-use super::{AuditEntry, AuditError, AuditRecord, AuditSink};
+use super::{AuditEntry, AuditError, AuditRecord, AuditSink, Tail};
 use crate::digest::Digest;
 
 #[cfg(test)]
 mod model;
 mod reading;
 mod writer;
-use reading::{Found, Purpose, prove_on, read, read_checkpoint, verify_signed};
+use reading::{Purpose, prove_on, read, read_checkpoint, verify_signed};
 use writer::{Shared, Writer};
 
 /// When a segment is full, in bytes.
@@ -173,16 +173,6 @@ impl FileAuditOptions {
 pub struct FileAudit {
     cut: Option<u64>,
     shared: Arc<Shared>,
-}
-
-/// Where a trail ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tail {
-    /// How many records there are.
-    pub records: u64,
-    /// The digest of the last one.
-    pub digest: Digest,
 }
 
 /// That a record is one of those that a checkpoint stands for; to be checked without the trail.

@@ -138,6 +138,10 @@ pub(super) fn again(error: &AuditError) -> AuditError {
             verb,
             source: std::io::Error::new(source.kind(), source.to_string()),
         },
+        AuditError::Database { verb, source } => AuditError::Database {
+            verb,
+            source: source.to_string().into(),
+        },
         AuditError::Poisoned => AuditError::Poisoned,
         other => AuditError::Sink(other.to_string()),
     }

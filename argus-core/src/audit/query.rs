@@ -81,10 +81,37 @@ impl AuditQuery {
     }
 
     /// Whether every record before this one is too old to be meant.
-    pub(super) fn ends_at(&self, record: &AuditRecord) -> bool {
+    fn ends_at(&self, record: &AuditRecord) -> bool {
         let after = self.after.is_some_and(|after| record.sequence <= after);
         let since = self.since.is_some_and(|since| record.timestamp < since);
         after || since
+    }
+}
+
+/// Records that a query means, as far as they were found.
+pub(super) struct Found<'a> {
+    query: &'a AuditQuery,
+    pub(super) records: Vec<AuditRecord>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn new(query: &'a AuditQuery) -> Self {
+        Self {
+            query,
+            records: Vec::new(),
+        }
+    }
+
+    /// Takes a record, newest first, if it is meant; the answer is whether older ones could be.
+    pub(super) fn add(&mut self, record: AuditRecord) -> bool {
+        let limit = self.query.limit.unwrap_or(usize::MAX);
+        if self.records.len() >= limit || self.query.ends_at(&record) {
+            return false;
+        }
+        if self.query.matches(&record) {
+            self.records.push(record);
+        }
+        self.records.len() < limit
     }
 }
 

@@ -6,7 +6,6 @@ use super::chain::{Chain, MAX_RECORD_BYTES, damaged, io_error};
 use super::disk::{Disk, ReadSeek};
 use super::query::AuditQuery;
 use super::{AuditEntry, AuditError, AuditRecord};
-use crate::digest::Digest;
 
 /// How much is read at once from the end of a segment.
 const CHUNK: u64 = 64 * 1024;
@@ -66,12 +65,8 @@ pub(super) fn follow(
         let mut newest = None;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (bytes, after) = rest.split_at(end);
-            if !chain.link.begins(bytes) {
-                let problem = chain.link.problem(bytes).unwrap_or_default();
-                return Err(damaged(name, chain.link.records + 1, problem));
-            }
             before = chain.link;
-            chain.push(Digest::of_bytes(bytes));
+            chain.follow(name, bytes)?;
             each(bytes, whole, chain);
             whole += end as u64 + 1;
             newest = Some(bytes);

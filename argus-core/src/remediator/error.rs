@@ -75,6 +75,9 @@ pub enum RemediatorError {
         /// The object.
         target: String,
     },
+    /// Another host that shares the trail executes the plan: it began it, or it took it up while this host was cut off.
+    #[error("another host is executing {0}: it goes on there, or here when that host is gone")]
+    Held(PlanId),
     /// The trail failed, so nothing more is done.
     #[error("the audit trail failed{}", if *standing == 0 { ", so nothing was done".to_owned() } else { format!("; {standing} step(s) stand in the cluster and were not undone: a person has to look") })]
     Audit {
@@ -124,7 +127,7 @@ impl RemediatorError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Busy { .. } | Self::Scan(_) => true,
+            Self::Busy { .. } | Self::Held(_) | Self::Scan(_) => true,
             Self::Llm(error) => error.retryable,
             Self::DryRun { source, .. } => matches!(source, DryRunError::Unreachable { .. }),
             _ => false,

@@ -6,14 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::InclusionProof;
-use super::Tail;
 use crate::audit::chain::{Chain, Link, MAX_RECORD_BYTES, damaged, io_error};
-use crate::audit::checkpoint::{AuditKey, Checkpoint};
+use crate::audit::checkpoint::{AuditKey, Checkpoint, Signed};
 use crate::audit::disk::Disk;
-use crate::audit::merkle::{Hash, Tree, leaf, prove};
-use crate::audit::query::AuditQuery;
+use crate::audit::merkle::{Tree, leaf, prove};
 use crate::audit::segment::{Row, firsts, follow, index, index_of, name_of};
-use crate::audit::{AuditError, AuditRecord};
+use crate::audit::{AuditError, AuditRecord, Tail};
 use crate::digest::Digest;
 
 /// The file of [`Base`].
@@ -46,33 +44,6 @@ impl Base {
     }
 }
 
-/// Records that a query means, as far as they were found.
-pub(super) struct Found<'a> {
-    query: &'a AuditQuery,
-    pub(super) records: Vec<AuditRecord>,
-}
-
-impl<'a> Found<'a> {
-    pub(super) fn new(query: &'a AuditQuery) -> Self {
-        Self {
-            query,
-            records: Vec::new(),
-        }
-    }
-
-    /// Takes a record, newest first, if it is meant; the answer is whether older ones could be.
-    pub(super) fn add(&mut self, record: AuditRecord) -> bool {
-        let limit = self.query.limit.unwrap_or(usize::MAX);
-        if self.records.len() >= limit || self.query.ends_at(&record) {
-            return false;
-        }
-        if self.query.matches(&record) {
-            self.records.push(record);
-        }
-        self.records.len() < limit
-    }
-}
-
 /// What a trail is read for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Purpose {
@@ -102,14 +73,14 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn tail(&self) -> Result<Tail, AuditError> {
-        let Link { records, digest } = self.chain.link;
+        let link = self.chain.link;
         match (self.torn, self.segments.last()) {
             (Some(_), Some(last)) => Err(damaged(
                 &name_of(*last),
-                records + 1,
+                link.records + 1,
                 "the last line is cut short",
             )),
-            _ => Ok(Tail { records, digest }),
+            _ => Ok(link.tail()),
         }
     }
 }
@@ -151,11 +122,8 @@ pub(super) fn read(
         torn: None,
         leftovers,
     };
-    let mut signed = Signed {
-        checkpoint: checkpoint.filter(|checkpoint| checkpoint.records() >= removed),
-        root: None,
-    };
-    signed.look(&reading.chain);
+    let checkpoint = checkpoint.filter(|checkpoint| checkpoint.records() >= removed);
+    let mut signed = Signed::to(checkpoint, &reading.chain);
     for (position, first) in reading.segments.iter().enumerate() {
         let (name, next) = (name_of(*first), reading.chain.link.records + 1);
         if *first != next {
@@ -190,45 +158,6 @@ pub(super) fn read(
     }
     signed.holds(&reading.chain)?;
     Ok(reading)
-}
-
-/// The checkpoint that a trail is held against, and the root of its tree at that number of records.
-struct Signed<'a> {
-    checkpoint: Option<&'a Checkpoint>,
-    root: Option<Hash>,
-}
-
-impl Signed<'_> {
-    fn look(&mut self, chain: &Chain) {
-        if self
-            .checkpoint
-            .is_some_and(|signed| signed.records() == chain.link.records)
-        {
-            self.root = chain.tree.as_ref().map(Tree::root);
-        }
-    }
-
-    fn holds(&self, chain: &Chain) -> Result<(), AuditError> {
-        let Some(signed) = self.checkpoint else {
-            return Ok(());
-        };
-        match self.root {
-            None => Err(damaged(
-                "",
-                chain.link.records + 1,
-                format!(
-                    "it is missing: the checkpoint stands for {} records",
-                    signed.records()
-                ),
-            )),
-            Some(root) if root != *signed.root() => Err(damaged(
-                "",
-                signed.records(),
-                "the checkpoint stands for other records up to here",
-            )),
-            Some(_) => Ok(()),
-        }
-    }
 }
 
 /// Makes an index again that is missing or isn't what the records say.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::Timestamp;
 
 use super::FileAuditOptions;
-use super::reading::{BASE, Base, CHECKPOINT, Found, read_base};
+use super::reading::{BASE, Base, CHECKPOINT, read_base};
 use super::within;
 use crate::audit::chain::{Chain, Place, Time, Waiting, io_error};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::disk::{Append, Disk};
 use crate::audit::group::{Group, Queue, again};
-use crate::audit::query::AuditQuery;
+use crate::audit::query::{AuditQuery, Found};
 use crate::audit::segment::{
     Row, backwards, follow, index, index_of, lookup, lookup_in, name_of, record_at,
 };
