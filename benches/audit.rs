@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 
 use argus_core::{
     Actor, AuditEntry, AuditEvent, AuditQuery, AuditSink, FileAudit, IncidentId, PlanId,
+    PostgresAudit,
 };
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection, raw_sql};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -158,6 +160,54 @@ fn writers(runtime: &Runtime, folder: &Path) {
     }
 }
 
+/// The trail in PostgreSQL beside bare commits of one row, in the database that `ARGUS_BENCH_POSTGRES` names, as its owner.
+fn postgres(runtime: &Runtime) {
+    let Ok(url) = std::env::var("ARGUS_BENCH_POSTGRES") else {
+        return println!("no PostgreSQL: ARGUS_BENCH_POSTGRES names no database");
+    };
+    let mut bare = runtime.block_on(async {
+        let mut bare = PgConnection::connect(&url).await.unwrap();
+        let table = "CREATE TABLE IF NOT EXISTS bare (record text)";
+        raw_sql(table).execute(&mut bare).await.unwrap();
+        bare
+    });
+    let commits = runtime.block_on(async {
+        let (start, mut count) = (Instant::now(), 0u64);
+        while start.elapsed() < Duration::from_secs(SECONDS) {
+            let insert = sqlx::query("INSERT INTO bare VALUES ($1)").bind("x".repeat(420));
+            insert.execute(&mut bare).await.unwrap();
+            count += 1;
+        }
+        count as f64 / start.elapsed().as_secs_f64()
+    });
+    println!("PostgreSQL, a commit of one row           {commits:9.0} a second");
+    let audit = runtime.block_on(async {
+        PostgresAudit::migrate(&url, "owner").await.unwrap();
+        PostgresAudit::open(&url).await.unwrap()
+    });
+    for count in [1, 256] {
+        let audit = audit.clone();
+        let append = move || {
+            let audit = audit.clone();
+            async move { drop(audit.append(entry(1)).await.unwrap()) }
+        };
+        let ours = runtime.block_on(rate(count, append));
+        println!(
+            "PostgreSQL, {count:3} writers: {ours:9.0} records a second, {:.2} of bare commits",
+            ours / commits
+        );
+    }
+    let start = Instant::now();
+    let records = runtime
+        .block_on(PostgresAudit::verify(&url))
+        .unwrap()
+        .records;
+    println!(
+        "PostgreSQL, verify {records} records: {:.2} s",
+        start.elapsed().as_secs_f64()
+    );
+}
+
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = text.split_whitespace().nth(1).map(str::parse::<u64>);
@@ -271,5 +321,6 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     writers(&runtime, folder.path());
+    postgres(&runtime);
     long(&runtime, &folder.path().join("long"));
 }
