@@ -23,7 +23,8 @@ use sqlx::{Connection, PgConnection, raw_sql};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 1;
+const ROUNDS: usize = 9;
 
 fn entry(plan: usize) -> AuditEntry {
     AuditEntry {
@@ -121,41 +122,55 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(
     all as f64 / start.elapsed().as_secs_f64()
 }
 
-fn writers(runtime: &Runtime, folder: &Path) {
-    let mut raw = open(&folder.join("raw"));
-    let (start, mut count) = (Instant::now(), 0u64);
-    while start.elapsed() < Duration::from_secs(SECONDS) {
-        raw.write_all(&[b'x'; 420]).unwrap();
-        raw.sync_data().unwrap();
-        count += 1;
-    }
-    let raw = count as f64 / start.elapsed().as_secs_f64();
-    println!("a write and fdatasync                    {raw:9.0} a second");
-    for count in [1, 64, 256] {
-        let plain = Plain {
-            queue: Arc::default(),
-            file: Arc::new(Mutex::new((open(&folder.join("plain")), 0))),
-        };
-        let file = Arc::clone(&plain.file);
-        let append = move || {
-            let plain = plain.clone();
-            async move { plain.append(entry(1)).await }
-        };
-        let unchained = runtime.block_on(rate(count, append));
-        let flushes = file.lock().unwrap().1 as f64 / SECONDS as f64;
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap()
+}
 
-        let place = folder.join(format!("trail-{count}"));
-        let audit = runtime.block_on(FileAudit::open(&place)).unwrap();
-        let append = move || {
-            let audit = audit.clone();
-            async move { drop(audit.append(entry(1)).await.unwrap()) }
-        };
-        let ours = runtime.block_on(rate(count, append));
+/// Turn and turn about, so that a noisy neighbour disturbs all three; the ratios are medians of those of each round.
+fn writers(runtime: &Runtime, folder: &Path) {
+    for count in [1, 64, 256] {
+        let (mut raws, mut of_raw, mut of_plain, mut lines) = (vec![], vec![], vec![], vec![]);
+        for round in 0..ROUNDS {
+            let mut raw = open(&folder.join("raw"));
+            let (start, mut bare) = (Instant::now(), 0u64);
+            while start.elapsed() < Duration::from_secs(SECONDS) {
+                raw.write_all(&[b'x'; 420]).unwrap();
+                raw.sync_data().unwrap();
+                bare += 1;
+            }
+            let raw = bare as f64 / start.elapsed().as_secs_f64();
+
+            let plain = Plain {
+                queue: Arc::default(),
+                file: Arc::new(Mutex::new((open(&folder.join("plain")), 0))),
+            };
+            let file = Arc::clone(&plain.file);
+            let append = move || {
+                let plain = plain.clone();
+                async move { plain.append(entry(1)).await }
+            };
+            let unchained = runtime.block_on(rate(count, append));
+            let flushes = file.lock().unwrap().1 as f64 / SECONDS as f64;
+
+            let place = folder.join(format!("trail-{count}-{round}"));
+            let audit = runtime.block_on(FileAudit::open(&place)).unwrap();
+            let append = move || {
+                let audit = audit.clone();
+                async move { drop(audit.append(entry(1)).await.unwrap()) }
+            };
+            let ours = runtime.block_on(rate(count, append));
+            raws.push(raw);
+            of_raw.push(ours / raw);
+            of_plain.push(ours / unchained);
+            lines.push(unchained / flushes);
+        }
+        let (raw, of_raw) = (median(raws), median(of_raw));
         println!(
-            "{count:3} writers: {ours:9.0} records a second, {:4.2} of a write and fdatasync, {:4.2} of the same without a chain ({:.0} lines a flush)",
-            ours / raw,
-            ours / unchained,
-            unchained / flushes,
+            "{count:3} writers: {:9.0} records a second, {of_raw:4.2} of a write and fdatasync ({raw:.0}), {:4.2} of the same without a chain ({:.0} lines a flush)",
+            raw * of_raw,
+            median(of_plain),
+            median(lines),
         );
     }
 }

@@ -42,8 +42,9 @@ impl Place {
 
 impl Waiting {
     pub(super) fn new(entry: Arc<AuditEntry>) -> Result<Self, AuditError> {
-        let json =
-            serde_json::to_vec(&*entry).map_err(|error| AuditError::Sink(error.to_string()))?;
+        let mut json = Vec::with_capacity(512);
+        serde_json::to_writer(&mut json, &*entry)
+            .map_err(|error| AuditError::Sink(error.to_string()))?;
         if json.len() as u64 + MAX_HEAD_BYTES >= MAX_RECORD_BYTES {
             return Err(AuditError::Sink(format!(
                 "the record has {} bytes, at most {MAX_RECORD_BYTES} are stored",
@@ -53,9 +54,9 @@ impl Waiting {
         Ok(Self { entry, json })
     }
 
-    /// How many bytes its JSON has.
+    /// How many bytes its record has at most.
     pub(super) fn len(&self) -> usize {
-        self.json.len()
+        self.json.len() + MAX_HEAD_BYTES as usize
     }
 }
 

@@ -119,7 +119,8 @@ impl Writer {
         if let Err(error) = ready {
             return entries.iter().map(|_| Err(again(&error))).collect();
         }
-        let (mut bytes, mut rows) = (Vec::new(), Vec::new());
+        let mut bytes = Vec::with_capacity(entries.iter().map(Waiting::len).sum());
+        let mut rows = Vec::with_capacity(entries.len());
         let mut places = Vec::with_capacity(entries.len());
         let time = Time::after(self.last);
         for waiting in &entries {
