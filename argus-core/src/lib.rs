@@ -40,7 +40,7 @@ mod kubectl;
 pub use kubectl::{CommandError, MAX_COMMAND_BYTES, parse_command};
 
 mod prompt;
-pub use prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt};
+pub use prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt, Turn};
 
 mod plan;
 pub use plan::{MAX_COMPLETION_BYTES, Plan, PlanError, PlanId, PlanIdError, Step};
@@ -81,7 +81,7 @@ pub use rescan::{Recovery, Rescan};
 
 mod remediator;
 pub use remediator::{
-    BuildError, Builder, Ending, OnFailure, Outcome, Remediator, RemediatorError,
+    Budget, BuildError, Builder, Ending, OnFailure, Outcome, Remediator, RemediatorError,
 };
 
 mod llm;

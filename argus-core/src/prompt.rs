@@ -1,5 +1,7 @@
 //! Room 2: an incident and a scope become a [`Prompt`]; what comes back is an untrusted [`Completion`].
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,7 @@ use serde_json::Value;
 use crate::action::{Action, Risk};
 use crate::digest::Digest;
 use crate::incident::Incident;
+use crate::redact::redact_to;
 use crate::scope::Scope;
 
 /// The most steps that a plan may have.
@@ -59,9 +62,23 @@ pub struct Prompt {
     system: String,
     user: String,
     schema: Value,
+    turns: Vec<Turn>,
     incident: Incident,
     scope: Scope,
 }
+
+/// An answer that couldn't be used, and what was said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// What the model answered, as far as it is repeated to it.
+    pub answer: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// How much of an answer is repeated to the model, in characters.
+const MAX_REPEATED: usize = 8 * 1024;
 
 const RULES: &str = "\
 You help people who operate a Kubernetes cluster and do not know Kubernetes well. Write a plan that fixes the incident.
@@ -103,6 +120,7 @@ impl Prompt {
             system: RULES.into(),
             user,
             schema: schemars::schema_for!(Draft).to_value(),
+            turns: Vec::new(),
             incident: incident.clone(),
             scope: scope.clone(),
         }
@@ -126,6 +144,24 @@ impl Prompt {
         &self.schema
     }
 
+    /// The same once more, after an answer that couldn't be used: the model hears what is wrong with it.
+    #[must_use]
+    pub fn mended(mut self, answer: &Completion, problem: &str) -> Self {
+        self.turns.push(Turn {
+            answer: redact_to(answer.text(), MAX_REPEATED),
+            problem: format!(
+                "That answer can't be used: {problem}. Answer again with the whole JSON object, mended."
+            ),
+        });
+        self
+    }
+
+    /// What was answered before and couldn't be used, oldest first.
+    #[must_use]
+    pub fn turns(&self) -> &[Turn] {
+        &self.turns
+    }
+
     /// The incident as data, for providers that are no language model.
     #[must_use]
     pub fn incident(&self) -> &Incident {
@@ -144,6 +180,7 @@ impl Prompt {
 pub struct Completion {
     text: String,
     model: String,
+    tokens: u64,
 }
 
 impl Completion {
@@ -153,7 +190,21 @@ impl Completion {
         Self {
             text: text.into(),
             model: crate::redact::redact(&model.into()),
+            tokens: 0,
         }
+    }
+
+    /// With what it cost: tokens read and written together.
+    #[must_use]
+    pub fn costing(mut self, tokens: u64) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
+    /// How many tokens were read and written for it; 0 where that isn't known.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.tokens
     }
 
     /// The answer.
@@ -177,6 +228,8 @@ pub struct LlmError {
     pub problem: String,
     /// Whether asking again may help.
     pub retryable: bool,
+    /// How long the provider wants to be left alone first.
+    pub retry_after: Option<Duration>,
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,

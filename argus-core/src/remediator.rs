@@ -15,21 +15,23 @@ use crate::approval::Approved;
 use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditRecord, AuditSink, StepStatus};
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
-use crate::incident::{Incident, ObjectRef, Scan, ScanError, Scanner};
+use crate::incident::{ObjectRef, Scan, ScanError, Scanner};
 use crate::plan::{Plan, PlanId};
-use crate::prompt::{LlmProvider, Prompt};
+use crate::prompt::LlmProvider;
 use crate::redact::redact;
 use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
-use crate::store::{Document, MemoryPlans, PlanStore};
+use crate::store::{MemoryPlans, PlanStore};
 use crate::verdict::{Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor};
 
 mod error;
 mod execution;
 mod resume;
+mod suggest;
 
 pub use error::{BuildError, RemediatorError};
 use execution::Execution;
+pub use suggest::Budget;
 
 /// What to do when a step fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -135,6 +137,7 @@ struct Doors {
     settings: Settings,
     actor: Actor,
     on_failure: OnFailure,
+    budget: Budget,
     llm: Arc<dyn LlmProvider>,
     policy: Arc<dyn PolicyEngine>,
     executor: Arc<dyn Executor>,
@@ -152,32 +155,6 @@ impl Remediator {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
-    }
-
-    /// Asks for a plan. Nothing is executed, and no flag is needed.
-    ///
-    /// # Errors
-    /// [`RemediatorError::Llm`] without an answer, [`RemediatorError::Plan`] for an answer that is no plan.
-    #[tracing::instrument(skip_all, fields(incident = %incident.incident_id()))]
-    pub async fn suggest(&self, incident: &Incident) -> Result<Plan, RemediatorError> {
-        let prompt = Prompt::new(incident, &self.doors.scope);
-        let completion = self.doors.llm.complete(&prompt).await?;
-        let plan = Plan::parse(&completion, incident.incident_id())?.answering(incident);
-        let entry = self.entry(&plan, AuditEvent::Suggested, &self.doors.actor);
-        let outcome = format!(
-            "{} step(s), {} risk, by {}: {}",
-            plan.steps().len(),
-            plan.risk_level(),
-            plan.model_used(),
-            plan.summary()
-        );
-        Document::of_plan(&plan).save(&*self.doors.plans).await?;
-        self.record(AuditEntry {
-            outcome: Some(outcome),
-            ..entry
-        })
-        .await?;
-        Ok(plan)
     }
 
     /// Asks policy about a plan.
@@ -434,6 +411,7 @@ pub struct Builder {
     settings: Settings,
     actor: Option<Actor>,
     on_failure: OnFailure,
+    budget: Budget,
     llm: Option<Arc<dyn LlmProvider>>,
     policy: Option<Arc<dyn PolicyEngine>>,
     executor: Option<Arc<dyn Executor>>,
@@ -469,6 +447,13 @@ impl Builder {
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
+        self
+    }
+
+    /// How much a plan may cost until it can be used.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
         self
     }
 
@@ -528,6 +513,7 @@ impl Builder {
                 .actor
                 .unwrap_or_else(|| Actor::Automatic("argus".into())),
             on_failure: self.on_failure,
+            budget: self.budget,
             llm: self.llm.ok_or(BuildError("llm"))?,
             policy: self.policy.ok_or(BuildError("policy"))?,
             executor: self.executor.ok_or(BuildError("cluster"))?,

@@ -184,6 +184,13 @@ impl Evaluation {
             .max(1)
     }
 
+    /// Why it was refused, with what would help.
+    pub(crate) fn hints(&self) -> String {
+        let hint = |violation: &Violation| format!("{} ({})", violation.message, violation.hint);
+        let hints: Vec<String> = self.violations.iter().map(hint).collect();
+        hints.join("; ")
+    }
+
     /// Why it was refused, in one line.
     pub(crate) fn messages(&self) -> String {
         let messages: Vec<&str> = self

@@ -50,6 +50,7 @@ impl LlmProvider for Playbook {
         let text = serde_json::to_string(&draft).map_err(|error| LlmError {
             problem: "the plan could not be written".into(),
             retryable: false,
+            retry_after: None,
             source: Some(error.into()),
         })?;
         Ok(Completion::new(text, NAME))

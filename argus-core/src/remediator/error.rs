@@ -22,9 +22,15 @@ pub enum RemediatorError {
     /// The model gave no answer.
     #[error("no plan was suggested")]
     Llm(#[from] LlmError),
-    /// The answer is no plan.
-    #[error("the suggested plan can't be used")]
-    Plan(#[from] PlanError),
+    /// No answer was a plan.
+    #[error("no suggested plan can be used{}", tried(*attempts))]
+    Plan {
+        /// How often the model was asked.
+        attempts: u32,
+        /// What is wrong with the last answer.
+        #[source]
+        source: PlanError,
+    },
     /// There is no verdict; never an allow.
     #[error("the plan could not be judged")]
     Policy(#[from] PolicyError),
@@ -102,6 +108,14 @@ pub enum RemediatorError {
     /// The cluster couldn't be scanned before the execution; nothing was written.
     #[error("nothing was done")]
     Scan(#[from] ScanError),
+}
+
+fn tried(attempts: u32) -> String {
+    if attempts > 1 {
+        format!("; the model was asked {attempts} times")
+    } else {
+        String::new()
+    }
 }
 
 impl RemediatorError {
