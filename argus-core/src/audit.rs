@@ -133,7 +133,7 @@ impl AuditRecord {
     /// The JSON Schema of a stored record.
     #[must_use]
     pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Self).to_value()
+        crate::json::schema_of::<Self>()
     }
 }
 

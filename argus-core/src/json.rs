@@ -197,6 +197,13 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
+/// The JSON Schema of a type, its keys in order: features of other crates decide whether they otherwise are.
+pub(crate) fn schema_of<T: schemars::JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
+    schema.sort_all_objects();
+    schema
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

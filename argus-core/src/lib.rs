@@ -86,6 +86,8 @@ pub use remediator::{
 
 mod llm;
 pub use llm::Playbook;
+#[cfg(feature = "genai")]
+pub use llm::{GenAi, GenAiOptions, Wire};
 
 #[cfg(feature = "kube")]
 mod kube;

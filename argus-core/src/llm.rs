@@ -2,3 +2,10 @@
 
 mod playbook;
 pub use playbook::Playbook;
+
+#[cfg(feature = "genai")]
+mod genai;
+#[cfg(feature = "genai")]
+mod wire;
+#[cfg(feature = "genai")]
+pub use genai::{GenAi, GenAiOptions, Wire};

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::action::{Action, Risk};
 use crate::digest::Digest;
 use crate::incident::Incident;
+use crate::json::schema_of;
 use crate::redact::redact_to;
 use crate::scope::Scope;
 
@@ -119,7 +120,7 @@ impl Prompt {
         Self {
             system: RULES.into(),
             user,
-            schema: schemars::schema_for!(Draft).to_value(),
+            schema: schema_of::<Draft>(),
             turns: Vec::new(),
             incident: incident.clone(),
             scope: scope.clone(),

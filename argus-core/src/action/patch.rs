@@ -174,6 +174,7 @@ impl Patch {
                 leaves(body, String::new(), by_name, &mut fields);
             }
         }
+        fields.sort();
         fields.dedup();
         fields
     }

@@ -163,7 +163,7 @@ impl PolicyInput {
     /// The JSON Schema of the document: every field is required.
     #[must_use]
     pub fn schema() -> Value {
-        schemars::schema_for!(Self).to_value()
+        crate::json::schema_of::<Self>()
     }
 
     /// The input of phase `plan`.
