@@ -1,5 +1,6 @@
 //! Room 2: an incident and a scope become a [`Prompt`]; what comes back is an untrusted [`Completion`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -250,4 +251,12 @@ pub trait LlmProvider: Send + Sync {
     /// # Errors
     /// [`LlmError`] when there is no answer; an answer that is no plan is not an error of the provider.
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError>;
+}
+
+/// A provider that is chosen while the host runs.
+#[async_trait]
+impl<T: LlmProvider + ?Sized> LlmProvider for Arc<T> {
+    async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
+        (**self).complete(prompt).await
+    }
 }

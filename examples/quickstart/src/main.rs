@@ -6,6 +6,7 @@ mod screen;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use argus_core::testing::Scripted;
@@ -50,6 +51,14 @@ struct Arguments {
         conflicts_with = "kubeconfig"
     )]
     print_roles: Option<String>,
+    /// Let this language model write the plans instead of the fixed rules; its key is read from `ARGUS_MODEL_KEY`.
+    #[cfg(feature = "genai")]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Where the model is, such as `http://127.0.0.1:11434/v1/`: anything that speaks OpenAI's chat completions.
+    #[cfg(feature = "genai")]
+    #[arg(long, value_name = "URL", requires = "model")]
+    endpoint: Option<String>,
     /// Print JSON for programs: one object per line.
     #[arg(long)]
     json: bool,
@@ -87,7 +96,7 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
     };
     let audit = &trail.audit;
     match &arguments.kubeconfig {
-        None => in_memory(screen, &trail).await?,
+        None => in_memory(llm(arguments)?, screen, &trail).await?,
         Some(kubeconfig) => on_a_cluster(arguments, kubeconfig, screen, &trail).await?,
     }
     // The trail tells what happened, and that nobody changed it since.
@@ -98,6 +107,27 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
     Ok(())
 }
 
+/// Who writes plans.
+#[cfg(feature = "genai")]
+fn llm(arguments: &Arguments) -> Result<Arc<dyn LlmProvider>, Box<dyn Error>> {
+    let Some(model) = &arguments.model else {
+        return Ok(Arc::new(Playbook::new()));
+    };
+    let mut options = argus_core::GenAi::model(model);
+    if let Some(endpoint) = &arguments.endpoint {
+        options = options.endpoint(endpoint);
+    }
+    if let Ok(key) = std::env::var("ARGUS_MODEL_KEY") {
+        options = options.key(key);
+    }
+    Ok(Arc::new(options.build()?))
+}
+
+#[cfg(not(feature = "genai"))]
+fn llm(_: &Arguments) -> Result<Arc<dyn LlmProvider>, Box<dyn Error>> {
+    Ok(Arc::new(Playbook::new()))
+}
+
 /// What outlives the process.
 struct Trail {
     audit: FileAudit,
@@ -105,7 +135,11 @@ struct Trail {
 }
 
 /// A shop with faults: one is fixed, and a plan that goes too far is refused.
-async fn in_memory(screen: &Screen, trail: &Trail) -> Result<(), Box<dyn Error>> {
+async fn in_memory(
+    llm: Arc<dyn LlmProvider>,
+    screen: &Screen,
+    trail: &Trail,
+) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::start();
     let scope = Scope::namespaces(["shop"])?;
     let kube = Kube::new(cluster.client()).unready_after(Duration::ZERO);
@@ -140,7 +174,7 @@ async fn in_memory(screen: &Screen, trail: &Trail) -> Result<(), Box<dyn Error>>
         .into_iter()
         .max_by_key(|incident| incident.findings().len());
     if let Some(incident) = worst {
-        let remediator = remediator(Playbook::new(), &scope, &kube, trail, screen, true)?;
+        let remediator = remediator(llm, &scope, &kube, trail, screen, true)?;
         walk(&remediator, &incident, screen, |_| {
             Some(Answer::confirm("demo"))
         })
@@ -212,7 +246,7 @@ async fn on_a_cluster(
         .map_err(|error| unusable(&error))?;
     let kube = Kube::new(kube::Client::try_from(config).map_err(|error| unusable(&error))?);
     let remediator = remediator(
-        Playbook::new(),
+        llm(arguments)?,
         &scope,
         &kube,
         trail,
