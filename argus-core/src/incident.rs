@@ -174,6 +174,12 @@ pub enum Cause {
     ScaledToZero,
     /// Pods are older than the ConfigMap that they read at their start.
     StaleConfig,
+    /// A Service's selector matches no pod.
+    ServiceSelector,
+    /// A Service passes requests on to a port that no container has.
+    ServicePort,
+    /// A CronJob is suspended.
+    Suspended,
     /// A Deployment has fewer pods available than it wants.
     Unavailable,
 }

@@ -6,14 +6,17 @@ use std::time::Duration;
 use ::kube::api::ObjectMeta;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use serde_json::{Map, Value, json};
 
 use crate::incident::ObjectRef;
 
+pub(super) mod cron_jobs;
 pub(super) mod deployments;
 pub(super) mod pods;
+pub(super) mod services;
 
 /// What one scan of one namespace saw.
 pub(super) struct Seen {
@@ -23,6 +26,8 @@ pub(super) struct Seen {
     pub(super) deployments: Vec<Deployment>,
     pub(super) replica_sets: Vec<ReplicaSet>,
     pub(super) config_maps: Vec<ObjectMeta>,
+    pub(super) services: Vec<Service>,
+    pub(super) cron_jobs: Vec<CronJob>,
 }
 
 impl Seen {

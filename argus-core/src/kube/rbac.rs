@@ -37,7 +37,7 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// The roles for changing Deployments and deleting pods in the namespaces of `scope`: what the playbook's plans need.
+    /// The roles for changing Deployments and deleting pods in the namespaces of `scope`: what most plans of the playbook need.
     #[must_use]
     pub fn new(scope: &Scope) -> Self {
         Self {
@@ -65,8 +65,10 @@ impl Roles {
         resources.extend([
             ("", "pods"),
             ("", "configmaps"),
+            ("", "services"),
             ("apps", "deployments"),
             ("apps", "replicasets"),
+            ("batch", "cronjobs"),
         ]);
         rules(&resources, &["get", "list", "watch"])
     }

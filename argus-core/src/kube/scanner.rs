@@ -3,17 +3,18 @@
 use std::fmt::Debug;
 
 use ::kube::api::{Api, ListParams, ObjectMeta};
-use ::kube::{Error, Resource};
+use ::kube::{Client, Error, Resource};
 use async_trait::async_trait;
 use futures::future::join_all;
 use futures::join;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use serde::de::DeserializeOwned;
 
-use super::analyzers::{Seen, deployments, pods};
+use super::analyzers::{Seen, cron_jobs, deployments, pods, services};
 use super::{Kube, refusal};
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
@@ -46,17 +47,13 @@ impl Scanner for Kube {
 impl Kube {
     /// One namespace; the error is that of a cluster that doesn't answer at all.
     async fn scan_namespace(&self, namespace: &str) -> (Scan, Option<Error>) {
-        let (pods, deployments, sets, configs) = join!(
-            all_pages(Api::<Pod>::namespaced(self.client.clone(), namespace)),
-            all_pages(Api::<Deployment>::namespaced(
-                self.client.clone(),
-                namespace
-            )),
-            all_pages(Api::<ReplicaSet>::namespaced(
-                self.client.clone(),
-                namespace
-            )),
+        let (pods, deployments, sets, configs, services, cron_jobs) = join!(
+            all_pages::<Pod>(&self.client, namespace),
+            all_pages::<Deployment>(&self.client, namespace),
+            all_pages::<ReplicaSet>(&self.client, namespace),
             all_metadata(Api::<ConfigMap>::namespaced(self.client.clone(), namespace)),
+            all_pages::<Service>(&self.client, namespace),
+            all_pages::<CronJob>(&self.client, namespace),
         );
         let mut missing = Missing {
             namespace,
@@ -70,9 +67,13 @@ impl Kube {
             deployments: missing.take("deployments", deployments),
             replica_sets: missing.take("replicasets", sets),
             config_maps: missing.take("configmaps", configs),
+            services: missing.take("services", services),
+            cron_jobs: missing.take("cronjobs", cron_jobs),
         };
         let mut findings = pods::analyze(&seen);
         findings.extend(deployments::analyze(&seen));
+        findings.extend(services::analyze(&seen));
+        findings.extend(cron_jobs::analyze(&seen));
         (
             Scan {
                 findings,
@@ -108,10 +109,14 @@ impl Missing<'_> {
     }
 }
 
-async fn all_pages<K>(api: Api<K>) -> Result<Vec<K>, Error>
+async fn all_pages<K>(client: &Client, namespace: &str) -> Result<Vec<K>, Error>
 where
-    K: Clone + Debug + DeserializeOwned + Resource<Scope = NamespaceResourceScope>,
+    K: Clone
+        + Debug
+        + DeserializeOwned
+        + Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
 {
+    let api = Api::<K>::namespaced(client.clone(), namespace);
     let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
         let page = api.list(&params).await?;

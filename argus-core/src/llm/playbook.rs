@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::action::{
     Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Risk, Target,
@@ -212,6 +212,21 @@ fn fix(
             text("port")?,
             fact("container_port")?.as_u64()?,
         )),
+        Cause::ServiceSelector => Some(right_selector(
+            app,
+            target,
+            fact("selector")?.as_object()?,
+            fact("right_selector")?.as_object()?,
+        )),
+        Cause::ServicePort => Some(right_target(
+            app,
+            target,
+            fact("index")?.as_u64()?,
+            fact("port")?,
+            fact("target_port").filter(|_| fact("has_target") == Some(&Value::Bool(true))),
+            fact("container_port")?.as_u64()?,
+        )),
+        Cause::Suspended => Some(switch_on(app, target)),
         Cause::Pending | Cause::Unavailable | Cause::ContainerConfig => None,
     }
 }
@@ -405,6 +420,88 @@ fn right_port(
             format!("Ask {app} at the old port again."),
             set(wrong)?,
         )),
+    })
+}
+
+fn right_selector(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    wrong: &Map<String, Value>,
+    right: &Map<String, Value>,
+) -> Result<Fix, ActionError> {
+    // In a merge patch null takes a label away that the other one hasn't.
+    let set = |from: &Map<String, Value>, to: &Map<String, Value>| {
+        let mut selector: Map<String, Value> =
+            from.keys().map(|key| (key.clone(), Value::Null)).collect();
+        selector.extend(to.clone());
+        let body = json!({ "spec": { "selector": selector } });
+        Action::patch(target()?, Patch::new(PatchKind::Merge, body)?)
+    };
+    Ok(Fix {
+        summary: format!("Lead {app} to its app again."),
+        step: step(
+            format!(
+                "Let the service {app} send its requests to the app of the same name again, because nothing has the labels that it looks for now."
+            ),
+            set(wrong, right)?,
+        ),
+        rollback: Some(step(
+            format!("Let {app} look for the old labels again."),
+            set(right, wrong)?,
+        )),
+    })
+}
+
+fn right_target(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    index: u64,
+    port: &Value,
+    wrong: Option<&Value>,
+    right: u64,
+) -> Result<Fix, ActionError> {
+    let place = format!("/spec/ports/{index}");
+    let set = |to: &Value| {
+        // Only if the port still stands at this place.
+        let body = json!([
+            { "op": "test", "path": format!("{place}/port"), "value": port },
+            { "op": "replace", "path": format!("{place}/targetPort"), "value": to },
+        ]);
+        Action::patch(target()?, Patch::new(PatchKind::Json, body)?)
+    };
+    let rollback = wrong.map(|wrong| {
+        Ok::<_, ActionError>(step(
+            format!("Let {app} pass requests on to the old port again."),
+            set(wrong)?,
+        ))
+    });
+    Ok(Fix {
+        summary: format!("Lead {app} to the port where its app listens."),
+        step: step(
+            format!(
+                "Let the service {app} pass requests on to port {right}, where the app listens, so that they are answered again."
+            ),
+            set(&right.into())?,
+        ),
+        rollback: rollback.transpose()?,
+    })
+}
+
+fn switch_on(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+) -> Result<Fix, ActionError> {
+    let set = |suspend: bool| {
+        let body = json!({ "spec": { "suspend": suspend } });
+        Action::patch(target()?, Patch::new(PatchKind::Merge, body)?)
+    };
+    Ok(Fix {
+        summary: format!("Switch {app} on again."),
+        step: step(
+            format!("Let the scheduled job {app} be started at its times again."),
+            set(false)?,
+        ),
+        rollback: Some(step(format!("Switch {app} off again."), set(true)?)),
     })
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use argus_core::{Cause, Finding, Recovery, StepStatus, step_statuses};
+use argus_core::{Cause, Finding, Playbook, Recovery, RemediatorError, StepStatus, step_statuses};
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
 
 use crate::has;
 use crate::world::{World, Write};
@@ -267,4 +270,88 @@ pub(crate) async fn a_probe_at_the_wrong_port_is_mended(world: &World) {
         patch("deployments/web"),
     )
     .await;
+}
+
+/// A service that leads to `web`, and a scheduled job that waits for its time.
+pub(crate) async fn healthy_surroundings(world: &World) {
+    add_service(world, "web", json!(8080)).await;
+    job(world, false).await;
+}
+
+async fn add_service(world: &World, selector: &str, target: Value) {
+    let ports = json!([{ "name": "ssh", "port": 22, "targetPort": 8080 }, { "name": "http", "port": 80, "targetPort": target }]);
+    let spec = json!({ "selector": { "app": selector }, "ports": ports });
+    world
+        .create::<Service>(json!({ "metadata": { "name": "web" }, "spec": spec }))
+        .await;
+}
+
+async fn job(world: &World, suspend: bool) {
+    let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "app", "image": "r.example/report:1" }] });
+    let job = json!({ "spec": { "template": { "spec": pod } } });
+    // Once a year, so that nothing starts while the test runs.
+    let spec = json!({ "schedule": "0 0 1 1 *", "suspend": suspend, "jobTemplate": job });
+    world
+        .create::<CronJob>(json!({ "metadata": { "name": "report" }, "spec": spec }))
+        .await;
+}
+
+async fn service(world: &World, selector: &str, target: Value) {
+    world
+        .deployment("web", "r.example/web:1")
+        .ports(8080, 8080)
+        .create()
+        .await
+        .unwrap();
+    world.wait_ready("web").await;
+    add_service(world, selector, target).await;
+}
+
+pub(crate) async fn a_service_that_leads_nowhere_leads_to_its_app(world: &World) {
+    service(world, "wep", json!(8080)).await;
+    fix(
+        world,
+        has(Cause::ServiceSelector),
+        r#"kubectl patch service/web -n shop --type=merge -p '{"spec":{"selector":{"app":"web"}}}'"#,
+        patch("services/web"),
+    )
+    .await;
+}
+
+pub(crate) async fn a_service_that_asks_at_the_wrong_port_asks_at_the_right_one(world: &World) {
+    service(world, "web", json!(9090)).await;
+    fix(
+        world,
+        has(Cause::ServicePort),
+        r#"kubectl patch service/web -n shop --type=json -p '[{"op":"test","path":"/spec/ports/1/port","value":80},{"op":"replace","path":"/spec/ports/1/targetPort","value":8080}]'"#,
+        patch("services/web"),
+    )
+    .await;
+}
+
+pub(crate) async fn a_job_that_was_switched_off_is_switched_on(world: &World) {
+    job(world, true).await;
+    fix(
+        world,
+        has(Cause::Suspended),
+        r#"kubectl patch cronjob/report -n shop --type=merge -p '{"spec":{"suspend":false}}'"#,
+        patch("cronjobs/report"),
+    )
+    .await;
+}
+
+pub(crate) async fn a_pending_pod_is_left_to_a_person(world: &World) {
+    world
+        .deployment("web", "r.example/web:1")
+        .memory_request("100Ti")
+        .create()
+        .await
+        .unwrap();
+    let findings = world.findings(has(Cause::Pending)).await;
+    let remediator = world.remediator(Playbook::new());
+    match world.walk(&remediator, findings).await {
+        Err(RemediatorError::Manual { steps }) => assert_eq!(steps.len(), 1),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.writes().await, []);
 }

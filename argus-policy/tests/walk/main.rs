@@ -19,15 +19,17 @@ use approval::{two_people_approve_where_policy_wants_two, what_the_cluster_warns
 use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
     Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, MemoryPlans, OnFailure,
-    Playbook, Recovery, Remediator, RemediatorError, Roles, Scanner, Settings, Severity,
-    StepStatus, Verdict, step_statuses,
+    Playbook, Recovery, Remediator, RemediatorError, Scanner, Settings, Severity, StepStatus,
+    Verdict, step_statuses,
 };
 use fixes::{
     a_bad_image_in_a_larger_update_is_fixed_alone, a_bad_image_is_fixed_by_going_back,
-    a_crash_after_an_update_is_fixed_by_going_back, a_probe_at_the_wrong_port_is_mended,
-    a_stuck_pod_is_replaced, a_stuck_rollout_is_fixed_by_going_back,
-    an_app_without_copies_gets_one, image, old_settings_are_read_again,
-    out_of_memory_is_fixed_by_a_higher_limit,
+    a_crash_after_an_update_is_fixed_by_going_back, a_job_that_was_switched_off_is_switched_on,
+    a_pending_pod_is_left_to_a_person, a_probe_at_the_wrong_port_is_mended,
+    a_service_that_asks_at_the_wrong_port_asks_at_the_right_one,
+    a_service_that_leads_nowhere_leads_to_its_app, a_stuck_pod_is_replaced,
+    a_stuck_rollout_is_fixed_by_going_back, an_app_without_copies_gets_one, healthy_surroundings,
+    image, old_settings_are_read_again, out_of_memory_is_fixed_by_a_higher_limit,
 };
 use serde_json::json;
 use world::World;
@@ -62,6 +64,9 @@ scenarios!(
     a_stuck_pod_is_replaced,
     old_settings_are_read_again,
     a_probe_at_the_wrong_port_is_mended,
+    a_service_that_leads_nowhere_leads_to_its_app,
+    a_service_that_asks_at_the_wrong_port_asks_at_the_right_one,
+    a_job_that_was_switched_off_is_switched_on,
     what_was_cut_off_is_finished_by_the_next_start,
     a_pending_pod_is_left_to_a_person,
     a_healthy_cluster_has_no_findings,
@@ -95,22 +100,6 @@ async fn out_of_memory_is_seen_after_it_runs_again(world: &World) {
     assert_eq!(findings[0].metrics["restart_count"], 1);
 }
 
-async fn a_pending_pod_is_left_to_a_person(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .memory_request("100Ti")
-        .create()
-        .await
-        .unwrap();
-    let findings = world.findings(has(Cause::Pending)).await;
-    let remediator = world.remediator(Playbook::new());
-    match world.walk(&remediator, findings).await {
-        Err(RemediatorError::Manual { steps }) => assert_eq!(steps.len(), 1),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(world.writes().await, []);
-}
-
 async fn a_healthy_cluster_has_no_findings(world: &World) {
     world
         .deployment("web", "r.example/web:1")
@@ -121,6 +110,7 @@ async fn a_healthy_cluster_has_no_findings(world: &World) {
         .await
         .unwrap();
     world.wait_ready("web").await;
+    healthy_surroundings(world).await;
     assert_eq!(world.findings(<[Finding]>::is_empty).await, []);
     let remediator = world.remediator(Playbook::new());
     let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
@@ -554,7 +544,7 @@ async fn every_rule_of_the_roles_is_needed() {
     let Some(probe) = World::real().await else {
         return;
     };
-    let roles = Roles::new(&probe.scope());
+    let roles = probe.roles();
     let both = [
         ("argus-ops-reader", roles.reader()),
         ("argus-ops-remediator", roles.remediator()),
@@ -575,6 +565,12 @@ async fn every_rule_of_the_roles_is_needed() {
                 format!("kubectl rollout undo deployment/web -n {namespace}"),
                 format!("kubectl scale deployment/web -n {namespace} --replicas=2"),
                 format!("kubectl delete pod/{pod} -n {namespace}"),
+                format!(
+                    "kubectl patch service/web -n {namespace} --type=merge -p '{{\"spec\":{{\"a\":1}}}}'"
+                ),
+                format!(
+                    "kubectl patch cronjob/web -n {namespace} --type=merge -p '{{\"spec\":{{\"a\":1}}}}'"
+                ),
             ] {
                 let remediator = world.remediator(Scripted::commands(&[&command]));
                 if let Err(RemediatorError::Permissions { missing }) =

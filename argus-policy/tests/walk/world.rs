@@ -1,5 +1,6 @@
 //! Where the walk is walked: a cluster in memory, or a real API server; the same calls, the same answers.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,17 +8,20 @@ use std::time::Duration;
 use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
 use argus_core::{
-    Answer, Builder, DryRun, Finding, Incident, IncidentId, Kube, LlmProvider, MemoryPlans,
+    Answer, Builder, DryRun, Finding, Incident, IncidentId, Kind, Kube, LlmProvider, MemoryPlans,
     Outcome, Playbook, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A write of Argus as the API server's audit log has it: verb, path without the namespace's prefix, dry run, status.
@@ -107,10 +111,17 @@ impl World {
             .unwrap();
     }
 
+    /// What Argus may do on the real API server.
+    pub(crate) fn roles(&self) -> Roles {
+        Roles::new(&self.scope())
+            .changing(Kind::Service)
+            .changing(Kind::CronJob)
+    }
+
     /// A service account with exactly the two Roles that Argus prints, and a token for it.
     async fn create_identity(&self) -> String {
         let account = json!({ "metadata": { "name": "argus", "namespace": self.namespace } });
-        let roles = Roles::new(&self.scope());
+        let roles = self.roles();
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), &self.namespace);
         accounts
             .create(
@@ -284,6 +295,18 @@ impl World {
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .unwrap();
+    }
+
+    /// Any object, as somebody else makes it.
+    pub(crate) async fn create<K>(&self, mut object: Value)
+    where
+        K: Clone + Debug + DeserializeOwned + Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        object["metadata"]["namespace"] = json!(self.namespace);
+        let api: Api<K> = Api::namespaced(self.admin.clone(), &self.namespace);
+        let object = serde_json::from_value(object).unwrap();
+        api.create(&PostParams::default(), &object).await.unwrap();
     }
 
     pub(crate) async fn config_map(&self, name: &str, value: &str) {
