@@ -227,6 +227,7 @@ fn input(runner: &mut TestRunner) -> PolicyInput {
 /// A set of OPA's, in the order of ours.
 fn sorted(set: &Value) -> Vec<Value> {
     let mut list = set.as_array().cloned().unwrap();
+    list.iter_mut().for_each(Value::sort_all_objects);
     list.sort_by_key(ToString::to_string);
     list
 }
