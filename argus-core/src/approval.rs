@@ -125,6 +125,23 @@ pub trait Approver: Send + Sync {
     async fn decide(&self, dry_run: &DryRun) -> Result<Answer, ApprovalError>;
 }
 
+/// The door to whoever is asked between the steps of an approved plan.
+///
+/// # Guarantees
+/// It is asked before every step but the first, and only while the approval lasts. Whatever it doesn't confirm in that time isn't
+/// taken, and the plan goes the way of any plan whose step failed: it is undone or stopped.
+///
+/// # Obligations
+/// As an [`Approver`]'s: who can't ask anybody says no.
+#[async_trait]
+pub trait Pause: Send + Sync {
+    /// Whether this step, from 0, may be taken now.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    async fn go_on(&self, plan: &Plan, step: usize) -> Result<(), String>;
+}
+
 /// An approved plan: the only thing that can be executed.
 ///
 /// # Guarantees

@@ -56,7 +56,9 @@ mod dry_run;
 pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desired_state};
 
 mod approval;
-pub use approval::{APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver};
+pub use approval::{
+    APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver, Pause,
+};
 
 mod executor;
 pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};

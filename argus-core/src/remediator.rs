@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::action::Target;
 use crate::actor::Actor;
-use crate::approval::Approved;
+use crate::approval::{Approved, Pause};
 use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditRecord, AuditSink, StepStatus};
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
@@ -145,6 +145,7 @@ struct Doors {
     audit: Arc<dyn AuditSink>,
     plans: Arc<dyn PlanStore>,
     observer: Option<Observer>,
+    pause: Option<Arc<dyn Pause>>,
     halted: AtomicBool,
     /// The objects that a plan of this remediator changes right now.
     busy: Mutex<BTreeSet<Target>>,
@@ -419,6 +420,7 @@ pub struct Builder {
     audit: Option<Arc<dyn AuditSink>>,
     plans: Option<Arc<dyn PlanStore>>,
     observer: Option<Observer>,
+    pause: Option<Arc<dyn Pause>>,
 }
 
 impl Builder {
@@ -501,6 +503,13 @@ impl Builder {
         self
     }
 
+    /// Asks before each step but the first whether to go on; without it a plan is carried out in one go.
+    #[must_use]
+    pub fn pause(mut self, pause: impl Pause + 'static) -> Self {
+        self.pause = Some(Arc::new(pause));
+        self
+    }
+
     /// The remediator.
     ///
     /// # Errors
@@ -523,6 +532,7 @@ impl Builder {
                 .plans
                 .unwrap_or_else(|| Arc::new(MemoryPlans::default())),
             observer: self.observer,
+            pause: self.pause,
             halted: AtomicBool::new(false),
             busy: Mutex::default(),
         };

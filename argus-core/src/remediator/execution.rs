@@ -1,6 +1,7 @@
 //! One execution of one approved plan: intent, write, outcome, settle, step by step; then undo if it has to be.
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::{Ending, OnFailure, Outcome, Remediator, RemediatorError, object_ref};
 use crate::approval::{Approved, ApprovedStep};
@@ -132,11 +133,40 @@ impl<'a> Execution<'a> {
             if found {
                 self.settle_one(step).await?;
             } else {
+                self.pause(step).await?;
                 // Its own precondition keeps it from being written over anybody's change.
                 self.apply_one(step).await?;
             }
         }
         Ok(())
+    }
+
+    /// Asks between two steps whether to go on, if the host wants that; the approval still has to hold then.
+    async fn pause(&self, step: ApprovedStep<'a>) -> Result<(), Failure> {
+        let Some(pause) = &self.remediator.doors.pause else {
+            return Ok(());
+        };
+        if step.index() == 0 || self.remediator.is_halted() {
+            return Ok(());
+        }
+        let left = self.approved.expires_at().duration_since(Timestamp::now());
+        let left = left.try_into().unwrap_or_default();
+        let asked = timeout(left, pause.go_on(self.approved.plan(), step.index())).await;
+        let number = step.index() + 1;
+        match asked {
+            Ok(Ok(())) if self.remediator.is_halted() => Ok(()),
+            Ok(Ok(())) => {
+                let holds = self.remediator.still_holds(self.approved);
+                holds.map_err(|error| Failure::Step(error.to_string()))
+            }
+            Ok(Err(why)) => Err(Failure::Step(format!(
+                "step {number} was not to be taken: {}",
+                redact(&why)
+            ))),
+            Err(_) => Err(Failure::Step(format!(
+                "nobody said in time whether to take step {number}"
+            ))),
+        }
     }
 
     /// The way from the last step to the end: undo if it has to be, look again, and close the plan.
