@@ -12,7 +12,6 @@ use crate::plan::PlanId;
 
 mod chain;
 mod checkpoint;
-mod disk;
 mod file;
 mod group;
 mod merkle;

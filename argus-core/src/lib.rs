@@ -63,6 +63,8 @@ pub use approval::{
 mod executor;
 pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
 
+mod disk;
+
 mod audit;
 pub use audit::{
     AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditRecord,

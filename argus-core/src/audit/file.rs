@@ -1,6 +1,5 @@
 //! The embedded audit sink: append-only files of JSON lines, synced before `append` returns.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -10,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::io_error;
 use super::checkpoint::{AuditKey, AuditSigner, Checkpoint};
-use super::disk::{Disk, Folder};
 use super::group::{Queue, append};
 use super::merkle::{leaf, proves};
 use super::query::{AuditQuery, Found};
 use super::segment::{backwards, firsts, name_of};
 use super::{AuditEntry, AuditError, AuditRecord, AuditSink, Tail};
 use crate::digest::Digest;
+use crate::disk::{Disk, Folder};
 
 #[cfg(test)]
 mod model;
@@ -104,12 +103,7 @@ impl FileAuditOptions {
         let read = read(&*disk, purpose, signed.as_ref())?;
         // What a crash left behind: of a file that was to be replaced, of records that were to be removed, of a last line.
         for name in &read.leftovers {
-            match disk.remove(name) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(io("repaired")(error));
-                }
-                _ => {}
-            }
+            disk.remove(name).map_err(io("repaired"))?;
         }
         let first = read.segments.last().copied();
         let first = first.unwrap_or(read.chain.link.records + 1);

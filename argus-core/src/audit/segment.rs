@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use super::chain::{Chain, MAX_RECORD_BYTES, damaged, io_error};
-use super::disk::{Disk, ReadSeek};
 use super::query::AuditQuery;
 use super::{AuditEntry, AuditError, AuditRecord};
+use crate::disk::{Disk, ReadSeek};
 
 /// How much is read at once from the end of a segment.
 const CHUNK: u64 = 64 * 1024;

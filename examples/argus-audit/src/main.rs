@@ -5,7 +5,7 @@
     reason = "a program's output"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -230,12 +230,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             };
             let newest = FileAudit::read(&folder, &newest)?;
             let mut after = newest.first().map_or(0, |record| record.sequence);
+            let filter = filter.query()?;
             loop {
                 let query = AuditQuery {
                     after: Some(after),
                     ..AuditQuery::default()
                 };
-                let filter = filter.query()?;
                 for record in FileAudit::read(&folder, &query)?.iter().rev() {
                     after = record.sequence;
                     if filter.matches(record) {
@@ -280,18 +280,26 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 
 /// What the trail says about each plan that the filter finds.
 fn plans(folder: &std::path::Path, filter: &Filter) -> Result<(), Failure> {
+    let query = filter.query()?;
+    let records = FileAudit::read(folder, &AuditQuery::default())?;
+    let found = records.iter().filter(|record| query.matches(record));
+    let found = found.take(query.limit.unwrap_or(usize::MAX));
     let mut seen = BTreeSet::new();
-    for record in FileAudit::read(folder, &filter.query()?)? {
-        if !seen.insert(record.entry.plan_id.clone()) {
-            continue;
-        }
-        let query = AuditQuery {
-            plan_id: Some(record.entry.plan_id),
-            ..AuditQuery::default()
-        };
-        let mut records = FileAudit::read(folder, &query)?;
-        records.reverse();
-        if let Some(state) = PlanState::of(&records) {
+    let wanted: Vec<PlanId> = found
+        .map(|record| &record.entry.plan_id)
+        .filter(|plan| seen.insert(*plan))
+        .cloned()
+        .collect();
+    let mut by_plan: BTreeMap<PlanId, Vec<AuditRecord>> = BTreeMap::new();
+    for record in records.into_iter().rev() {
+        let plan = by_plan.entry(record.entry.plan_id.clone());
+        plan.or_default().push(record);
+    }
+    for plan in wanted {
+        let state = by_plan
+            .get(&plan)
+            .and_then(|records| PlanState::of(records));
+        if let Some(state) = state {
             print(&(serde_json::to_string(&state)? + "\n"))?;
         }
     }

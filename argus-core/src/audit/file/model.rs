@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::{FileAudit, Purpose, read};
 use crate::actor::Actor;
 use crate::audit::checkpoint::AuditSigner;
-use crate::audit::disk::{Append, Disk, ReadSeek};
 use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditQuery, AuditSink};
+use crate::disk::{Append, Disk, ReadSeek};
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
 
@@ -185,7 +185,8 @@ impl Disk for Model {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.change()?;
-        state.names.remove(name).map_or_else(missing, |_| Ok(()))
+        state.names.remove(name);
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

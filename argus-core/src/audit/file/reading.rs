@@ -1,6 +1,6 @@
 //! A trail's files become what stands in them: the whole chain, checked; the records of a query; a proof.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::InclusionProof;
 use crate::audit::chain::{Chain, Link, MAX_RECORD_BYTES, damaged, io_error};
 use crate::audit::checkpoint::{AuditKey, Checkpoint, Signed};
-use crate::audit::disk::Disk;
 use crate::audit::merkle::{Tree, leaf, prove};
 use crate::audit::segment::{Row, firsts, follow, index, index_of, name_of};
 use crate::audit::{AuditError, AuditRecord, Tail};
 use crate::digest::Digest;
+use crate::disk::Disk;
 
 /// The file of [`Base`].
 pub(super) const BASE: &str = "base.json";
@@ -191,15 +191,8 @@ pub(super) fn read_checkpoint(
 
 /// A small file, if it is there.
 fn text_of(disk: &dyn Disk, name: &str) -> Result<Option<String>, AuditError> {
-    let file = match disk.read(name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(io_error(name, "opened"))?,
-    };
-    let mut text = String::new();
-    file.take(MAX_RECORD_BYTES)
-        .read_to_string(&mut text)
-        .map_err(io_error(name, "read"))?;
-    Ok(Some(text))
+    disk.text(name, MAX_RECORD_BYTES)
+        .map_err(io_error(name, "read"))
 }
 
 pub(super) fn verify_signed(

@@ -9,7 +9,6 @@ use super::reading::{BASE, Base, CHECKPOINT, read_base};
 use super::within;
 use crate::audit::chain::{Chain, Place, Time, Waiting, io_error};
 use crate::audit::checkpoint::Checkpoint;
-use crate::audit::disk::{Append, Disk};
 use crate::audit::group::{Group, Queue, again};
 use crate::audit::query::{AuditQuery, Found};
 use crate::audit::segment::{
@@ -17,6 +16,7 @@ use crate::audit::segment::{
 };
 use crate::audit::{AuditError, AuditEvent, AuditRecord};
 use crate::digest::Digest;
+use crate::disk::{Append, Disk};
 
 #[derive(Debug)]
 pub(super) struct Shared {

@@ -1,4 +1,4 @@
-//! What the file trail asks of a folder. A seam, so that a test can put a disk there that forgets what wasn't synced.
+//! What durable files ask of a folder. A seam, so that a test can put a disk there that forgets what wasn't synced.
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::PathBuf;
 
 /// A folder of files.
-pub(super) trait Disk: Debug + Send + Sync {
+pub(crate) trait Disk: Debug + Send + Sync {
     /// Makes the folder if it isn't there.
     fn make(&self) -> io::Result<()>;
     /// Keeps other processes from writing for as long as the answer lives; `None` if one does already.
@@ -19,7 +19,7 @@ pub(super) trait Disk: Debug + Send + Sync {
     fn append(&self, name: &str) -> io::Result<Box<dyn Append>>;
     /// Cuts a file off.
     fn truncate(&self, name: &str, length: u64) -> io::Result<()>;
-    /// Takes a file away.
+    /// Takes a file away, if it is there.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Gives a file another name, in the place of one that may be there.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -29,23 +29,31 @@ pub(super) trait Disk: Debug + Send + Sync {
     /// Writes a file as a whole: after a crash it is the old one or the new one.
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = format!("{name}.new");
-        match self.remove(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        self.remove(&new)?;
         let mut file = self.append(&new)?;
         file.write(bytes)?;
         file.sync()?;
         self.rename(&new, name)?;
         self.sync()
     }
+
+    /// A file's text, if it is there, up to so many bytes.
+    fn text(&self, name: &str, most: u64) -> io::Result<Option<String>> {
+        let file = match self.read(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut text = String::new();
+        file.take(most).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
 }
 
-pub(super) trait ReadSeek: Read + Seek {}
+pub(crate) trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
 /// A file that grows.
-pub(super) trait Append: Debug + Send {
+pub(crate) trait Append: Debug + Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes everything written durable.
     fn sync(&mut self) -> io::Result<()>;
@@ -53,7 +61,7 @@ pub(super) trait Append: Debug + Send {
 
 /// A folder of the operating system.
 #[derive(Debug, Clone)]
-pub(super) struct Folder(pub(super) PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Disk for Folder {
     fn make(&self) -> io::Result<()> {
@@ -102,7 +110,10 @@ impl Disk for Folder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.0.join(name))
+        match std::fs::remove_file(self.0.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -128,9 +139,6 @@ impl Append for File {
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.clone()
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
