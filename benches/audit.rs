@@ -28,17 +28,14 @@ const ROUNDS: usize = 9;
 
 fn entry(plan: usize) -> AuditEntry {
     AuditEntry {
-        event: AuditEvent::StepIntended,
-        incident_id: IncidentId::new("INC-1").unwrap(),
-        plan_id: PlanId::try_from(format!("PLAN-{plan:032x}")).unwrap(),
         step: Some(0),
-        requested_by: Actor::User("operator".into()),
         command: Some("kubectl scale deployment/web -n shop --replicas=3".into()),
-        digest: None,
-        revision: None,
-        outcome: None,
-        findings_before: None,
-        findings_after: None,
+        ..AuditEntry::new(
+            AuditEvent::StepIntended,
+            IncidentId::new("INC-1").unwrap(),
+            PlanId::try_from(format!("PLAN-{plan:032x}")).unwrap(),
+            Actor::User("operator".into()),
+        )
     }
 }
 

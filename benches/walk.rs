@@ -62,17 +62,14 @@ fn rooms(criterion: &mut Criterion) {
 
 fn entry() -> AuditEntry {
     AuditEntry {
-        event: AuditEvent::StepIntended,
-        incident_id: IncidentId::new("INC-1").unwrap(),
-        plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
         step: Some(0),
-        requested_by: Actor::User("operator".into()),
         command: Some("kubectl scale deployment/web -n shop --replicas=3".into()),
-        digest: None,
-        revision: None,
-        outcome: None,
-        findings_before: None,
-        findings_after: None,
+        ..AuditEntry::new(
+            AuditEvent::StepIntended,
+            IncidentId::new("INC-1").unwrap(),
+            PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
+            Actor::User("operator".into()),
+        )
     }
 }
 

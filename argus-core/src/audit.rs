@@ -106,6 +106,31 @@ pub struct AuditEntry {
     pub findings_after: Option<usize>,
 }
 
+impl AuditEntry {
+    /// What happened to a plan, and who asked for it; everything else is absent.
+    #[must_use]
+    pub fn new(
+        event: AuditEvent,
+        incident_id: IncidentId,
+        plan_id: PlanId,
+        requested_by: Actor,
+    ) -> Self {
+        Self {
+            event,
+            incident_id,
+            plan_id,
+            step: None,
+            requested_by,
+            command: None,
+            digest: None,
+            revision: None,
+            outcome: None,
+            findings_before: None,
+            findings_after: None,
+        }
+    }
+}
+
 /// One record of the trail.
 ///
 /// # Guarantees

@@ -325,19 +325,12 @@ impl Remediator {
     }
 
     fn entry(&self, plan: &Plan, event: AuditEvent, actor: &Actor) -> AuditEntry {
-        AuditEntry {
+        AuditEntry::new(
             event,
-            incident_id: plan.incident_id().clone(),
-            plan_id: plan.plan_id().clone(),
-            step: None,
-            requested_by: actor.clone(),
-            command: None,
-            digest: None,
-            revision: None,
-            outcome: None,
-            findings_before: None,
-            findings_after: None,
-        }
+            plan.incident_id().clone(),
+            plan.plan_id().clone(),
+            actor.clone(),
+        )
     }
 
     async fn record(&self, entry: AuditEntry) -> Result<(), RemediatorError> {

@@ -8,19 +8,12 @@ use argus_core::{
 use jiff::{SignedDuration, Timestamp};
 
 fn entry() -> AuditEntry {
-    AuditEntry {
-        event: AuditEvent::Suggested,
-        incident_id: IncidentId::new("INC-1").unwrap(),
-        plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
-        step: None,
-        requested_by: Actor::User("operator".into()),
-        command: None,
-        digest: None,
-        revision: None,
-        outcome: None,
-        findings_before: None,
-        findings_after: None,
-    }
+    AuditEntry::new(
+        AuditEvent::Suggested,
+        IncidentId::new("INC-1").unwrap(),
+        PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
+        Actor::User("operator".into()),
+    )
 }
 
 /// The last record was written an hour ahead; then the clock was set right.

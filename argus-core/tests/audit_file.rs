@@ -13,17 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 
 fn entry(outcome: &str) -> AuditEntry {
     AuditEntry {
-        event: AuditEvent::Suggested,
-        incident_id: IncidentId::new("INC-1").unwrap(),
-        plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
-        step: None,
-        requested_by: Actor::User("operator".into()),
-        command: None,
-        digest: None,
-        revision: None,
         outcome: Some(outcome.into()),
-        findings_before: None,
-        findings_after: None,
+        ..AuditEntry::new(
+            AuditEvent::Suggested,
+            IncidentId::new("INC-1").unwrap(),
+            PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
+            Actor::User("operator".into()),
+        )
     }
 }
 

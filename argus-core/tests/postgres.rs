@@ -159,17 +159,14 @@ fn plan(number: usize) -> PlanId {
 
 fn entry(number: usize, event: AuditEvent) -> AuditEntry {
     AuditEntry {
-        event,
-        incident_id: IncidentId::new("INC-1").unwrap(),
-        plan_id: plan(number),
-        step: None,
-        requested_by: Actor::User("operator".into()),
         command: Some("kubectl scale deployment/web -n shop --replicas=3".into()),
-        digest: None,
-        revision: None,
         outcome: Some("\u{e4} \"quote\", a \\ and a \u{0} byte".into()),
-        findings_before: None,
-        findings_after: None,
+        ..AuditEntry::new(
+            event,
+            IncidentId::new("INC-1").unwrap(),
+            plan(number),
+            Actor::User("operator".into()),
+        )
     }
 }
 

@@ -177,20 +177,12 @@ mod tests {
     }
 
     fn entry() -> AuditEntry {
-        AuditEntry {
-            event: AuditEvent::Suggested,
-            incident_id: IncidentId::new("INC-1").unwrap_or_else(|error| panic!("{error}")),
-            plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1))
-                .unwrap_or_else(|error| panic!("{error}")),
-            step: None,
-            requested_by: Actor::User("law".into()),
-            command: None,
-            digest: None,
-            revision: None,
-            outcome: None,
-            findings_before: None,
-            findings_after: None,
-        }
+        AuditEntry::new(
+            AuditEvent::Suggested,
+            IncidentId::new("INC-1").unwrap_or_else(|error| panic!("{error}")),
+            PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap_or_else(|error| panic!("{error}")),
+            Actor::User("law".into()),
+        )
     }
 
     /// A runtime that is shut down takes the one who would have written with it: those who wait hear so, others go on.

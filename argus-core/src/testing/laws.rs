@@ -34,17 +34,13 @@ pub async fn audit_sink(sink: &dyn AuditSink) -> Result<(), Broken> {
     let mut previous = Digest::ZERO;
     for n in 1..=5usize {
         let entry = AuditEntry {
-            event: AuditEvent::Suggested,
-            incident_id: incident(if n % 2 == 0 { "INC-even" } else { "INC-odd" })?,
-            plan_id: plan(n)?,
-            step: None,
-            requested_by: Actor::User("law".into()),
-            command: None,
-            digest: None,
-            revision: None,
             outcome: Some(format!("outcome {n} with a \"quote\" and a\nline")),
-            findings_before: None,
-            findings_after: None,
+            ..AuditEntry::new(
+                AuditEvent::Suggested,
+                incident(if n % 2 == 0 { "INC-even" } else { "INC-odd" })?,
+                plan(n)?,
+                Actor::User("law".into()),
+            )
         };
         let record = sink.append(entry.clone()).await.map_err(failed)?;
         hold(

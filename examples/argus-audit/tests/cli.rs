@@ -44,17 +44,15 @@ async fn trail(folder: &Path) -> FileAudit {
     {
         let step = (2..=3).contains(&n);
         let entry = AuditEntry {
-            event,
-            incident_id: IncidentId::new("INC-1").unwrap(),
-            plan_id: PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
             step: step.then_some(0),
-            requested_by: Actor::User("ada".into()),
             command: step.then(|| "kubectl scale deployment/web -n shop --replicas=2".into()),
-            digest: None,
-            revision: None,
             outcome: Some(format!("outcome {n}\u{1b}[31m")),
-            findings_before: None,
-            findings_after: None,
+            ..AuditEntry::new(
+                event,
+                IncidentId::new("INC-1").unwrap(),
+                PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
+                Actor::User("ada".into()),
+            )
         };
         audit.append(entry).await.unwrap();
     }

@@ -234,22 +234,18 @@ impl Append for Handle {
 
 fn entry(number: usize) -> AuditEntry {
     AuditEntry {
-        event: if number % 5 == 4 {
-            AuditEvent::Finished
-        } else {
-            AuditEvent::Suggested
-        },
-        incident_id: IncidentId::new("INC-1").unwrap_or_else(|error| panic!("{error}")),
-        plan_id: PlanId::try_from(format!("PLAN-{:032x}", number % 3))
-            .unwrap_or_else(|error| panic!("{error}")),
-        step: None,
-        requested_by: Actor::User("operator".into()),
-        command: None,
-        digest: None,
-        revision: None,
         outcome: Some(format!("{number} {}", "x".repeat(1500))),
-        findings_before: None,
-        findings_after: None,
+        ..AuditEntry::new(
+            if number % 5 == 4 {
+                AuditEvent::Finished
+            } else {
+                AuditEvent::Suggested
+            },
+            IncidentId::new("INC-1").unwrap_or_else(|error| panic!("{error}")),
+            PlanId::try_from(format!("PLAN-{:032x}", number % 3))
+                .unwrap_or_else(|error| panic!("{error}")),
+            Actor::User("operator".into()),
+        )
     }
 }
 
