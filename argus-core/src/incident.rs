@@ -178,6 +178,10 @@ pub enum Cause {
     ServiceSelector,
     /// A Service passes requests on to a port that no container has.
     ServicePort,
+    /// An Ingress leads to a Service or a port that isn't there.
+    IngressBackend,
+    /// A HorizontalPodAutoscaler's workload isn't there.
+    ScaleTarget,
     /// A CronJob is suspended.
     Suspended,
     /// A Deployment has fewer pods available than it wants.

@@ -6,15 +6,19 @@ use std::time::Duration;
 use ::kube::api::ObjectMeta;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use serde_json::{Map, Value, json};
 
 use crate::incident::ObjectRef;
 
+pub(super) mod autoscalers;
 pub(super) mod cron_jobs;
 pub(super) mod deployments;
+pub(super) mod ingresses;
 pub(super) mod pods;
 pub(super) mod services;
 
@@ -28,6 +32,8 @@ pub(super) struct Seen {
     pub(super) config_maps: Vec<ObjectMeta>,
     pub(super) services: Vec<Service>,
     pub(super) cron_jobs: Vec<CronJob>,
+    pub(super) ingresses: Vec<Ingress>,
+    pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
 }
 
 impl Seen {

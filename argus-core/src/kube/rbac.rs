@@ -68,7 +68,9 @@ impl Roles {
             ("", "services"),
             ("apps", "deployments"),
             ("apps", "replicasets"),
+            ("autoscaling", "horizontalpodautoscalers"),
             ("batch", "cronjobs"),
+            ("networking.k8s.io", "ingresses"),
         ]);
         rules(&resources, &["get", "list", "watch"])
     }

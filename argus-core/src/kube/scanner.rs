@@ -10,11 +10,13 @@ use futures::join;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use serde::de::DeserializeOwned;
 
-use super::analyzers::{Seen, cron_jobs, deployments, pods, services};
+use super::analyzers::{Seen, autoscalers, cron_jobs, deployments, ingresses, pods, services};
 use super::{Kube, refusal};
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
@@ -47,13 +49,15 @@ impl Scanner for Kube {
 impl Kube {
     /// One namespace; the error is that of a cluster that doesn't answer at all.
     async fn scan_namespace(&self, namespace: &str) -> (Scan, Option<Error>) {
-        let (pods, deployments, sets, configs, services, cron_jobs) = join!(
+        let (pods, deployments, sets, configs, services, cron_jobs, ingresses, autoscalers) = join!(
             all_pages::<Pod>(&self.client, namespace),
             all_pages::<Deployment>(&self.client, namespace),
             all_pages::<ReplicaSet>(&self.client, namespace),
             all_metadata(Api::<ConfigMap>::namespaced(self.client.clone(), namespace)),
             all_pages::<Service>(&self.client, namespace),
             all_pages::<CronJob>(&self.client, namespace),
+            all_pages::<Ingress>(&self.client, namespace),
+            all_pages::<HorizontalPodAutoscaler>(&self.client, namespace),
         );
         let mut missing = Missing {
             namespace,
@@ -69,11 +73,21 @@ impl Kube {
             config_maps: missing.take("configmaps", configs),
             services: missing.take("services", services),
             cron_jobs: missing.take("cronjobs", cron_jobs),
+            ingresses: missing.take("ingresses", ingresses),
+            autoscalers: missing.take("horizontalpodautoscalers", autoscalers),
         };
-        let mut findings = pods::analyze(&seen);
-        findings.extend(deployments::analyze(&seen));
-        findings.extend(services::analyze(&seen));
-        findings.extend(cron_jobs::analyze(&seen));
+        let analyzers = [
+            pods::analyze,
+            deployments::analyze,
+            services::analyze,
+            ingresses::analyze,
+            cron_jobs::analyze,
+            autoscalers::analyze,
+        ];
+        let findings = analyzers
+            .iter()
+            .flat_map(|analyze| analyze(&seen))
+            .collect();
         (
             Scan {
                 findings,

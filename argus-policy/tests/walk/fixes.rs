@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use argus_core::{Cause, Finding, Playbook, Recovery, RemediatorError, StepStatus, step_statuses};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Value, json};
 
 use crate::has;
@@ -276,6 +278,8 @@ pub(crate) async fn a_probe_at_the_wrong_port_is_mended(world: &World) {
 pub(crate) async fn healthy_surroundings(world: &World) {
     add_service(world, "web", json!(8080)).await;
     job(world, false).await;
+    address(world, "web", 80).await;
+    scaling(world, "web").await;
 }
 
 async fn add_service(world: &World, selector: &str, target: Value) {
@@ -283,6 +287,27 @@ async fn add_service(world: &World, selector: &str, target: Value) {
     let spec = json!({ "selector": { "app": selector }, "ports": ports });
     world
         .create::<Service>(json!({ "metadata": { "name": "web" }, "spec": spec }))
+        .await;
+}
+
+/// Paths that lead to this port of this service, the second of two.
+async fn address(world: &World, service: &str, port: u16) {
+    let to = |service: &str, port: u16| json!({ "service": { "name": service, "port": { "number": port } } });
+    let paths = json!([
+        { "path": "/", "pathType": "Prefix", "backend": to("web", 22) },
+        { "path": "/shop", "pathType": "Prefix", "backend": to(service, port) },
+    ]);
+    let rules = json!([{ "host": "shop.example", "http": { "paths": paths } }]);
+    world
+        .create::<Ingress>(json!({ "metadata": { "name": "web" }, "spec": { "rules": rules } }))
+        .await;
+}
+
+async fn scaling(world: &World, app: &str) {
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": app });
+    let spec = json!({ "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3 });
+    world
+        .create::<HorizontalPodAutoscaler>(json!({ "metadata": { "name": "web" }, "spec": spec }))
         .await;
 }
 
@@ -354,4 +379,62 @@ pub(crate) async fn a_pending_pod_is_left_to_a_person(world: &World) {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.writes().await, []);
+}
+
+const BACKEND: &str = "/spec/rules/0/http/paths/1/backend/service";
+
+pub(crate) async fn an_address_leads_to_its_service_again(world: &World) {
+    service(world, "web", json!(8080)).await;
+    address(world, "wep", 80).await;
+    let command = format!(
+        r#"kubectl patch ingress/web -n shop --type=json -p '[{{"op":"test","path":"{BACKEND}/name","value":"wep"}},{{"op":"replace","path":"{BACKEND}/name","value":"web"}}]'"#
+    );
+    fix(
+        world,
+        has(Cause::IngressBackend),
+        &command,
+        patch("ingresses/web"),
+    )
+    .await;
+}
+
+pub(crate) async fn an_address_leads_to_a_port_of_its_service(world: &World) {
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
+    world.wait_ready("web").await;
+    let spec = json!({ "selector": { "app": "web" }, "ports": [{ "port": 22 }] });
+    world
+        .create::<Service>(json!({ "metadata": { "name": "web" }, "spec": spec }))
+        .await;
+    address(world, "web", 8080).await;
+    let command = format!(
+        r#"kubectl patch ingress/web -n shop --type=json -p '[{{"op":"test","path":"{BACKEND}/port/number","value":8080}},{{"op":"replace","path":"{BACKEND}/port/number","value":22}}]'"#
+    );
+    fix(
+        world,
+        has(Cause::IngressBackend),
+        &command,
+        patch("ingresses/web"),
+    )
+    .await;
+}
+
+pub(crate) async fn a_scaling_looks_after_its_app_again(world: &World) {
+    world
+        .deployment("web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
+    world.wait_ready("web").await;
+    scaling(world, "wep").await;
+    fix(
+        world,
+        has(Cause::ScaleTarget),
+        r#"kubectl patch horizontalpodautoscaler/web -n shop --type=merge -p '{"spec":{"scaleTargetRef":{"name":"web"}}}'"#,
+        patch("horizontalpodautoscalers/web"),
+    )
+    .await;
 }

@@ -26,9 +26,11 @@ use fixes::{
     a_bad_image_in_a_larger_update_is_fixed_alone, a_bad_image_is_fixed_by_going_back,
     a_crash_after_an_update_is_fixed_by_going_back, a_job_that_was_switched_off_is_switched_on,
     a_pending_pod_is_left_to_a_person, a_probe_at_the_wrong_port_is_mended,
+    a_scaling_looks_after_its_app_again,
     a_service_that_asks_at_the_wrong_port_asks_at_the_right_one,
     a_service_that_leads_nowhere_leads_to_its_app, a_stuck_pod_is_replaced,
-    a_stuck_rollout_is_fixed_by_going_back, an_app_without_copies_gets_one, healthy_surroundings,
+    a_stuck_rollout_is_fixed_by_going_back, an_address_leads_to_a_port_of_its_service,
+    an_address_leads_to_its_service_again, an_app_without_copies_gets_one, healthy_surroundings,
     image, old_settings_are_read_again, out_of_memory_is_fixed_by_a_higher_limit,
 };
 use serde_json::json;
@@ -67,6 +69,9 @@ scenarios!(
     a_service_that_leads_nowhere_leads_to_its_app,
     a_service_that_asks_at_the_wrong_port_asks_at_the_right_one,
     a_job_that_was_switched_off_is_switched_on,
+    an_address_leads_to_its_service_again,
+    an_address_leads_to_a_port_of_its_service,
+    a_scaling_looks_after_its_app_again,
     what_was_cut_off_is_finished_by_the_next_start,
     a_pending_pod_is_left_to_a_person,
     a_healthy_cluster_has_no_findings,
@@ -565,13 +570,11 @@ async fn every_rule_of_the_roles_is_needed() {
                 format!("kubectl rollout undo deployment/web -n {namespace}"),
                 format!("kubectl scale deployment/web -n {namespace} --replicas=2"),
                 format!("kubectl delete pod/{pod} -n {namespace}"),
-                format!(
-                    "kubectl patch service/web -n {namespace} --type=merge -p '{{\"spec\":{{\"a\":1}}}}'"
-                ),
-                format!(
-                    "kubectl patch cronjob/web -n {namespace} --type=merge -p '{{\"spec\":{{\"a\":1}}}}'"
-                ),
-            ] {
+            ]
+            .into_iter()
+            .chain(["service", "cronjob", "ingress", "hpa"].map(|kind| {
+                format!("kubectl patch {kind}/web -n {namespace} --type=merge -p '{{\"spec\":{{\"a\":1}}}}'")
+            })) {
                 let remediator = world.remediator(Scripted::commands(&[&command]));
                 if let Err(RemediatorError::Permissions { missing }) =
                     world.walk(&remediator, Vec::new()).await

@@ -116,6 +116,8 @@ impl World {
         Roles::new(&self.scope())
             .changing(Kind::Service)
             .changing(Kind::CronJob)
+            .changing(Kind::Ingress)
+            .changing(Kind::HorizontalPodAutoscaler)
     }
 
     /// A service account with exactly the two Roles that Argus prints, and a token for it.

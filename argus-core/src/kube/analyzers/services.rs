@@ -216,6 +216,8 @@ mod tests {
                 json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": service }),
             )],
             cron_jobs: Vec::new(),
+            ingresses: Vec::new(),
+            autoscalers: Vec::new(),
         };
         let findings = analyze(&seen).into_iter();
         findings

@@ -1,0 +1,215 @@
+//! Ingresses become findings: a path that leads to a service, or to a port of it, that isn't there.
+
+use k8s_openapi::api::networking::v1::{Ingress, IngressServiceBackend};
+use serde_json::{Value, json};
+
+use super::{Seen, map};
+use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
+
+pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
+    let ingresses = seen.ingresses.iter();
+    ingresses
+        .flat_map(|ingress| {
+            let backends = backends(ingress).into_iter();
+            backends.filter_map(|(place, backend)| of_backend(seen, ingress, &place, backend))
+        })
+        .collect()
+}
+
+/// The services that an Ingress leads to, with the JSON pointers to where it says so.
+fn backends(ingress: &Ingress) -> Vec<(String, &IngressServiceBackend)> {
+    let Some(spec) = &ingress.spec else {
+        return Vec::new();
+    };
+    let default = spec.default_backend.iter();
+    let mut backends: Vec<_> = default
+        .filter_map(|backend| Some(("/spec/defaultBackend".into(), backend.service.as_ref()?)))
+        .collect();
+    for (rule, of_rule) in spec.rules.iter().flatten().enumerate() {
+        let paths = of_rule.http.iter().flat_map(|http| &http.paths).enumerate();
+        backends.extend(paths.filter_map(|(path, of_path)| {
+            let place = format!("/spec/rules/{rule}/http/paths/{path}/backend");
+            Some((place, of_path.backend.service.as_ref()?))
+        }));
+    }
+    backends
+}
+
+fn of_backend(
+    seen: &Seen,
+    ingress: &Ingress,
+    place: &str,
+    backend: &IngressServiceBackend,
+) -> Option<Finding> {
+    let owner = ObjectRef {
+        kind: "Ingress".into(),
+        namespace: ingress.metadata.namespace.clone().unwrap_or_default(),
+        name: ingress.metadata.name.clone().unwrap_or_default(),
+    };
+    let named = |name: &str| {
+        let mut services = seen.services.iter();
+        services.find(|service| service.metadata.name.as_deref() == Some(name))
+    };
+    let Some(service) = named(&backend.name) else {
+        // The service of the same name is the one that is meant.
+        let right = named(&owner.name).map(|_| owner.name.clone());
+        let description = format!(
+            "The address that {} answers leads to a service {}, which is not there.",
+            owner.name, backend.name
+        );
+        let facts = json!({ "place": format!("{place}/service/name"), "wrong": backend.name, "right": right });
+        return Some(finding(seen, owner, &backend.name, description, facts));
+    };
+    let port = backend.port.as_ref()?;
+    let ports: Vec<_> = service
+        .spec
+        .iter()
+        .flat_map(|spec| spec.ports.iter().flatten())
+        .collect();
+    let is_there = ports.iter().any(|known| match (&port.name, port.number) {
+        (Some(name), _) => known.name.as_ref() == Some(name),
+        (None, number) => Some(known.port) == number,
+    });
+    if is_there || ports.is_empty() {
+        return None;
+    }
+    let only = match ports.as_slice() {
+        [only] => Some(only.port),
+        _ => None,
+    };
+    let (field, wrong) = match &port.name {
+        Some(name) => ("name", json!(name)),
+        None => ("number", json!(port.number)),
+    };
+    let description = format!(
+        "The address that {} answers leads to port {} of the service {}, which has no such port.",
+        owner.name,
+        wrong
+            .as_str()
+            .map_or_else(|| wrong.to_string(), str::to_owned),
+        backend.name
+    );
+    // A port by name becomes one by number only as a whole, which a person should do.
+    let right = only.filter(|_| field == "number");
+    let facts =
+        json!({ "place": format!("{place}/service/port/{field}"), "wrong": wrong, "right": right });
+    Some(finding(
+        seen,
+        owner,
+        &format!("{}:{wrong}", backend.name),
+        description,
+        facts,
+    ))
+}
+
+fn finding(
+    seen: &Seen,
+    owner: ObjectRef,
+    part: &str,
+    description: String,
+    facts: Value,
+) -> Finding {
+    Finding {
+        finding_id: Finding::stable_id(Cause::IngressBackend, &owner, part),
+        category: Category::Connectivity,
+        severity: Severity::High,
+        title: format!("{} leads nowhere", owner.name),
+        description,
+        target: format!("k8s://{}/{}", owner.namespace, owner.name),
+        infra_type: "kubernetes".into(),
+        evidence: Vec::new(),
+        metrics: map(json!({})),
+        timestamp: seen.now,
+        raw_data: map(facts),
+        owner: Some(owner),
+        cause: Some(Cause::IngressBackend),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What is found about an Ingress beside services `web` (80, `http`) and `two` (80 and 81).
+    fn found(spec: Value) -> Vec<Value> {
+        let object = |name: &str, spec: Value| json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec });
+        let ports = json!({ "ports": [{ "name": "http", "port": 80 }] });
+        let both = json!({ "ports": [{ "port": 80 }, { "port": 81 }] });
+        let seen = Seen {
+            now: Timestamp::UNIX_EPOCH,
+            unready_after: Duration::ZERO,
+            pods: Vec::new(),
+            deployments: Vec::new(),
+            replica_sets: Vec::new(),
+            config_maps: Vec::new(),
+            services: [object("web", ports), object("two", both)].map(read).into(),
+            cron_jobs: Vec::new(),
+            ingresses: vec![read(object("web", spec))],
+            autoscalers: Vec::new(),
+        };
+        let findings = analyze(&seen).into_iter();
+        findings
+            .map(|finding| Value::Object(finding.raw_data))
+            .collect()
+    }
+
+    fn default(service: &str, port: Value) -> Value {
+        json!({ "defaultBackend": { "service": { "name": service, "port": port } } })
+    }
+
+    #[test]
+    fn what_leads_to_a_port_is_no_finding() {
+        for spec in [
+            json!(null),
+            json!({}),
+            default("web", json!({ "number": 80 })),
+            default("web", json!({ "name": "http" })),
+            json!({ "defaultBackend": { "resource": { "kind": "Bucket", "name": "b" } } }),
+            json!({ "rules": [{ "host": "shop.example" }] }),
+        ] {
+            assert_eq!(found(spec.clone()), [] as [Value; 0], "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_named_with_what_is_meant_if_that_is_certain() {
+        let place = "/spec/defaultBackend/service";
+        for (spec, field, wrong, right) in [
+            (
+                default("wep", json!({ "number": 80 })),
+                "name",
+                json!("wep"),
+                json!("web"),
+            ),
+            (
+                default("web", json!({ "number": 81 })),
+                "port/number",
+                json!(81),
+                json!(80),
+            ),
+            (
+                default("web", json!({ "name": "web" })),
+                "port/name",
+                json!("web"),
+                json!(null),
+            ),
+            (
+                default("two", json!({ "number": 82 })),
+                "port/number",
+                json!(82),
+                json!(null),
+            ),
+        ] {
+            let facts =
+                json!({ "place": format!("{place}/{field}"), "wrong": wrong, "right": right });
+            assert_eq!(found(spec), [facts]);
+        }
+    }
+}
