@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 
 /// How deep a schema may go: ours are not recursive.
 const MAX_DEPTH: usize = 16;
+/// How long a command may be on the wire, in characters: a small model that repeats itself fills whatever it is given.
+const MAX_COMMAND: usize = 2000;
 /// What no provider needs.
 const DROPPED: [&str; 5] = ["$schema", "$defs", "title", "format", "default"];
 /// What hosted providers refuse in a schema, and are told in words.
@@ -34,6 +36,7 @@ pub(super) fn wire(schema: &Value, bounds: Bounds) -> Value {
         step.remove("action");
         if let Some(command) = step.get_mut("command") {
             command["type"] = json!("string");
+            command["maxLength"] = json!(MAX_COMMAND);
         }
     }
     let definitions = schema.get("$defs").cloned().unwrap_or_default();
