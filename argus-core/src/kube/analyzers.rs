@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use serde_json::{Map, Value, json};
 
-use crate::incident::ObjectRef;
+use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
 pub(super) mod autoscalers;
 pub(super) mod cron_jobs;
@@ -59,9 +59,9 @@ impl Seen {
 
     /// The latest revision of a Deployment, before the current one, that has pods which are ready.
     fn working_revision(&self, owner: &ObjectRef) -> Option<Value> {
-        let deployment = self.deployments.iter().find(|d| {
-            owner.kind == "Deployment" && d.metadata.name.as_ref() == Some(&owner.name)
-        })?;
+        let deployment = self
+            .deployment(&owner.name)
+            .filter(|_| owner.kind == "Deployment")?;
         let mut sets: Vec<(u64, &ReplicaSet)> = self
             .replica_sets
             .iter()
@@ -86,9 +86,51 @@ impl Seen {
         Some(json!({ "revision": revision, "images": images, "only_images_changed": only_images }))
     }
 
+    /// The Deployment of this name.
+    fn deployment(&self, name: &str) -> Option<&Deployment> {
+        let mut deployments = self.deployments.iter();
+        deployments.find(|deployment| deployment.metadata.name.as_deref() == Some(name))
+    }
+
+    /// A finding about an object as a whole; `part` tells two of one cause and object apart.
+    fn finding(&self, fault: Fault, owner: ObjectRef, part: &str, facts: Value) -> Finding {
+        Finding {
+            finding_id: Finding::stable_id(fault.cause, &owner, part),
+            category: fault.category,
+            severity: fault.severity,
+            title: fault.title,
+            description: fault.description,
+            target: format!("k8s://{}/{}", owner.namespace, owner.name),
+            infra_type: "kubernetes".into(),
+            evidence: Vec::new(),
+            metrics: Map::new(),
+            timestamp: self.now,
+            raw_data: map(facts),
+            owner: Some(owner),
+            cause: Some(fault.cause),
+        }
+    }
+
     fn older_than(&self, since: Option<&Time>, limit: Duration) -> bool {
         let age = since.map(|time| self.now.duration_since(time.0));
         age.is_some_and(|age| age.unsigned_abs() >= limit && age.is_positive() || limit.is_zero())
+    }
+}
+
+/// What is wrong with an object, in words.
+struct Fault {
+    cause: Cause,
+    category: Category,
+    severity: Severity,
+    title: String,
+    description: String,
+}
+
+fn object(kind: &str, metadata: &ObjectMeta) -> ObjectRef {
+    ObjectRef {
+        kind: kind.into(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
     }
 }
 

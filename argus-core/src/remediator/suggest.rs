@@ -79,23 +79,21 @@ impl Remediator {
             let completion = self.answer(&prompt, &mut spent).await?;
             spent.tokens = spent.tokens.saturating_add(completion.tokens());
             let plan = Plan::parse(&completion, incident.incident_id());
-            let problem = match &plan {
-                Ok(plan) => self.objection(plan).await,
-                Err(error) => Some(in_words(error)),
-            };
             // Whoever answers the same again has nothing else to say.
-            let new = last.as_ref() != Some(&completion);
-            if let Some(problem) = problem
-                && spent.may_ask_again()
-                && new
-            {
-                tracing::debug!(
-                    problem,
-                    "the answer can't be used, the model is asked again"
-                );
-                prompt = prompt.mended(&completion, &problem);
-                last = Some(completion);
-                continue;
+            if spent.may_ask_again() && last.as_ref() != Some(&completion) {
+                let problem = match &plan {
+                    Ok(plan) => self.objection(plan).await,
+                    Err(error) => Some(in_words(error)),
+                };
+                if let Some(problem) = problem {
+                    tracing::debug!(
+                        problem,
+                        "the answer can't be used, the model is asked again"
+                    );
+                    prompt = prompt.mended(&completion, &problem);
+                    last = Some(completion);
+                    continue;
+                }
             }
             let plan = plan.map_err(|source| RemediatorError::Plan {
                 attempts: spent.attempts,

@@ -36,12 +36,7 @@ fn remediator(world: &World, people: &str) -> Remediator {
 }
 
 pub(crate) async fn two_people_approve_where_policy_wants_two(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     let two = remediator(world, "2");
     for answers in [
         vec![],
@@ -95,12 +90,7 @@ pub(crate) async fn two_people_approve_where_policy_wants_two(world: &World) {
 }
 
 pub(crate) async fn what_the_cluster_warns_of_is_shown(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     let patch = "{\"spec\":{\"template\":{\"spec\":{\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"}}}}}";
     for (command, warnings) in [
         (

@@ -71,12 +71,7 @@ pub(crate) async fn out_of_memory_is_fixed_by_a_higher_limit(world: &World) {
 }
 
 pub(crate) async fn a_bad_image_is_fixed_by_going_back(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     world
         .deployment("web", "r.example/web:does-not-exist")
         .update()
@@ -108,12 +103,7 @@ pub(crate) async fn image(world: &World) -> String {
 }
 
 pub(crate) async fn a_bad_image_in_a_larger_update_is_fixed_alone(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     world
         .deployment("web", "r.example/web:does-not-exist")
         .env("COLOUR", "blue")
@@ -167,12 +157,7 @@ pub(crate) async fn a_crash_after_an_update_is_fixed_by_going_back(world: &World
 }
 
 pub(crate) async fn a_stuck_rollout_is_fixed_by_going_back(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     world
         .deployment("web", "r.example/web:2")
         .state("ContainerCreating")
@@ -399,12 +384,7 @@ pub(crate) async fn an_address_leads_to_its_service_again(world: &World) {
 }
 
 pub(crate) async fn an_address_leads_to_a_port_of_its_service(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     let spec = json!({ "selector": { "app": "web" }, "ports": [{ "port": 22 }] });
     world
         .create::<Service>(json!({ "metadata": { "name": "web" }, "spec": spec }))
@@ -423,12 +403,7 @@ pub(crate) async fn an_address_leads_to_a_port_of_its_service(world: &World) {
 }
 
 pub(crate) async fn a_scaling_looks_after_its_app_again(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     scaling(world, "wep").await;
     fix(
         world,

@@ -197,12 +197,7 @@ async fn what_policy_refuses_never_reaches_the_cluster(world: &World) {
 }
 
 async fn scale_to_two(world: &World) -> (Remediator, argus_core::DryRun) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     let command = format!(
         "kubectl scale deployment/web -n {} --replicas=2",
         world.namespace()
@@ -450,12 +445,7 @@ async fn what_can_interrupt_an_app_needs_a_person(world: &World) {
 }
 
 async fn high_risk_needs_the_switch_and_the_name(world: &World) {
-    world
-        .deployment("web", "r.example/web:1")
-        .create()
-        .await
-        .unwrap();
-    world.wait_ready("web").await;
+    world.running("web").await;
     let command = format!(
         "kubectl scale deployment/web -n {} --replicas=0",
         world.namespace()

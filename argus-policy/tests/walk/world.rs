@@ -349,6 +349,13 @@ impl World {
             .unwrap();
     }
 
+    /// An app of the first version, all of whose copies run.
+    pub(crate) async fn running(&self, name: &str) {
+        let app = self.deployment(name, "r.example/web:1");
+        app.create().await.unwrap();
+        self.wait_ready(name).await;
+    }
+
     /// Waits until a Deployment has all its pods.
     pub(crate) async fn wait_ready(&self, name: &str) {
         for _ in 0..900 {

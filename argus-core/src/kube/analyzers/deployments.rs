@@ -3,8 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
-use super::{Seen, map};
-use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
+use super::{Seen, map, object};
+use crate::incident::{Category, Cause, Finding, Severity, Workload};
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
     seen.deployments
@@ -19,7 +19,7 @@ pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
     seen.deployments
         .iter()
         .map(|deployment| Workload {
-            object: object(deployment),
+            object: object("Deployment", &deployment.metadata),
             desired: count(deployment.spec.as_ref().and_then(|spec| spec.replicas)).unwrap_or(1),
             ready: count(
                 deployment
@@ -32,16 +32,8 @@ pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
         .collect()
 }
 
-fn object(deployment: &Deployment) -> ObjectRef {
-    ObjectRef {
-        kind: "Deployment".into(),
-        namespace: deployment.metadata.namespace.clone().unwrap_or_default(),
-        name: deployment.metadata.name.clone().unwrap_or_default(),
-    }
-}
-
 fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
-    let owner = object(deployment);
+    let owner = object("Deployment", &deployment.metadata);
     let app = &owner.name;
     let status = deployment.status.as_ref();
     let wanted = deployment

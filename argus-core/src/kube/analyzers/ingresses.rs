@@ -3,7 +3,7 @@
 use k8s_openapi::api::networking::v1::{Ingress, IngressServiceBackend};
 use serde_json::{Value, json};
 
-use super::{Seen, map};
+use super::{Fault, Seen, object};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
@@ -41,11 +41,7 @@ fn of_backend(
     place: &str,
     backend: &IngressServiceBackend,
 ) -> Option<Finding> {
-    let owner = ObjectRef {
-        kind: "Ingress".into(),
-        namespace: ingress.metadata.namespace.clone().unwrap_or_default(),
-        name: ingress.metadata.name.clone().unwrap_or_default(),
-    };
+    let owner = object("Ingress", &ingress.metadata);
     let named = |name: &str| {
         let mut services = seen.services.iter();
         services.find(|service| service.metadata.name.as_deref() == Some(name))
@@ -109,21 +105,14 @@ fn finding(
     description: String,
     facts: Value,
 ) -> Finding {
-    Finding {
-        finding_id: Finding::stable_id(Cause::IngressBackend, &owner, part),
+    let fault = Fault {
+        cause: Cause::IngressBackend,
         category: Category::Connectivity,
         severity: Severity::High,
         title: format!("{} leads nowhere", owner.name),
         description,
-        target: format!("k8s://{}/{}", owner.namespace, owner.name),
-        infra_type: "kubernetes".into(),
-        evidence: Vec::new(),
-        metrics: map(json!({})),
-        timestamp: seen.now,
-        raw_data: map(facts),
-        owner: Some(owner),
-        cause: Some(Cause::IngressBackend),
-    }
+    };
+    seen.finding(fault, owner, part, facts)
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PodSpec, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Seen, map};
-use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
+use super::{Fault, Seen, object};
+use crate::incident::{Category, Cause, Finding, Severity};
 
 type Labels = BTreeMap<String, String>;
 
@@ -60,12 +60,9 @@ fn apps<'a>(seen: &'a Seen, selector: &Labels) -> Vec<&'a PodSpec> {
 }
 
 fn no_app(seen: &Seen, service: &Service, selector: &Labels) -> Finding {
-    let owner = object(service);
+    let owner = object("Service", &service.metadata);
     // The app of the same name is the one that is meant.
-    let meant = seen
-        .deployments
-        .iter()
-        .find(|deployment| deployment.metadata.name.as_ref() == Some(&owner.name));
+    let meant = seen.deployment(&owner.name);
     let right =
         meant.and_then(|deployment| deployment.spec.as_ref()?.selector.match_labels.clone());
     let shown: Vec<String> = selector
@@ -73,19 +70,18 @@ fn no_app(seen: &Seen, service: &Service, selector: &Labels) -> Finding {
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     let facts = json!({ "selector": selector, "right_selector": right });
-    finding(
-        seen,
-        Cause::ServiceSelector,
-        owner.clone(),
-        "",
-        format!("{} leads nowhere", owner.name),
-        format!(
+    let fault = Fault {
+        cause: Cause::ServiceSelector,
+        category: Category::Connectivity,
+        severity: Severity::High,
+        title: format!("{} leads nowhere", owner.name),
+        description: format!(
             "The service {} sends its requests to apps labelled {}, and there is none, so nobody answers.",
             owner.name,
             shown.join(", ")
         ),
-        facts,
-    )
+    };
+    seen.finding(fault, owner, "", facts)
 }
 
 /// A port whose target no container has. Containers need not say at which ports they listen, so those that say none say nothing.
@@ -119,7 +115,7 @@ fn wrong_port(
     if !any {
         return None;
     }
-    let owner = object(service);
+    let owner = object("Service", &service.metadata);
     let shown = match &target {
         IntOrString::Int(number) => number.to_string(),
         IntOrString::String(name) => name.clone(),
@@ -132,13 +128,12 @@ fn wrong_port(
         "index": index, "port": port.port, "target_port": target, "container_port": only,
         "has_target": port.target_port.is_some(),
     });
-    Some(finding(
-        seen,
-        Cause::ServicePort,
-        owner.clone(),
-        &port.port.to_string(),
-        format!("{} asks at a port where nobody listens", owner.name),
-        format!(
+    let fault = Fault {
+        cause: Cause::ServicePort,
+        category: Category::Connectivity,
+        severity: Severity::High,
+        title: format!("{} asks at a port where nobody listens", owner.name),
+        description: format!(
             "The service {} passes requests on to port {shown}, but the app listens at {}.",
             owner.name,
             numbers
@@ -147,42 +142,8 @@ fn wrong_port(
                 .collect::<Vec<_>>()
                 .join(", ")
         ),
-        facts,
-    ))
-}
-
-fn object(service: &Service) -> ObjectRef {
-    ObjectRef {
-        kind: "Service".into(),
-        namespace: service.metadata.namespace.clone().unwrap_or_default(),
-        name: service.metadata.name.clone().unwrap_or_default(),
-    }
-}
-
-fn finding(
-    seen: &Seen,
-    cause: Cause,
-    owner: ObjectRef,
-    part: &str,
-    title: String,
-    description: String,
-    facts: Value,
-) -> Finding {
-    Finding {
-        finding_id: Finding::stable_id(cause, &owner, part),
-        category: Category::Connectivity,
-        severity: Severity::High,
-        title,
-        description,
-        target: format!("k8s://{}/{}", owner.namespace, owner.name),
-        infra_type: "kubernetes".into(),
-        evidence: Vec::new(),
-        metrics: map(json!({})),
-        timestamp: seen.now,
-        raw_data: map(facts),
-        owner: Some(owner),
-        cause: Some(cause),
-    }
+    };
+    Some(seen.finding(fault, owner, &port.port.to_string(), facts))
 }
 
 #[cfg(test)]
@@ -192,6 +153,7 @@ mod tests {
 
     use jiff::Timestamp;
     use serde::de::DeserializeOwned;
+    use serde_json::Value;
 
     fn read<T: DeserializeOwned>(value: Value) -> T {
         serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
