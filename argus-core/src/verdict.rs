@@ -4,6 +4,7 @@
 //! what they reported. Packs can only add denials.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -108,6 +109,18 @@ pub trait PolicyEngine: Send + Sync {
 
     /// The digest of all packs with their data: what an approval is bound to.
     fn revision(&self) -> Digest;
+}
+
+/// An engine that several remediators share.
+#[async_trait]
+impl<T: PolicyEngine + ?Sized> PolicyEngine for Arc<T> {
+    async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
+        (**self).evaluate(input).await
+    }
+
+    fn revision(&self) -> Digest {
+        (**self).revision()
+    }
 }
 
 /// What policy said about a plan in one phase.

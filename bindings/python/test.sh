@@ -8,7 +8,7 @@ cp -r "$here/tests" "$here/pyproject.toml" "$here/README.md" "$elsewhere"
 cd "$elsewhere"
 ARGUS_CHECKOUT=$here/../.. "$here/.venv/bin/python" -m pytest -p no:cacheprovider
 "$here/.venv/bin/python" -m mypy --strict --no-error-summary tests
-"$here/.venv/bin/python" -m mypy.stubtest argus._argus
+"$here/.venv/bin/python" -m mypy.stubtest argus
 # The README's example runs.
 sed -n '/^```python$/,/^```$/p' README.md | grep -v '^```' > readme.py
 "$here/.venv/bin/python" readme.py

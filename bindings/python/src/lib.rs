@@ -1,30 +1,43 @@
 //! The native half of `import argus`: no rule of its own.
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::{
-    Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult, Python, pyfunction, pymodule,
+    Bound, PyAny, PyModule, PyModuleMethods, PyResult, Python, pyfunction, pymodule,
 };
-use pyo3::{PyErr, wrap_pyfunction};
+use pyo3::wrap_pyfunction;
 
-/// Reads one kubectl command; the action as JSON text, or `argus.CommandError`.
+mod convert;
+mod doors;
+mod errors;
+mod remediator;
+mod runtime;
+mod states;
+
+/// Read one kubectl command.
+///
+/// :raises CommandError: for what isn't exactly one clean kubectl command.
 #[pyfunction]
-fn parse_command(py: Python<'_>, text: &str) -> PyResult<String> {
+fn parse_command<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
     match argus_core::parse_command(text) {
-        Ok(action) => serde_json::to_string(&action)
-            .map_err(|error| PyRuntimeError::new_err(error.to_string())),
-        Err(error) => {
-            let class = py.import("argus")?.getattr("CommandError")?;
-            Err(PyErr::from_value(class.call1((
-                error.to_string(),
-                error.position(),
-                error.hint(),
-            ))?))
-        }
+        Ok(action) => convert::to_python(py, &action),
+        Err(error) => Err(errors::command(py, &error)),
     }
 }
 
 #[pymodule]
 fn _argus(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_function(wrap_pyfunction!(parse_command, module)?)
+    module.add_function(wrap_pyfunction!(parse_command, module)?)?;
+    module.add_class::<doors::FileAudit>()?;
+    module.add_class::<doors::GenAi>()?;
+    module.add_class::<doors::Kube>()?;
+    module.add_class::<doors::Playbook>()?;
+    module.add_class::<doors::PolicyEngine>()?;
+    module.add_class::<doors::Prompt>()?;
+    module.add_class::<doors::TestCluster>()?;
+    module.add_class::<remediator::Remediator>()?;
+    module.add_class::<states::Approved>()?;
+    module.add_class::<states::DryRun>()?;
+    module.add_class::<states::Permitted>()?;
+    module.add_class::<states::Plan>()?;
+    Ok(())
 }

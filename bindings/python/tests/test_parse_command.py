@@ -1,4 +1,3 @@
-import doctest
 import os
 import pathlib
 import pickle
@@ -24,10 +23,6 @@ def test_an_error_has_a_position_and_a_hint() -> None:
     assert isinstance(caught.value, argus.ArgusError) and isinstance(caught.value, ValueError)
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.position, again.hint) == (str(caught.value), 33, caught.value.hint)
-
-
-def test_the_examples_run() -> None:
-    assert doctest.testmod(argus).failed == 0
 
 
 def test_every_field_of_an_action_is_there() -> None:

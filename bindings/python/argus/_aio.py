@@ -1,0 +1,76 @@
+"""The walk for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from argus._argus import Approved, DryRun, GenAi, Permitted, Plan, Playbook, Remediator
+from argus._doors import OnLoop
+
+
+class AsyncRemediator:
+    """`Remediator` with awaitable calls; the same arguments, the same exceptions.
+
+    A call that is cancelled goes on to its end: an execution is never left half-way by it. Async providers run on the
+    loop of the caller.
+    """
+
+    def __init__(self, *, llm: Any, **doors: Any) -> None:
+        built_in = isinstance(llm, (Playbook, GenAi))
+        self._llm = None if built_in else OnLoop(llm)
+        self._remediator = Remediator(llm=self._llm or llm, **doors)
+
+    async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        if self._llm is not None:
+            self._llm.loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(method, *arguments)
+
+    async def scan(self) -> dict[str, Any]:
+        """See `Remediator.scan`."""
+        scan: dict[str, Any] = await self._call(self._remediator.scan)
+        return scan
+
+    async def suggest(self, incident: Any) -> Plan:
+        """See `Remediator.suggest`."""
+        plan: Plan = await self._call(self._remediator.suggest, incident)
+        return plan
+
+    async def review(self, plan: Plan) -> Permitted:
+        """See `Remediator.review`."""
+        permitted: Permitted = await self._call(self._remediator.review, plan)
+        return permitted
+
+    async def dry_run(self, permitted: Permitted) -> DryRun:
+        """See `Remediator.dry_run`."""
+        dry_run: DryRun = await self._call(self._remediator.dry_run, permitted)
+        return dry_run
+
+    async def execute(self, approved: Approved) -> dict[str, Any]:
+        """See `Remediator.execute`."""
+        outcome: dict[str, Any] = await self._call(self._remediator.execute, approved)
+        return outcome
+
+    async def unfinished(self) -> list[str]:
+        """See `Remediator.unfinished`."""
+        plans: list[str] = await self._call(self._remediator.unfinished)
+        return plans
+
+    async def resume(self, plan_id: str) -> dict[str, Any]:
+        """See `Remediator.resume`."""
+        outcome: dict[str, Any] = await self._call(self._remediator.resume, plan_id)
+        return outcome
+
+    async def plan(self, plan_id: str) -> Plan | None:
+        """See `Remediator.plan`."""
+        plan: Plan | None = await self._call(self._remediator.plan, plan_id)
+        return plan
+
+    def halt(self) -> None:
+        """See `Remediator.halt`."""
+        self._remediator.halt()
+
+    def lift_halt(self) -> None:
+        """See `Remediator.lift_halt`."""
+        self._remediator.lift_halt()

@@ -1,0 +1,476 @@
+//! The doors that a Python host opens: who writes plans, who judges them, the cluster, the trail.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argus_core::testing::cluster::{Cluster, Served};
+use argus_core::{
+    AuditQuery, AuditSink, Completion, GenAi as CoreGenAi, Kube as CoreKube, LlmError, LlmProvider,
+    PlanId, PolicyInput, Scope, Settings, Wire, floor,
+};
+use argus_policy::RegoEngine;
+use async_trait::async_trait;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::{
+    Bound, Py, PyAny, PyAnyMethods, PyErr, PyRef, PyResult, Python, pyclass, pymethods,
+};
+use serde_json::{Map, Value};
+
+use crate::convert::{from_python, to_python};
+use crate::errors;
+use crate::runtime::{enter, wait};
+use crate::states::Plan;
+
+/// How long pods of the cluster in memory may take to start.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// Plans by fixed rules, offline: no model.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct Playbook;
+
+#[pymethods]
+impl Playbook {
+    #[new]
+    fn new() -> Self {
+        Self
+    }
+}
+
+/// A language model, hosted or local, over the protocol that it speaks.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct GenAi(pub(crate) Arc<CoreGenAi>);
+
+#[pymethods]
+impl GenAi {
+    /// `wire` is `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini` or `bedrock`.
+    #[new]
+    #[pyo3(signature = (model, *, wire="openai", endpoint=None, key=None, timeout=120.0))]
+    fn new(
+        py: Python<'_>,
+        model: &str,
+        wire: &str,
+        endpoint: Option<String>,
+        key: Option<String>,
+        timeout: f64,
+    ) -> PyResult<Self> {
+        let wire = match wire {
+            "openai" => Wire::OpenAi,
+            "openai-responses" => Wire::OpenAiResponses,
+            "anthropic" => Wire::Anthropic,
+            "gemini" => Wire::Gemini,
+            "bedrock" => Wire::Bedrock,
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "`{other}` is no wire: take `openai`, `openai-responses`, `anthropic`, `gemini` or `bedrock`"
+                )));
+            }
+        };
+        let mut options = CoreGenAi::model(model)
+            .wire(wire)
+            .timeout(seconds(timeout)?);
+        if let Some(endpoint) = endpoint {
+            options = options.endpoint(endpoint);
+        }
+        if let Some(key) = key {
+            options = options.key(key);
+        }
+        let built = options.build();
+        built
+            .map(|model| Self(Arc::new(model)))
+            .map_err(|error| errors::plain(py, "NoPlan", &error))
+    }
+}
+
+fn seconds(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| PyValueError::new_err(format!("{seconds} is no number of seconds")))
+}
+
+/// What a provider is asked.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct Prompt(argus_core::Prompt);
+
+#[pymethods]
+impl Prompt {
+    /// The rules.
+    #[getter]
+    fn system(&self) -> &str {
+        self.0.system()
+    }
+    /// The incident, fenced as untrusted.
+    #[getter]
+    fn user(&self) -> &str {
+        self.0.user()
+    }
+    /// The JSON Schema of the answer.
+    #[getter]
+    fn schema<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, self.0.schema())
+    }
+    /// Answers that couldn't be used, oldest first, each with what is wrong with it.
+    #[getter]
+    fn turns(&self) -> Vec<(String, String)> {
+        let turns = self.0.turns().iter();
+        turns
+            .map(|turn| (turn.answer.clone(), turn.problem.clone()))
+            .collect()
+    }
+}
+
+/// A provider that is a Python object with a method `complete(prompt)`.
+struct PythonLlm(Py<PyAny>);
+
+#[async_trait]
+impl LlmProvider for PythonLlm {
+    async fn complete(&self, prompt: &argus_core::Prompt) -> Result<Completion, LlmError> {
+        let provider = Python::attach(|py| self.0.clone_ref(py));
+        let prompt = Prompt(prompt.clone());
+        let ask = move || {
+            Python::attach(|py| -> PyResult<(String, String, u64)> {
+                let doors = py.import("argus._doors")?;
+                doors
+                    .call_method1("complete", (provider, prompt))?
+                    .extract()
+            })
+        };
+        let failed = |problem: &str, source: Box<dyn std::error::Error + Send + Sync>| LlmError {
+            problem: problem.into(),
+            retryable: false,
+            retry_after: None,
+            source: Some(source),
+        };
+        match tokio::task::spawn_blocking(ask).await {
+            Ok(Ok((text, model, tokens))) => Ok(Completion::new(text, model).costing(tokens)),
+            Ok(Err(raised)) => Err(failed("the provider raised an exception", raised.into())),
+            Err(error) => Err(failed("the provider did not come to its end", error.into())),
+        }
+    }
+}
+
+/// Whatever may write plans.
+pub(crate) fn provider(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn LlmProvider>> {
+    if object.extract::<PyRef<'_, Playbook>>().is_ok() {
+        return Ok(Arc::new(argus_core::Playbook::new()));
+    }
+    if let Ok(model) = object.extract::<PyRef<'_, GenAi>>() {
+        return Ok(Arc::clone(&model.0) as Arc<dyn LlmProvider>);
+    }
+    if !object.hasattr("complete")? {
+        let problem =
+            "llm has to be Playbook(), GenAi(...), or an object with a method `complete(prompt)`";
+        return Err(pyo3::exceptions::PyTypeError::new_err(problem));
+    }
+    Ok(Arc::new(PythonLlm(object.clone().unbind())))
+}
+
+/// The policy packs: those that Argus comes with, and the host's own.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct PolicyEngine(pub(crate) Arc<RegoEngine>);
+
+#[pymethods]
+impl PolicyEngine {
+    /// `packs` are folders; `parameters` are those of packs, by the pack's name.
+    ///
+    /// :raises PackError: for a folder that is no pack, or a pack that its own tests don't hold.
+    #[new]
+    #[pyo3(signature = (packs=None, *, parameters=None))]
+    fn new(
+        py: Python<'_>,
+        packs: Option<Vec<PathBuf>>,
+        parameters: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let parameters: Map<String, Value> = match parameters {
+            Some(given) => read(&from_python(given)?)?,
+            None => Map::new(),
+        };
+        let load = move || {
+            let mut engine = RegoEngine::builtin()?;
+            for folder in packs.iter().flatten() {
+                engine = engine.with_pack(folder)?;
+            }
+            let none = Map::new();
+            for (pack, of_pack) in &parameters {
+                engine = engine.with_parameters(pack, of_pack.as_object().unwrap_or(&none))?;
+            }
+            Ok(engine)
+        };
+        let engine = py.detach(load);
+        engine
+            .map(|engine| Self(Arc::new(engine)))
+            .map_err(|error: argus_policy::PackError| errors::plain(py, "PackError", &error))
+    }
+
+    /// The packs by name, each with its revision.
+    #[getter]
+    fn packs(&self) -> Vec<(String, String)> {
+        let packs = self.0.packs().iter();
+        packs
+            .map(|pack| (pack.name().to_owned(), pack.revision().to_string()))
+            .collect()
+    }
+
+    /// What the packs, and the floor that no pack can loosen, say about a plan in these namespaces.
+    ///
+    /// :raises PolicyFailed: when there is no verdict; never an allow.
+    #[pyo3(signature = (plan, namespaces, *, allow_high_risk=false))]
+    fn evaluate<'py>(
+        &self,
+        py: Python<'py>,
+        plan: PyRef<'_, Plan>,
+        namespaces: Vec<String>,
+        allow_high_risk: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let scope = scope(py, namespaces)?;
+        let settings = Settings {
+            enabled: true,
+            allow_high_risk,
+        };
+        let input = PolicyInput::of_plan(&plan.0, &scope, settings);
+        let floor = floor(&plan.0, &scope, settings);
+        let engine = Arc::clone(&self.0);
+        let evaluation = wait(py, async move {
+            let opinions = argus_core::PolicyEngine::evaluate(&*engine, &input).await?;
+            argus_core::Evaluation::new(floor, opinions)
+        })?;
+        let evaluation = evaluation.map_err(|error| errors::plain(py, "PolicyFailed", &error))?;
+        to_python(py, &evaluation)
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> PyResult<T> {
+    serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// The namespaces that Argus may work in.
+pub(crate) fn scope(py: Python<'_>, namespaces: Vec<String>) -> PyResult<Scope> {
+    Scope::namespaces(namespaces).map_err(|error| errors::plain(py, "ScopeError", &error))
+}
+
+/// A Kubernetes cluster.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct Kube(pub(crate) CoreKube);
+
+#[pymethods]
+impl Kube {
+    /// The cluster of a kubeconfig file. A step may take `settle_within` seconds to come to rest; a pod is a finding when it is
+    /// not ready for `unready_after` seconds.
+    ///
+    /// :raises ClusterError: for a file that is no kubeconfig, or a context that it hasn't.
+    #[new]
+    #[pyo3(signature = (kubeconfig, *, context=None, settle_within=300.0, unready_after=30.0))]
+    fn new(
+        py: Python<'_>,
+        kubeconfig: PathBuf,
+        context: Option<String>,
+        settle_within: f64,
+        unready_after: f64,
+    ) -> PyResult<Self> {
+        let (settle, unready) = (seconds(settle_within)?, seconds(unready_after)?);
+        let client = wait(py, async move {
+            let file = Kubeconfig::read_from(kubeconfig).map_err(boxed)?;
+            let options = KubeConfigOptions {
+                context,
+                ..KubeConfigOptions::default()
+            };
+            let config = Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(boxed)?;
+            Client::try_from(config).map_err(boxed)
+        })?;
+        let client = client.map_err(|error| errors::plain(py, "ClusterError", &*error))?;
+        Ok(Self(
+            CoreKube::new(client)
+                .settle_within(settle)
+                .unready_after(unready),
+        ))
+    }
+
+    /// The cluster that this process runs in, as its service account.
+    ///
+    /// :raises ClusterError: outside of a cluster.
+    #[staticmethod]
+    fn in_cluster(py: Python<'_>) -> PyResult<Self> {
+        let client = wait(py, async {
+            Client::try_from(Config::incluster().map_err(boxed)?).map_err(boxed)
+        })?;
+        let client = client.map_err(|error| errors::plain(py, "ClusterError", &*error))?;
+        Ok(Self(CoreKube::new(client)))
+    }
+}
+
+fn boxed(
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    error.into()
+}
+
+/// A Kubernetes cluster in memory, with a node whose pods crash when they should: for the first minute and for tests.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct TestCluster {
+    cluster: Cluster,
+    served: Served,
+}
+
+#[pymethods]
+impl TestCluster {
+    /// Starts it, and serves its API on a free port of the loopback.
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let started = wait(py, async {
+            let cluster = Cluster::start();
+            let served = cluster.serve().await?;
+            Ok((cluster, served))
+        })?;
+        let (cluster, served) = started.map_err(|error: std::io::Error| PyErr::from(error))?;
+        Ok(Self { cluster, served })
+    }
+
+    /// Creates a Deployment with one container, `app`: healthy unless its memory limit is below what it needs, it lacks the
+    /// variable that it needs, or its image has a name like `does-not-exist`.
+    #[pyo3(signature = (namespace, name, image, *, replicas=1, memory_limit=None, needs_memory=None, needs_env=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn deployment(
+        &self,
+        py: Python<'_>,
+        namespace: &str,
+        name: &str,
+        image: &str,
+        replicas: u32,
+        memory_limit: Option<&str>,
+        needs_memory: Option<&str>,
+        needs_env: Option<&str>,
+    ) -> PyResult<()> {
+        let within = enter()?;
+        let mut app = self
+            .cluster
+            .deployment(namespace, name, image)
+            .replicas(replicas);
+        if let Some(limit) = memory_limit {
+            app = app.memory_limit(limit);
+        }
+        if let Some(amount) = needs_memory {
+            app = app.needs_memory(amount);
+        }
+        if let Some(variable) = needs_env {
+            app = app.needs_env(variable);
+        }
+        drop(within);
+        let created = wait(py, app.create())?;
+        created
+            .map(|_| ())
+            .map_err(|error| errors::plain(py, "ClusterError", &error))
+    }
+
+    /// Its address, such as `http://127.0.0.1:40123`.
+    #[getter]
+    fn url(&self) -> String {
+        format!("http://{}", self.served.address())
+    }
+
+    /// A kubeconfig for it, as YAML.
+    #[getter]
+    fn kubeconfig(&self) -> String {
+        self.served.kubeconfig()
+    }
+
+    /// The writes that it was asked for, oldest first: `user`, `verb`, `path`, `dry_run`, `code`.
+    #[getter]
+    fn writes(&self) -> Vec<(String, String, String, bool, u16)> {
+        let writes = self.cluster.writes().into_iter();
+        writes
+            .map(|write| {
+                (
+                    write.user,
+                    write.verb,
+                    write.path,
+                    write.dry_run,
+                    write.code,
+                )
+            })
+            .collect()
+    }
+}
+
+/// The cluster that Argus acts on.
+pub(crate) fn cluster(object: &Bound<'_, PyAny>) -> PyResult<CoreKube> {
+    if let Ok(kube) = object.extract::<PyRef<'_, Kube>>() {
+        return Ok(kube.0.clone());
+    }
+    let Ok(memory) = object.extract::<PyRef<'_, TestCluster>>() else {
+        let problem = "cluster has to be a Kube or a TestCluster";
+        return Err(pyo3::exceptions::PyTypeError::new_err(problem));
+    };
+    let _within = enter()?;
+    let client = memory.cluster.client_as("argus");
+    Ok(CoreKube::new(client).unready_after(STARTING))
+}
+
+/// The audit trail in the files of a folder; one writer at a time.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct FileAudit(pub(crate) argus_core::FileAudit);
+
+#[pymethods]
+impl FileAudit {
+    /// Opens the trail of a folder, or begins one.
+    ///
+    /// :raises AuditFailed: for a trail that was altered, or that another process writes.
+    #[new]
+    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+        let opened = wait(py, async move { argus_core::FileAudit::open(folder).await })?;
+        opened
+            .map(Self)
+            .map_err(|error| errors::plain(py, "AuditFailed", &error))
+    }
+
+    /// The records, newest first: of one plan or one incident, with this text in their command or outcome, before the record
+    /// with this number, at most so many.
+    #[pyo3(signature = (*, plan_id=None, incident_id=None, text=None, before=None, limit=None))]
+    fn records<'py>(
+        &self,
+        py: Python<'py>,
+        plan_id: Option<&str>,
+        incident_id: Option<&str>,
+        text: Option<String>,
+        before: Option<u64>,
+        limit: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let query = AuditQuery {
+            plan_id: plan_id.map(self::plan_id).transpose()?,
+            incident_id: incident_id
+                .map(argus_core::IncidentId::new)
+                .transpose()
+                .map_err(|error| errors::plain(py, "IncidentError", &error))?,
+            text,
+            before,
+            limit,
+            ..AuditQuery::default()
+        };
+        let audit = self.0.clone();
+        let records = wait(py, async move { audit.records(&query).await })?;
+        let records = records.map_err(|error| errors::plain(py, "AuditFailed", &error))?;
+        to_python(py, &records)
+    }
+
+    /// Checks the trail of a folder, record by record; how many there are.
+    ///
+    /// :raises AuditFailed: names the first bad record.
+    #[staticmethod]
+    fn verify(py: Python<'_>, folder: PathBuf) -> PyResult<u64> {
+        let tail = py.detach(move || argus_core::FileAudit::verify(folder));
+        tail.map(|tail| tail.records)
+            .map_err(|error| errors::plain(py, "AuditFailed", &error))
+    }
+}
+
+/// A plan's id, read.
+pub(crate) fn plan_id(text: &str) -> PyResult<PlanId> {
+    PlanId::try_from(text.to_owned()).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// Something that a caller may not do twice.
+pub(crate) fn used() -> PyErr {
+    PyRuntimeError::new_err("this approval was used already: an approval is good for one execution")
+}

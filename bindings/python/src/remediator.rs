@@ -1,0 +1,200 @@
+//! The corridor, for Python: every call waits with the GIL released and runs to its end once it began.
+
+use std::path::PathBuf;
+
+use argus_core::{
+    Actor, AuditRecord, FilePlans, Incident, OnFailure, Remediator as Core, RemediatorError,
+    Settings,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::{Bound, Py, PyAny, PyAnyMethods, PyRef, PyResult, Python, pyclass, pymethods};
+
+use crate::convert::{from_python, to_python};
+use crate::doors::{self, FileAudit, PolicyEngine};
+use crate::errors;
+use crate::runtime::wait;
+use crate::states::{Approved, DryRun, Permitted, Plan};
+
+/// The walk from an incident to proof: suggest, review, dry_run, approve, execute.
+///
+/// Nothing is written to the cluster but the steps of an approved plan, each after its intent is durable in the trail.
+/// `enabled` is false by default: everything but `execute` works without it.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct Remediator(Core);
+
+fn answer<T>(py: Python<'_>, result: Result<T, RemediatorError>) -> PyResult<T> {
+    result.map_err(|error| errors::remediator(py, &error))
+}
+
+#[pymethods]
+impl Remediator {
+    /// `plans` is a folder where plans are kept for the next process. `observe` is called with each record of the trail as soon as
+    /// it is durable, and must return quickly. `on_failure` is `undo` or `stop`.
+    #[new]
+    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn new(
+        py: Python<'_>,
+        scope: Vec<String>,
+        llm: &Bound<'_, PyAny>,
+        policy: PyRef<'_, PolicyEngine>,
+        cluster: &Bound<'_, PyAny>,
+        audit: PyRef<'_, FileAudit>,
+        plans: Option<PathBuf>,
+        enabled: bool,
+        allow_high_risk: bool,
+        on_failure: &str,
+        user: Option<String>,
+        observe: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let on_failure = match on_failure {
+            "undo" => OnFailure::Undo,
+            "stop" => OnFailure::Stop,
+            other => {
+                let problem = format!("on_failure is `undo` or `stop`, not `{other}`");
+                return Err(PyValueError::new_err(problem));
+            }
+        };
+        let mut builder = Core::builder()
+            .scope(doors::scope(py, scope)?)
+            .settings(Settings {
+                enabled,
+                allow_high_risk,
+            })
+            .on_failure(on_failure)
+            .llm(doors::provider(llm)?)
+            .policy(std::sync::Arc::clone(&policy.0))
+            .cluster(doors::cluster(cluster)?)
+            .audit(audit.0.clone());
+        if let Some(folder) = plans {
+            let opened = wait(py, async move { FilePlans::open(folder).await })?;
+            builder =
+                builder.plans(opened.map_err(|error| errors::plain(py, "StoreFailed", &error))?);
+        }
+        if let Some(user) = user {
+            builder = builder.actor(Actor::User(user));
+        }
+        if let Some(observe) = observe {
+            builder = builder.observe(move |record: &AuditRecord| {
+                Python::attach(|py| {
+                    let told =
+                        to_python(py, record).and_then(|record| observe.call1(py, (record,)));
+                    if let Err(raised) = told {
+                        raised.write_unraisable(py, Some(observe.bind(py)));
+                    }
+                });
+            });
+        }
+        let built = builder.build();
+        built
+            .map(Self)
+            .map_err(|error| errors::plain(py, "ArgusError", &error))
+    }
+
+    /// Look at the cluster: `findings`, `workloads`, and what is `incomplete`.
+    ///
+    /// :raises ScanFailed: when nothing could be read.
+    fn scan<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.0.clone();
+        let scan = wait(py, async move { core.scan().await })?;
+        let scan = scan.map_err(|error| errors::plain(py, "ScanFailed", &error))?;
+        to_python(py, &scan)
+    }
+
+    /// Ask for a plan. The incident is a dict, JSON text or a pydantic model, as argus-ops has them. Nothing is executed.
+    ///
+    /// :raises NoPlan: when no answer of the model was a plan.
+    /// :raises IncidentError: names the field that is wrong.
+    fn suggest(&self, py: Python<'_>, incident: &Bound<'_, PyAny>) -> PyResult<Plan> {
+        let incident = Incident::from_json(&from_python(incident)?)
+            .map_err(|error| errors::plain(py, "IncidentError", &error))?;
+        let core = self.0.clone();
+        answer(py, wait(py, async move { core.suggest(&incident).await })?).map(Plan)
+    }
+
+    /// Ask policy about the actions.
+    ///
+    /// :raises Denied: with every violation.
+    fn review(&self, py: Python<'_>, plan: PyRef<'_, Plan>) -> PyResult<Permitted> {
+        let (core, plan) = (self.0.clone(), plan.0.clone());
+        answer(py, wait(py, async move { core.review(plan).await })?).map(Permitted)
+    }
+
+    /// Try every step on the API server without doing it, and ask policy about the resulting objects.
+    ///
+    /// :raises ManualSteps: for a plan with steps that only a person may do.
+    /// :raises MissingPermissions: names what the host may not do.
+    /// :raises DryRunFailed: names the step that wouldn't work.
+    /// :raises Denied: with every violation.
+    fn dry_run(&self, py: Python<'_>, permitted: PyRef<'_, Permitted>) -> PyResult<DryRun> {
+        let (core, permitted) = (self.0.clone(), permitted.0.clone());
+        answer(py, wait(py, async move { core.dry_run(permitted).await })?).map(DryRun)
+    }
+
+    /// Carry an approved plan out, wait until it came to rest, and look again.
+    ///
+    /// It goes on to its end even if the wait for it is interrupted. `success`, `ending`, `output`, `error`, `steps`, `rescan`.
+    ///
+    /// :raises Stale: when something changed since the approval; nothing was written.
+    /// :raises Disabled: unless the remediator is `enabled`.
+    fn execute<'py>(
+        &self,
+        py: Python<'py>,
+        approved: PyRef<'_, Approved>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.0.clone();
+        let approved = approved.take().ok_or_else(doors::used)?;
+        let done = wait(py, async move {
+            let outcome = core.execute(approved).await?;
+            let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
+            Ok((outcome, summary))
+        })?;
+        let (outcome, summary) = answer(py, done)?;
+        shown(py, &outcome, summary)
+    }
+
+    /// The plans that were approved and cut off before their end.
+    fn unfinished(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let core = self.0.clone();
+        let plans = answer(py, wait(py, async move { core.unfinished().await })?)?;
+        Ok(plans.into_iter().map(String::from).collect())
+    }
+
+    /// Finish or undo a plan that was cut off.
+    ///
+    /// :raises NotUnfinished: when there is nothing to go on with.
+    fn resume<'py>(&self, py: Python<'py>, plan_id: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (core, plan_id) = (self.0.clone(), doors::plan_id(plan_id)?);
+        let outcome = answer(py, wait(py, async move { core.resume(&plan_id).await })?)?;
+        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
+        shown(py, &outcome, summary)
+    }
+
+    /// A plan that was suggested before, by its id; every door has to be passed again.
+    fn plan(&self, py: Python<'_>, plan_id: &str) -> PyResult<Option<Plan>> {
+        let (core, plan_id) = (self.0.clone(), doors::plan_id(plan_id)?);
+        let plan = answer(py, wait(py, async move { core.plan(&plan_id).await })?)?;
+        Ok(plan.map(Plan))
+    }
+
+    /// The kill switch: nothing is written any more, not even an undo.
+    fn halt(&self) {
+        self.0.halt();
+    }
+
+    /// Lets go of the kill switch.
+    fn lift_halt(&self) {
+        self.0.lift_halt();
+    }
+}
+
+/// An outcome with the sentence for people.
+fn shown<'py>(
+    py: Python<'py>,
+    outcome: &argus_core::Outcome,
+    summary: Option<String>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let shown = to_python(py, outcome)?;
+    shown.set_item("summary", summary)?;
+    Ok(shown)
+}
