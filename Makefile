@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo test control-plane test-rust test-c python test-python fuzz fmt lint deny bench clean
+.PHONY: help demo test scenarios control-plane test-rust test-c python test-python fuzz fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -14,6 +14,9 @@ demo: ## the main job, to its end, on a cluster in memory
 
 test: ## every test of every language; ARGUS_TEST_ALL=1 makes a skip a failure
 	@.ci/test
+
+scenarios: ## the fault scenarios, in memory and on a real API server, with a table of what became of each
+	@.ci/scenarios
 
 control-plane: ## builds and starts the real API server that the tests use; stop it with `.ci/control-plane down`
 	@.ci/control-plane up

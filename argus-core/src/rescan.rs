@@ -135,9 +135,11 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
             .map(|w| (w.desired, w.ready))
     };
     for object in &objects {
-        let Some((_, ready_before)) = state(before, object) else {
+        let Some((desired, ready)) = state(before, object) else {
             continue;
         };
+        // Pods that nobody wants any more are on their way out.
+        let ready_before = ready.min(desired);
         match state(after, object) {
             None | Some((0, _)) => return Recovery::Vanished,
             Some(_) if !in_force => return Recovery::Reverted,
@@ -231,6 +233,13 @@ mod tests {
                 "{after:?}"
             );
         }
+    }
+
+    #[test]
+    fn pods_that_nobody_wanted_are_not_missed() {
+        let leaving = scan(&[Cause::ScaledToZero], 0, 1);
+        let started = Rescan::compare(&leaving, &scan(&[], 1, 0), &[web()], true);
+        assert_eq!(started.recovery, Recovery::Resolved);
     }
 
     #[test]

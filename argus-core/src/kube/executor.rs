@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::kube::api::ListParams;
 use ::kube::runtime::wait::await_condition;
 use ::kube::{Api, Error, core::DynamicObject};
 use async_trait::async_trait;
@@ -13,6 +14,9 @@ use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;
 use crate::dry_run::{Preview, Write, desired_state};
 use crate::executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
+
+/// How soon to look again whether what a status says is still so.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[async_trait]
 impl Executor for Kube {
@@ -184,18 +188,49 @@ impl Kube {
         if field("kind") != Some("ReplicaSet") {
             return Ok(());
         }
+        let name = field("name").unwrap_or_default();
         let number =
             |object: &Value, path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
         let ready = move |object: &Value| {
             number(object, "/status/readyReplicas") >= number(object, "/spec/replicas")
         };
-        wait(
-            self.replica_sets(target.namespace()),
-            field("name").unwrap_or_default(),
-            ready,
-        )
-        .await?;
-        Ok(())
+        loop {
+            let set = wait(self.replica_sets(target.namespace()), name, ready).await?;
+            let Some(set) = set else { return Ok(()) };
+            // Its status may be from before the pod was gone, so the pods themselves are counted.
+            if self.ready_pods(target, &set).await? >= number(&set, "/spec/replicas") {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// How many pods of a ReplicaSet are ready and stay.
+    async fn ready_pods(&self, target: &Target, set: &Value) -> Result<u64, SettleError> {
+        let labels = set
+            .pointer("/spec/selector/matchLabels")
+            .and_then(Value::as_object);
+        let labels = labels.into_iter().flatten();
+        let labels: Vec<String> = labels
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+            .collect();
+        let owned = ListParams::default().labels(&labels.join(","));
+        let pods = self.api(target).list(&owned).await;
+        let pods = pods.map_err(|_| SettleError("the pods could not be listed".into()))?;
+        let is_ready = |pod: &Value| {
+            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+            let ready = |condition: &Value| {
+                condition.get("type") == Some(&"Ready".into())
+                    && condition.get("status") == Some(&"True".into())
+            };
+            pod.pointer("/metadata/ownerReferences/0/uid")
+                .and_then(Value::as_str)
+                == Some(uid(set))
+                && pod.pointer("/metadata/deletionTimestamp").is_none()
+                && conditions.is_some_and(|conditions| conditions.iter().any(ready))
+        };
+        let count = pods.items.iter().map(json).filter(is_ready).count();
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 }
 

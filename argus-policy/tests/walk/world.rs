@@ -1,6 +1,5 @@
 //! Where the walk is walked: a cluster in memory, or a real API server; the same calls, the same answers.
 
-use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,19 +8,16 @@ use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
 use argus_core::{
     Answer, Builder, DryRun, Finding, Incident, IncidentId, Kind, Kube, LlmProvider, MemoryPlans,
-    Outcome, Playbook, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
+    Outcome, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 /// A write of Argus as the API server's audit log has it: verb, path without the namespace's prefix, dry run, status.
@@ -118,6 +114,7 @@ impl World {
             .changing(Kind::CronJob)
             .changing(Kind::Ingress)
             .changing(Kind::HorizontalPodAutoscaler)
+            .changing(Kind::PodDisruptionBudget)
     }
 
     /// A service account with exactly the two Roles that Argus prints, and a token for it.
@@ -200,7 +197,7 @@ impl World {
 
     pub(crate) fn kube(&self) -> Kube {
         Kube::new(self.argus.clone())
-            .unready_after(Duration::ZERO)
+            .unready_after(Duration::from_secs(2))
             .settle_within(Duration::from_secs(30))
     }
 
@@ -261,13 +258,6 @@ impl World {
         panic!("the findings never came to be as wanted: {findings:#?}");
     }
 
-    /// Walks with the playbook from the findings to the dry run.
-    pub(crate) async fn prepare(&self, findings: Vec<Finding>) -> (Remediator, DryRun) {
-        let remediator = self.remediator(Playbook::new());
-        let dry_run = self.walk(&remediator, findings).await.unwrap();
-        (remediator, dry_run)
-    }
-
     pub(crate) async fn walk(
         &self,
         remediator: &Remediator,
@@ -299,37 +289,36 @@ impl World {
             .unwrap();
     }
 
-    /// Any object, as somebody else makes it.
-    pub(crate) async fn create<K>(&self, mut object: Value)
-    where
-        K: Clone + Debug + DeserializeOwned + Serialize,
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        object["metadata"]["namespace"] = json!(self.namespace);
-        let api: Api<K> = Api::namespaced(self.admin.clone(), &self.namespace);
-        let object = serde_json::from_value(object).unwrap();
+    /// Any object, as somebody else makes it; it may be no object of a namespace.
+    pub(crate) async fn create_any(&self, object: &Value) {
+        let api = self.api_of(object);
+        let object = serde_json::from_value(object.clone()).unwrap();
         api.create(&PostParams::default(), &object).await.unwrap();
     }
 
-    pub(crate) async fn config_map(&self, name: &str, value: &str) {
-        let api: Api<ConfigMap> = Api::namespaced(self.admin.clone(), &self.namespace);
-        let object = json!({ "metadata": { "name": name, "namespace": self.namespace }, "data": { "MODE": value } });
-        if api.get_opt(name).await.unwrap().is_some() {
-            api.patch(
-                name,
-                &PatchParams::default(),
-                &Patch::Merge(json!({ "data": { "MODE": value } })),
-            )
-            .await
-            .unwrap();
-        } else {
-            api.create(
-                &PostParams::default(),
-                &serde_json::from_value(object).unwrap(),
-            )
-            .await
-            .unwrap();
+    /// Merges into the object that the patch names, or into its status.
+    pub(crate) async fn merge_any(&self, patch: &Value, status: bool) {
+        let (api, params) = (self.api_of(patch), PatchParams::default());
+        let name = patch["metadata"]["name"].as_str().unwrap();
+        let patch = Patch::Merge(patch);
+        match status {
+            true => api.patch_status(name, &params, &patch).await.unwrap(),
+            false => api.patch(name, &params, &patch).await.unwrap(),
+        };
+    }
+
+    fn api_of(&self, object: &Value) -> Api<DynamicObject> {
+        let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
+        let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        match resource.kind.as_str() {
+            "Node" | "PersistentVolume" => Api::all_with(self.admin.clone(), &resource),
+            _ => Api::namespaced_with(self.admin.clone(), &self.namespace, &resource),
         }
+    }
+
+    /// A client with full rights.
+    pub(crate) fn admin(&self) -> Client {
+        self.admin.clone()
     }
 
     pub(crate) async fn pods(&self) -> Vec<Pod> {

@@ -1,10 +1,13 @@
 //! Deployments become findings: stuck rollouts, missing copies, none wanted.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::{Seen, map, object};
-use crate::incident::{Category, Cause, Finding, Severity, Workload};
+use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
     seen.deployments
@@ -13,23 +16,35 @@ pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
         .collect()
 }
 
-/// The Deployments as they are.
+/// The Deployments as they are. Ready pods are counted: the status of a Deployment lags behind them.
 pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
-    let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
-    seen.deployments
+    let mut ready: BTreeMap<ObjectRef, u32> = BTreeMap::new();
+    for pod in seen.pods.iter().filter(|pod| is_ready(pod)) {
+        *ready.entry(seen.owner(pod)).or_default() += 1;
+    }
+    let workload = |deployment: &Deployment| {
+        let object = object("Deployment", &deployment.metadata);
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        Workload {
+            desired: wanted
+                .and_then(|wanted| u32::try_from(wanted).ok())
+                .unwrap_or(1),
+            ready: ready.get(&object).copied().unwrap_or(0),
+            object,
+        }
+    };
+    seen.deployments.iter().map(workload).collect()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
         .iter()
-        .map(|deployment| Workload {
-            object: object("Deployment", &deployment.metadata),
-            desired: count(deployment.spec.as_ref().and_then(|spec| spec.replicas)).unwrap_or(1),
-            ready: count(
-                deployment
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.ready_replicas),
-            )
-            .unwrap_or(0),
-        })
-        .collect()
+        .flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {

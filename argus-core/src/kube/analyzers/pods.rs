@@ -241,10 +241,16 @@ fn of_container(
     ) {
         symptom.cause = Cause::ContainerConfig;
         symptom.title = format!("{app} can't be started as it is configured");
-        symptom.description = format!(
-            "The container {} of {app} can't be started: {reason}.",
-            container.name
-        );
+        symptom.description = match missing_secret(symptom.evidence.first()) {
+            Some(secret) => format!(
+                "The container {} of {app} needs the Secret {secret}, which is not there or lacks a key. Secrets are never read nor written by Argus.",
+                container.name
+            ),
+            None => format!(
+                "The container {} of {app} can't be started: {reason}.",
+                container.name
+            ),
+        };
     } else {
         return None;
     }
@@ -252,6 +258,18 @@ fn of_container(
         symptom.evidence.push(format!("State: {reason}"));
     }
     Some(symptom)
+}
+
+/// The Secret that a container lacks, by the kubelet's own words.
+fn missing_secret(message: Option<&String>) -> Option<&str> {
+    let message = message?;
+    let absent = message
+        .strip_prefix("secret \"")
+        .and_then(|rest| rest.split('"').next());
+    absent.or_else(|| {
+        let (_, place) = message.split_once(" in Secret ")?;
+        place.split('/').nth(1)
+    })
 }
 
 /// A readiness probe that asks a port which the container doesn't declare.

@@ -1,0 +1,386 @@
+//! The scenario suite: every file of `tests/scenarios` is a fault and what has to become of it, in memory and on a real API
+//! server, with the playbook.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use argus_core::{
+    Action, Cause, Finding, Incident, IncidentId, Plan, Playbook, Recovery, Remediator,
+    RemediatorError, Settings, StepStatus, step_statuses,
+};
+use argus_policy::RegoEngine;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::ListParams;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::world::{World, Write};
+
+/// How many scenarios run at once.
+const AT_ONCE: usize = 6;
+
+/// One file of the suite; see `tests/scenarios/README.md`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    title: String,
+    /// Objects that are there, and work, before anything breaks.
+    #[serde(default)]
+    given: Vec<Value>,
+    /// What breaks, in this order.
+    #[serde(default)]
+    fault: Vec<Change>,
+    /// What the scanner has to find; nothing at all where it isn't said.
+    finds: Option<Cause>,
+    /// The incident, where the host found it and not the scanner.
+    incident: Option<Value>,
+    /// The plan that the playbook makes, as commands.
+    #[serde(default)]
+    plan: Vec<String>,
+    ends: Ends,
+    /// Words that the reason has to have, where it ends with one.
+    #[serde(default)]
+    says: String,
+    #[serde(default)]
+    allow_high_risk: bool,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Change {
+    Create(Value),
+    /// A merge patch, with the kind and the name of its object.
+    Merge(Value),
+    /// A merge patch of the status.
+    Status(Value),
+    /// A pod of this app runs and doesn't become ready; its name is `$POD` from then on.
+    WedgePodOf(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ends {
+    /// Fixed, and proven so.
+    Resolved,
+    /// The plan is one for people; nothing was written.
+    ByHand,
+    /// Policy stopped it; nothing was written.
+    Denied,
+    /// The right plan is no plan.
+    NoPlan,
+}
+
+/// What became of a scenario.
+struct Row {
+    file: String,
+    title: String,
+    expected: Option<Ends>,
+    problem: Option<String>,
+    seconds: f64,
+}
+
+fn files() -> BTreeMap<String, String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+    let named = |path: PathBuf| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(path).unwrap())
+    };
+    files.map(named).collect()
+}
+
+fn read(text: &str, world: &World) -> Scenario {
+    serde_saphyr::from_str(&text.replace("$NAMESPACE", world.namespace()))
+        .unwrap_or_else(|error| panic!("no scenario: {error}"))
+}
+
+fn is_deployment(object: &Value) -> bool {
+    object["kind"] == "Deployment"
+}
+
+fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap()
+}
+
+/// Breaks what has to break; the pod that was wedged, if one was.
+async fn break_it(world: &World, scenario: &Scenario) -> Option<String> {
+    for object in &scenario.given {
+        world.create_any(object).await;
+    }
+    for object in scenario.given.iter().filter(|object| is_deployment(object)) {
+        world.wait_ready(name(object)).await;
+    }
+    if !scenario.given.is_empty() {
+        // The API keeps times to the second, and what changed after a start has to be later.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let mut wedged = None;
+    for change in &scenario.fault {
+        match change {
+            Change::Create(object) => world.create_any(object).await,
+            Change::Merge(patch) => world.merge_any(patch, false).await,
+            Change::Status(patch) => world.merge_any(patch, true).await,
+            Change::WedgePodOf(app) => {
+                let pods = world.pods().await.into_iter();
+                let mut names = pods.filter_map(|pod| pod.metadata.name);
+                let pod = names
+                    .find(|name| name.starts_with(&format!("{app}-")))
+                    .unwrap();
+                world.wedge(&pod).await;
+                wedged = Some(pod);
+            }
+        }
+    }
+    wedged
+}
+
+async fn deployments(world: &World) -> BTreeMap<String, (i32, i32)> {
+    let api: Api<Deployment> = Api::namespaced(world.admin(), world.namespace());
+    let all = api.list(&ListParams::default()).await.unwrap();
+    let state = |deployment: Deployment| {
+        let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let status = deployment.status.unwrap_or_default();
+        (
+            deployment.metadata.name.unwrap(),
+            (wanted, status.available_replicas.unwrap_or(0)),
+        )
+    };
+    all.items.into_iter().map(state).collect()
+}
+
+/// The writes that a plan is allowed to make: each of its steps once, after a dry run of it.
+fn approved_writes(plan: &Plan) -> Vec<Write> {
+    let write = |action: &Action, dry_run: bool| {
+        let target = action.target().unwrap();
+        let (plural, name) = (target.kind().plural(), target.name());
+        let (verb, path) = match action {
+            Action::DeletePod { .. } => ("delete", format!("{plural}/{name}")),
+            Action::Scale { .. } => ("patch", format!("{plural}/{name}/scale")),
+            _ => ("patch", format!("{plural}/{name}")),
+        };
+        (verb.to_owned(), path, dry_run, 200)
+    };
+    let steps = || plan.steps().iter().map(|step| step.action());
+    let tried = steps().map(|action| write(action, true));
+    tried
+        .chain(steps().map(|action| write(action, false)))
+        .collect()
+}
+
+/// Walks a scenario to its end; what is not as it has to be.
+async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
+    let wedged = break_it(world, scenario).await;
+    let incident = match &scenario.incident {
+        Some(given) => {
+            Incident::from_json(&given.to_string()).map_err(|error| error.to_string())?
+        }
+        None => {
+            let wanted = |findings: &[Finding]| match scenario.finds {
+                Some(cause) => findings.iter().any(|finding| finding.cause == Some(cause)),
+                None => findings.is_empty(),
+            };
+            let findings = world.findings(wanted).await;
+            Incident::new(IncidentId::new("INC-1").unwrap(), findings, None).unwrap()
+        }
+    };
+    let before = deployments(world).await;
+    let remediator = Remediator::builder()
+        .scope(world.scope())
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: scenario.allow_high_risk,
+        })
+        .llm(Playbook::new())
+        .policy(RegoEngine::builtin().unwrap())
+        .cluster(world.kube())
+        .audit(world.audit.clone())
+        .build()
+        .unwrap();
+    let plan = remediator
+        .suggest(&incident)
+        .await
+        .map_err(|error| error.to_string())?;
+    let commands: Vec<&str> = plan.steps().iter().map(|step| step.command()).collect();
+    if scenario.ends != Ends::ByHand {
+        let pod = wedged.unwrap_or_default();
+        let wanted: Vec<String> = scenario
+            .plan
+            .iter()
+            .map(|command| command.replace("$POD", &pod))
+            .collect();
+        if commands != wanted {
+            return Err(format!("the plan is {commands:?}, not {wanted:?}"));
+        }
+    }
+    if scenario.ends == Ends::NoPlan {
+        return nothing_written(world).await;
+    }
+    let words: Vec<&str> = plan.steps().iter().map(|step| step.description()).collect();
+    let words = words.join(" ");
+    let dry_run = match remediator.review(plan).await {
+        Ok(permitted) => remediator.dry_run(permitted).await,
+        Err(error) => Err(error),
+    };
+    let dry_run = match (dry_run, scenario.ends) {
+        (Ok(dry_run), Ends::Resolved) => dry_run,
+        (Err(RemediatorError::Manual { .. }), Ends::ByHand) => {
+            return match words.contains(&scenario.says) {
+                true => nothing_written(world).await,
+                false => Err(format!("`{words}` does not say `{}`", scenario.says)),
+            };
+        }
+        (Err(error), Ends::Denied) if error.is_denied() => {
+            return match error.to_string().contains(&scenario.says) {
+                true => nothing_written(world).await,
+                false => Err(format!("`{error}` does not say `{}`", scenario.says)),
+            };
+        }
+        (Ok(_), _) => return Err("the plan came through to its dry run".into()),
+        (Err(error), _) => return Err(format!("{error}")),
+    };
+    let plan = dry_run.plan().clone();
+    let answer = match dry_run.name_to_type() {
+        Some(name) => argus_core::Answer::confirm_by_name("operator", name),
+        None => argus_core::Answer::confirm("operator"),
+    };
+    let approved = dry_run.approve(answer).map_err(|error| error.to_string())?;
+    let outcome = remediator
+        .execute(approved)
+        .await
+        .map_err(|error| error.to_string())?;
+    let rescan = outcome.rescan.as_ref().ok_or("nobody looked again")?;
+    if !outcome.success || rescan.recovery != Recovery::Resolved {
+        return Err(format!(
+            "{:?}: {}; {:?}",
+            rescan.recovery,
+            rescan.summary(),
+            outcome.error
+        ));
+    }
+    if !rescan.summary().ends_with("Remaining: no issues.") {
+        return Err(rescan.summary());
+    }
+    // Not only by the word of Argus: everything that was there is there, wants copies, and has them.
+    // The status of a Deployment comes a moment after its pods.
+    let mut broken = Vec::new();
+    for _ in 0..50 {
+        let after = deployments(world).await;
+        broken = before
+            .keys()
+            .map(|name| (name.clone(), after.get(name).copied()))
+            .filter(|(_, state)| state.is_none_or(|(wanted, has)| wanted == 0 || has < wanted))
+            .collect();
+        if broken.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    if !broken.is_empty() {
+        return Err(format!("not as it was before: {broken:?}"));
+    }
+    if step_statuses(&world.audit.all()) != vec![StepStatus::Settled; plan.steps().len()] {
+        return Err("the trail says otherwise".into());
+    }
+    let (writes, approved) = (world.writes().await, approved_writes(&plan));
+    match writes == approved {
+        true => Ok(()),
+        false => Err(format!("wrote {writes:?}, approved were {approved:?}")),
+    }
+}
+
+async fn nothing_written(world: &World) -> Result<(), String> {
+    let real: Vec<Write> = world
+        .writes()
+        .await
+        .into_iter()
+        .filter(|write| !write.2)
+        .collect();
+    match real.is_empty() {
+        true => Ok(()),
+        false => Err(format!("wrote {real:?}")),
+    }
+}
+
+async fn run(file: String, text: String, real: bool) -> Row {
+    let began = Instant::now();
+    let one = tokio::spawn(async move {
+        let world = if real {
+            World::real().await?
+        } else {
+            World::memory().await
+        };
+        let scenario = read(&text, &world);
+        let result = walk(&world, &scenario).await;
+        world.end().await;
+        Some((scenario, result))
+    });
+    let seconds = |began: Instant| began.elapsed().as_secs_f64();
+    match one.await {
+        Ok(Some((scenario, result))) => Row {
+            file,
+            title: scenario.title,
+            expected: Some(scenario.ends),
+            problem: result.err(),
+            seconds: seconds(began),
+        },
+        Ok(None) | Err(_) => Row {
+            file,
+            title: String::new(),
+            expected: None,
+            problem: Some("it failed inside, see above".into()),
+            seconds: seconds(began),
+        },
+    }
+}
+
+/// Runs every scenario, prints the table, and fails if one is not as it has to be.
+async fn all(place: &str, real: bool) {
+    let runs = files()
+        .into_iter()
+        .map(|(file, text)| run(file, text, real));
+    let mut rows: Vec<Row> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    rows.sort_by(|one, other| one.file.cmp(&other.file));
+    let mut table = format!("\n{place}\n");
+    for row in &rows {
+        let ends = row.problem.clone().unwrap_or_else(|| match row.expected {
+            Some(Ends::Resolved) => "resolved".into(),
+            Some(Ends::ByHand) => "left to people".into(),
+            Some(Ends::Denied) => "refused by policy".into(),
+            Some(Ends::NoPlan) | None => "nothing to do".into(),
+        });
+        table += &format!(
+            "{:32} {:74} {:5.1} s  {ends}\n",
+            row.file, row.title, row.seconds
+        );
+    }
+    let rate = |wanted: &dyn Fn(&Row) -> bool| {
+        let of = rows.iter().filter(|row| wanted(row));
+        let good = of.clone().filter(|row| row.problem.is_none()).count();
+        format!("{good} of {}", of.count())
+    };
+    let faults = rate(&|row| row.expected == Some(Ends::Resolved));
+    let others = rate(&|row| row.expected != Some(Ends::Resolved));
+    table += &format!("fixed and proven fixed: {faults}; left alone with the reason: {others}\n");
+    eprintln!("{table}");
+    assert!(rows.iter().all(|row| row.problem.is_none()), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_memory() {
+    all("On the cluster in memory", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_real_api_server() {
+    let Some(probe) = World::real().await else {
+        return;
+    };
+    probe.end().await;
+    all("On a real API server", true).await;
+}
