@@ -160,8 +160,12 @@ pub enum Cause {
     CrashLoop,
     /// A container's image can't be pulled.
     ImagePull,
+    /// A container reads a key that its ConfigMap doesn't have.
+    ConfigKey,
     /// A container can't be made from its configuration.
     ContainerConfig,
+    /// The cluster refuses to make the pods of a Deployment: a quota, a limit, a security rule, a missing service account.
+    PodsRefused,
     /// No node takes the pod.
     Pending,
     /// A readiness probe asks a port that the container doesn't have.
@@ -182,6 +186,12 @@ pub enum Cause {
     IngressBackend,
     /// A HorizontalPodAutoscaler's workload isn't there.
     ScaleTarget,
+    /// A HorizontalPodAutoscaler measures a share of what an app requests, and the app requests nothing.
+    ScaleMetric,
+    /// A Deployment may take all its pods away at once when it is updated.
+    RolloutStrategy,
+    /// A CronJob's time never comes.
+    Schedule,
     /// A CronJob is suspended.
     Suspended,
     /// A Deployment has fewer pods available than it wants.

@@ -22,6 +22,9 @@ pub(super) mod ingresses;
 pub(super) mod pods;
 pub(super) mod services;
 
+/// How many letters may be wrong in a word whose meaning is certain.
+const TYPOS: usize = 2;
+
 /// What one scan of one namespace saw.
 pub(super) struct Seen {
     pub(super) now: Timestamp,
@@ -132,6 +135,16 @@ fn object(kind: &str, metadata: &ObjectMeta) -> ObjectRef {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
     }
+}
+
+/// The one of `known` that was meant by a word that is none of them; none where two could be.
+fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |other: &&str| {
+        strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase()) <= TYPOS
+    };
+    let mut near = known.filter(near);
+    let first = near.next()?;
+    near.next().is_none().then_some(first)
 }
 
 fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {

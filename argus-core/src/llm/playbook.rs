@@ -12,8 +12,9 @@ use crate::prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STE
 
 mod fixes;
 use fixes::{
-    Fix, go_back, last_image, more_memory, new_pod, one_copy, restart, right_backend, right_port,
-    right_selector, right_target, right_workload, switch_on,
+    Fix, cpu_request, go_back, last_image, more_memory, new_pod, one_copy, restart, right_backend,
+    right_key, right_port, right_selector, right_target, right_time, right_workload,
+    some_at_a_time, switch_on,
 };
 
 /// What `model_used` says of its plans.
@@ -189,7 +190,15 @@ fn fix(
                 _ => Some(go_back(app, target, working, "whose image could be loaded")),
             }
         }
-        Cause::CrashLoop | Cause::StuckRollout => {
+        Cause::ConfigKey => Some(right_key(
+            app,
+            target,
+            container?,
+            [text("variable")?, text("config_map")?],
+            text("wrong")?,
+            text("right")?,
+        )),
+        Cause::CrashLoop | Cause::StuckRollout | Cause::PodsRefused => {
             Some(go_back(app, target, working?, "which still runs"))
         }
         Cause::ScaledToZero => Some(one_copy(app, target)),
@@ -230,6 +239,9 @@ fn fix(
             fact("right").filter(|right| !right.is_null())?,
         )),
         Cause::ScaleTarget => Some(right_workload(app, target, text("wrong")?, text("right")?)),
+        Cause::ScaleMetric => Some(cpu_request(app, target, container?)),
+        Cause::RolloutStrategy => Some(some_at_a_time(app, target, fact("max_unavailable")?)),
+        Cause::Schedule => Some(right_time(app, target, text("wrong")?, text("right")?)),
         Cause::Suspended => Some(switch_on(app, target)),
         Cause::Pending | Cause::Unavailable | Cause::ContainerConfig => None,
     }

@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 use crate::incident::{Finding, Scanner};
 use crate::scope::Scope;
 
+mod admission;
 mod api;
 mod builder;
 mod controllers;

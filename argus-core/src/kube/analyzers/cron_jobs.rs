@@ -1,4 +1,4 @@
-//! CronJobs become findings: one that was suspended and runs nothing any more.
+//! CronJobs become findings: one that is suspended, or whose time never comes.
 
 use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::json;
@@ -9,8 +9,46 @@ use crate::incident::{Category, Cause, Finding, Severity};
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
     seen.cron_jobs
         .iter()
-        .filter_map(|job| suspended(seen, job))
+        .filter_map(|job| suspended(seen, job).or_else(|| never(seen, job)))
         .collect()
+}
+
+/// A day that no month of the schedule has.
+fn never(seen: &Seen, job: &CronJob) -> Option<Finding> {
+    let schedule = &job.spec.schedule;
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    let [minute, hour, day, month, "*"] = fields.as_slice() else {
+        return None;
+    };
+    let (number, month_number) = (day.parse::<u8>().ok()?, month.parse::<u8>().ok()?);
+    let last = match month_number {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if number <= last {
+        return None;
+    }
+    // The last day that the month has every year.
+    let last = last.min(if month_number == 2 { 28 } else { 30 });
+    let right = format!("{minute} {hour} {last} {month} *");
+    let owner = object("CronJob", &job.metadata);
+    let name = &owner.name;
+    let fault = Fault {
+        cause: Cause::Schedule,
+        category: Category::Cronjob,
+        severity: Severity::Medium,
+        title: format!("The time of {name} never comes"),
+        description: format!(
+            "The scheduled job {name} is to start on day {day} of month {month} ({schedule}), and that month has no such day."
+        ),
+    };
+    Some(seen.finding(
+        fault,
+        owner,
+        "",
+        json!({ "wrong": schedule, "right": right }),
+    ))
 }
 
 fn suspended(seen: &Seen, job: &CronJob) -> Option<Finding> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
 use super::{Seen, map, object};
@@ -47,6 +48,47 @@ fn is_ready(pod: &Pod) -> bool {
             .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Why the cluster makes no pods, for people: what changes it belongs to whoever runs the cluster.
+fn why_refused(message: &str) -> &'static str {
+    let reasons = [
+        (
+            "exceeded quota",
+            "The quota of its namespace is used up, or too small for it; quotas belong to whoever runs the cluster.",
+        ),
+        (
+            "usage per",
+            "It asks for more, or less, than one app may have in its namespace; these limits belong to whoever runs the cluster.",
+        ),
+        (
+            "violates PodSecurity",
+            "It does not keep the security rules of its namespace, which Argus never loosens.",
+        ),
+        (
+            "service account",
+            "The service account that it runs as is not there; Argus never changes permissions.",
+        ),
+        (
+            "failed calling webhook",
+            "A check that the cluster makes before each change does not answer, so nothing can be changed until it does.",
+        ),
+    ];
+    let found = reasons.iter().find(|(words, _)| message.contains(words));
+    found.map_or("The cluster's own words say why.", |(_, reason)| reason)
+}
+
+/// What an update may take away, where that is everything.
+fn all_at_once(deployment: &Deployment, wanted: i32) -> Option<String> {
+    let strategy = deployment.spec.as_ref()?.strategy.as_ref()?;
+    let (count, shown) = match strategy.rolling_update.as_ref()?.max_unavailable.as_ref()? {
+        IntOrString::Int(count) => (*count, count.to_string()),
+        IntOrString::String(share) => {
+            let percent: i32 = share.strip_suffix('%')?.parse().ok()?;
+            (wanted.checked_mul(percent)? / 100, share.clone())
+        }
+    };
+    (wanted > 1 && count >= wanted).then_some(shown)
+}
+
 fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     let owner = object("Deployment", &deployment.metadata);
     let app = &owner.name;
@@ -70,6 +112,7 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     };
     let exceeded = condition("Progressing")
         .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"));
+    let refused = condition("ReplicaFailure").filter(|condition| condition.status == "True");
     let unavailable = condition("Available").filter(|condition| {
         condition.status == "False"
             && seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
@@ -82,6 +125,18 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
             title,
             format!("{app} is set to run no copies at all, so nothing answers."),
             None,
+        )
+    } else if let Some(condition) = refused {
+        let message = condition.message.clone().unwrap_or_default();
+        (
+            Cause::PodsRefused,
+            Severity::High,
+            format!("The cluster does not let {app} start its copies"),
+            format!(
+                "{available} of {wanted} copies of {app} are available. {}",
+                why_refused(&message)
+            ),
+            Some(message),
         )
     } else if let Some(condition) = exceeded {
         let description = format!(
@@ -103,10 +158,26 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
             description,
             condition.message.clone(),
         )
+    } else if let Some(all) = all_at_once(deployment, wanted) {
+        (
+            Cause::RolloutStrategy,
+            Severity::Low,
+            format!("An update of {app} may stop all its copies at once"),
+            format!(
+                "{app} lets an update take {all} of its {wanted} copies away at once, so nothing answers until the new ones run."
+            ),
+            Some(format!("maxUnavailable: {all}")),
+        )
     } else {
         return None;
     };
-    let mut facts = map(json!({ "replicas": wanted }));
+    let strategy = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.strategy.as_ref());
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    let most = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+    let mut facts = map(json!({ "replicas": wanted, "max_unavailable": most }));
     if let Some(working) = seen.working_revision(&owner) {
         facts.insert("working_revision".into(), working);
     }

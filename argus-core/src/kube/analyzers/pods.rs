@@ -1,13 +1,13 @@
 //! Pods become findings: one per fault, container and owner, however many pods show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
-use super::{Seen, map};
+use super::{Seen, map, meant};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
 /// For how long a container that was out of memory, and runs again, is still reported.
@@ -240,6 +240,13 @@ fn of_container(
         "CreateContainerConfigError" | "RunContainerError" | "CreateContainerError"
     ) {
         symptom.cause = Cause::ContainerConfig;
+        if let Some((description, facts)) = missing_key(seen, container, symptom.evidence.first()) {
+            symptom.cause = Cause::ConfigKey;
+            symptom.title = format!("{app} looks for a setting that is not there");
+            symptom.description = description;
+            symptom.facts.extend(facts);
+            return Some(symptom);
+        }
         symptom.title = format!("{app} can't be started as it is configured");
         symptom.description = match missing_secret(symptom.evidence.first()) {
             Some(secret) => format!(
@@ -258,6 +265,39 @@ fn of_container(
         symptom.evidence.push(format!("State: {reason}"));
     }
     Some(symptom)
+}
+
+/// The key of a ConfigMap that a container lacks, and the one that was meant, by the kubelet's own words.
+fn missing_key(
+    seen: &Seen,
+    container: &Container,
+    message: Option<&String>,
+) -> Option<(String, Map<String, Value>)> {
+    let rest = message?.strip_prefix("couldn't find key ")?;
+    let (key, place) = rest.split_once(" in ConfigMap ")?;
+    let config = place.split('/').nth(1)?;
+    let variable = container.env.iter().flatten().find(|variable| {
+        let from = variable.value_from.as_ref();
+        let from = from.and_then(|from| from.config_map_key_ref.as_ref());
+        from.is_some_and(|from| from.name == config && from.key == key)
+    })?;
+    let mut maps = seen.config_maps.iter();
+    let map = maps.find(|map| map.name.as_deref() == Some(config))?;
+    // Only the names of keys are seen: what a ConfigMap holds is never read.
+    let fields = map.managed_fields.iter().flatten();
+    let keys = fields.filter_map(|fields| fields.fields_v1.as_ref()?.0.get("f:data")?.as_object());
+    let keys: BTreeSet<&str> = keys
+        .flat_map(Map::keys)
+        .filter_map(|key| key.strip_prefix("f:"))
+        .collect();
+    let right = meant(key, keys.into_iter());
+    let description = format!(
+        "The container {} reads its variable {} from {key} in the settings {config}, which have nothing of that name.",
+        container.name, variable.name
+    );
+    let facts =
+        json!({ "variable": variable.name, "config_map": config, "wrong": key, "right": right });
+    Some((description, super::map(facts)))
 }
 
 /// The Secret that a container lacks, by the kubelet's own words.

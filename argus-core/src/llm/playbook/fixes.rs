@@ -341,3 +341,102 @@ pub(super) fn switch_on(
         rollback: Some(step(format!("Switch {app} off again."), set(true)?)),
     })
 }
+
+pub(super) fn right_key(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    container: &str,
+    [variable, config]: [&str; 2],
+    wrong: &str,
+    right: &str,
+) -> Result<Fix, ActionError> {
+    let set = |key: &str| {
+        let from = json!({ "configMapKeyRef": { "name": config, "key": key } });
+        let variable = json!({ "name": variable, "valueFrom": from });
+        let containers = json!([{ "name": container, "env": [variable] }]);
+        let body = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        Action::patch(target()?, Patch::new(PatchKind::Strategic, body)?)
+    };
+    Ok(Fix {
+        summary: format!("Let {app} read the setting that is there."),
+        step: step(
+            format!(
+                "Let {app} read {variable} from {right} in the settings {config} (currently from {wrong}, which is not there), so that it can start."
+            ),
+            set(right)?,
+        ),
+        rollback: Some(step(format!("Let {app} read {wrong} again."), set(wrong)?)),
+    })
+}
+
+/// How much processor time an app asks for that said nothing: a tenth of a core.
+const SOME_CPU: &str = "100m";
+
+pub(super) fn cpu_request(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    container: &str,
+) -> Result<Fix, ActionError> {
+    let requests = Amounts {
+        cpu: Some(Quantity::new(SOME_CPU)?),
+        ..Amounts::default()
+    };
+    let container = Some(DnsLabel::new(container)?);
+    Ok(Fix {
+        summary: format!("Let the automatic scaling of {app} work."),
+        step: step(
+            format!(
+                "Let {app} ask for a tenth of a processor core (currently for nothing), because its automatic scaling can only tell how busy it is by comparing with that. Its copies restart one by one."
+            ),
+            Action::set_resources(target()?, container, Amounts::default(), requests)?,
+        ),
+        rollback: None,
+    })
+}
+
+pub(super) fn some_at_a_time(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    wrong: &Value,
+) -> Result<Fix, ActionError> {
+    let set = |most: &Value| {
+        let body =
+            json!({ "spec": { "strategy": { "rollingUpdate": { "maxUnavailable": most } } } });
+        Action::patch(target()?, Patch::new(PatchKind::Merge, body)?)
+    };
+    Ok(Fix {
+        summary: format!("Update {app} a few copies at a time."),
+        step: step(
+            format!(
+                "Let an update of {app} take at most a quarter of its copies away at a time, so that the others keep answering. Nothing restarts now."
+            ),
+            set(&"25%".into())?,
+        ),
+        rollback: Some(step(
+            format!("Let an update of {app} take all copies away at once again."),
+            set(wrong)?,
+        )),
+    })
+}
+
+pub(super) fn right_time(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    wrong: &str,
+    right: &str,
+) -> Result<Fix, ActionError> {
+    let set = |schedule: &str| {
+        let body = json!({ "spec": { "schedule": schedule } });
+        Action::patch(target()?, Patch::new(PatchKind::Merge, body)?)
+    };
+    Ok(Fix {
+        summary: format!("Start {app} on a day that there is."),
+        step: step(
+            format!(
+                "Start the scheduled job {app} on the last day that its month has every year (`{right}`), because the day that it waits for never comes (`{wrong}`)."
+            ),
+            set(right)?,
+        ),
+        rollback: Some(step(format!("Give {app} its old time back."), set(wrong)?)),
+    })
+}

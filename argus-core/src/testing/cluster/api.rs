@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::controllers::delete;
 use super::resources::{Resource, find};
@@ -355,8 +355,15 @@ fn check_shape(object: &Value) -> Result<(), Failure> {
 }
 
 fn note_manager(object: &mut Value, manager: &str) {
-    object["metadata"]["managedFields"] =
-        json!([{ "manager": manager, "operation": "Update", "time": now() }]);
+    let keys = object.get("data").and_then(Value::as_object);
+    let keys = keys.into_iter().flatten();
+    let keys: Map<String, Value> = keys
+        .map(|(key, _)| (format!("f:{key}"), json!({})))
+        .collect();
+    let fields = json!({ "f:data": keys });
+    object["metadata"]["managedFields"] = json!([{
+        "manager": manager, "operation": "Update", "time": now(), "fieldsType": "FieldsV1", "fieldsV1": fields,
+    }]);
 }
 
 fn conflict(place: &Place<'_>) -> Failure {

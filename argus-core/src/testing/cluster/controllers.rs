@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::admission::refusal;
 use super::resources::{Resource, named};
 use super::store::{Key, Store, now, suffix};
 use crate::action::Quantity;
@@ -73,7 +74,7 @@ pub(super) fn is_ready(pod: &Value) -> bool {
     })
 }
 
-fn is_active(pod: &Value) -> bool {
+pub(super) fn is_active(pod: &Value) -> bool {
     let phase = pod
         .pointer("/status/phase")
         .and_then(Value::as_str)
@@ -420,6 +421,7 @@ fn write_status(
             &format!("ReplicaSet \"{name}\" is progressing."),
         )
     });
+    conditions.extend(new.pointer("/status/conditions/0").cloned());
     object["status"] = json!({
         "observedGeneration": number(&object, "/metadata/generation"), "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready,
         "availableReplicas": available, "unavailableReplicas": wanted.saturating_sub(available), "conditions": conditions,
@@ -445,6 +447,7 @@ fn replica_set(store: &mut Store, key: &Key) {
         .map(|(key, pod)| (key.clone(), pod.clone()))
         .collect();
     let wanted = usize::try_from(number(&set, "/spec/replicas")).unwrap_or(0);
+    let mut refused = None;
     for _ in pods.len()..wanted {
         let unique = store.unique();
         let Some(resource) = named("pods") else {
@@ -461,6 +464,10 @@ fn replica_set(store: &mut Store, key: &Key) {
             "spec": template.get("spec"),
             "status": { "phase": "Pending" },
         });
+        refused = refusal(store, &key.namespace, &pod);
+        if refused.is_some() {
+            break;
+        }
         create(store, resource, &key.namespace, pod);
     }
     // Those that don't work go first.
@@ -476,6 +483,10 @@ fn replica_set(store: &mut Store, key: &Key) {
     let (count, ready) = (mine.len(), mine.iter().filter(|pod| is_ready(pod)).count());
     set["status"] = json!({ "replicas": count, "fullyLabeledReplicas": count, "readyReplicas": ready, "availableReplicas": ready,
                             "observedGeneration": number(&set, "/metadata/generation") });
+    if let Some(message) = refused {
+        let condition = json!({ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message });
+        set["status"]["conditions"] = json!([condition]);
+    }
     store.put(key.clone(), set);
 }
 

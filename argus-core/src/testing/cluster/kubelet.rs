@@ -410,8 +410,13 @@ fn missing_config(store: &Store, key: &Key, container: &Value) -> Option<String>
                     .and_then(|data| data.get(wanted))
                     .is_none() =>
             {
+                let kind = if plural == "secrets" {
+                    "Secret"
+                } else {
+                    "ConfigMap"
+                };
                 Some(format!(
-                    "couldn't find key {wanted} in {what} {}/{name}",
+                    "couldn't find key {wanted} in {kind} {}/{name}",
                     key.namespace
                 ))
             }

@@ -4,7 +4,10 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
-    core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount},
+    core::v1::{
+        ConfigMap, Event, LimitRange, Namespace, Node, Pod, ResourceQuota, Secret, Service,
+        ServiceAccount,
+    },
     networking::v1::Ingress,
     policy::v1::PodDisruptionBudget,
 };
@@ -47,6 +50,8 @@ resources! {
     "" "v1" Secret "secrets" [], true;
     "" "v1" ServiceAccount "serviceaccounts" ["sa"], true;
     "" "v1" Event "events" ["ev"], true;
+    "" "v1" ResourceQuota "resourcequotas" ["quota"], true;
+    "" "v1" LimitRange "limitranges" ["limits"], true;
     "apps" "v1" Deployment "deployments" ["deploy"], true;
     "apps" "v1" ReplicaSet "replicasets" ["rs"], true;
     "apps" "v1" StatefulSet "statefulsets" ["sts"], true;
