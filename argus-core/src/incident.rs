@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::redact::redact;
-use crate::scope::Scope;
+mod scan;
+pub use scan::{Scan, ScanError, Scanner, Workload};
 
 /// The largest incident that is read, in bytes of JSON.
 pub const MAX_INCIDENT_BYTES: usize = 1 << 20;
@@ -166,7 +166,15 @@ pub enum Cause {
     ContainerConfig,
     /// The cluster refuses to make the pods of a Deployment: a quota, a limit, a security rule, a missing service account.
     PodsRefused,
-    /// No node takes the pod.
+    /// A pod wants a node with a label that no node has.
+    NodeSelector,
+    /// A pod asks for more than the largest node has.
+    RequestTooLarge,
+    /// Every node that a pod may run on has a taint that it doesn't tolerate.
+    Taint,
+    /// Pods that must not share a node are more than there are nodes.
+    AntiAffinity,
+    /// No node takes the pod, for another reason.
     Pending,
     /// A readiness probe asks a port that the container doesn't have.
     ProbePort,
@@ -190,6 +198,8 @@ pub enum Cause {
     ScaleMetric,
     /// A Deployment may take all its pods away at once when it is updated.
     RolloutStrategy,
+    /// A PodDisruptionBudget never lets a single pod go.
+    DisruptionBudget,
     /// A CronJob's time never comes.
     Schedule,
     /// A CronJob is suspended.
@@ -565,50 +575,4 @@ fn clean_value(value: Value, depth: usize) -> Value {
         Value::Object(map) => Value::Object(clean_map(map, depth + 1)),
         other => other,
     }
-}
-
-/// What one look at the cluster saw.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Scan {
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// The workloads that were seen, with how many pods each wants.
-    pub workloads: Vec<Workload>,
-    /// What couldn't be looked at, each in a sentence; a scan that isn't whole proves nothing fixed.
-    pub incomplete: Vec<String>,
-}
-
-/// A workload as a scan saw it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Workload {
-    /// Which.
-    pub object: ObjectRef,
-    /// How many pods it wants.
-    pub desired: u32,
-    /// How many pods are ready.
-    pub ready: u32,
-}
-
-/// Why there is no scan at all.
-#[derive(Debug, thiserror::Error)]
-#[error("the cluster could not be scanned: {problem}")]
-pub struct ScanError {
-    /// What went wrong, in plain English.
-    pub problem: String,
-    /// The cause.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-/// The door to whoever looks at the cluster.
-///
-/// # Obligations
-/// Reads only the namespaces of the scope. A list that failed is named in [`Scan::incomplete`], never left out.
-#[async_trait]
-pub trait Scanner: Send + Sync {
-    /// Looks once.
-    ///
-    /// # Errors
-    /// [`ScanError`] when nothing at all could be read.
-    async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError>;
 }

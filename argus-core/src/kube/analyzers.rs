@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,9 @@ use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 pub(super) mod autoscalers;
 pub(super) mod cron_jobs;
 pub(super) mod deployments;
+pub(super) mod disruption_budgets;
 pub(super) mod ingresses;
+mod placement;
 pub(super) mod pods;
 pub(super) mod services;
 
@@ -37,6 +40,9 @@ pub(super) struct Seen {
     pub(super) cron_jobs: Vec<CronJob>,
     pub(super) ingresses: Vec<Ingress>,
     pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
+    pub(super) budgets: Vec<PodDisruptionBudget>,
+    /// Read only where a pod finds no place; none where they may not be read.
+    pub(super) nodes: Vec<Node>,
 }
 
 impl Seen {

@@ -13,12 +13,15 @@ pub(super) const READER: &str = "argus-ops-reader";
 /// The role for changes, which a host's user opts in to. A server-side dry run of a change needs it too.
 pub(super) const REMEDIATOR: &str = "argus-ops-remediator";
 
+/// The role for looking at nodes.
+const NODES: &str = "argus-ops-nodes";
+
 /// The least-privilege roles for a scope: `argus-ops-reader` and `argus-ops-remediator`, one of each per namespace.
 ///
 /// # Guarantees
 /// Tested on a real API server: with exactly these the whole walk works, and with any rule taken out the scan or the
 /// preflight names what is missing. Nothing in them reads Secrets or the contents of logs, changes permissions, nodes or
-/// storage, or reaches beyond the namespaces of the scope.
+/// storage, or reaches beyond the namespaces of the scope; with [`seeing_nodes`](Self::seeing_nodes) nodes are looked at.
 ///
 /// # Example
 /// ```
@@ -34,6 +37,7 @@ pub(super) const REMEDIATOR: &str = "argus-ops-remediator";
 pub struct Roles {
     namespaces: Vec<String>,
     kinds: BTreeSet<Kind>,
+    nodes: bool,
 }
 
 impl Roles {
@@ -43,6 +47,7 @@ impl Roles {
         Self {
             namespaces: scope.iter().map(str::to_owned).collect(),
             kinds: BTreeSet::from([Kind::Deployment, Kind::Pod]),
+            nodes: false,
         }
     }
 
@@ -50,6 +55,14 @@ impl Roles {
     #[must_use]
     pub fn changing(mut self, kind: Kind) -> Self {
         self.kinds.insert(kind);
+        self
+    }
+
+    /// With the right to look at the nodes, which belong to no namespace: without it a finding about a pod that finds no place
+    /// can't say what would give it one.
+    #[must_use]
+    pub fn seeing_nodes(mut self) -> Self {
+        self.nodes = true;
         self
     }
 
@@ -71,6 +84,7 @@ impl Roles {
             ("autoscaling", "horizontalpodautoscalers"),
             ("batch", "cronjobs"),
             ("networking.k8s.io", "ingresses"),
+            ("policy", "poddisruptionbudgets"),
         ]);
         rules(&resources, &["get", "list", "watch"])
     }
@@ -111,6 +125,15 @@ impl Roles {
                 objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
                     "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name }, "subjects": [subject] }));
             }
+        }
+        if self.nodes {
+            let rule =
+                json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"] });
+            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": NODES }, "rules": [rule] }));
+            // One for each account, so that two hosts don't take it from each other.
+            let metadata = json!({ "name": format!("{NODES}:{namespace}:{account}") });
+            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata,
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NODES }, "subjects": [subject] }));
         }
         Ok(objects)
     }

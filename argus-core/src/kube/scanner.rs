@@ -12,11 +12,14 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::de::DeserializeOwned;
 
-use super::analyzers::{Seen, autoscalers, cron_jobs, deployments, ingresses, pods, services};
+use super::analyzers::{
+    Seen, autoscalers, cron_jobs, deployments, disruption_budgets, ingresses, pods, services,
+};
 use super::{Kube, refusal};
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
@@ -47,9 +50,23 @@ impl Scanner for Kube {
 }
 
 impl Kube {
+    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+        every_page(Api::all(self.client.clone())).await
+    }
+
     /// One namespace; the error is that of a cluster that doesn't answer at all.
     async fn scan_namespace(&self, namespace: &str) -> (Scan, Option<Error>) {
-        let (pods, deployments, sets, configs, services, cron_jobs, ingresses, autoscalers) = join!(
+        let (
+            pods,
+            deployments,
+            sets,
+            configs,
+            services,
+            cron_jobs,
+            ingresses,
+            autoscalers,
+            budgets,
+        ) = join!(
             all_pages::<Pod>(&self.client, namespace),
             all_pages::<Deployment>(&self.client, namespace),
             all_pages::<ReplicaSet>(&self.client, namespace),
@@ -58,16 +75,25 @@ impl Kube {
             all_pages::<CronJob>(&self.client, namespace),
             all_pages::<Ingress>(&self.client, namespace),
             all_pages::<HorizontalPodAutoscaler>(&self.client, namespace),
+            all_pages::<PodDisruptionBudget>(&self.client, namespace),
         );
         let mut missing = Missing {
             namespace,
             incomplete: Vec::new(),
             unreachable: None,
         };
+        let pods = missing.take("pods", pods);
+        let nodes = if pods.iter().any(is_waiting) {
+            // Nobody needs them who has the rights of a namespace only: the finding says what it lacks.
+            self.nodes().await.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let seen = Seen {
             now: Timestamp::now(),
             unready_after: self.unready_after,
-            pods: missing.take("pods", pods),
+            pods,
+            nodes,
             deployments: missing.take("deployments", deployments),
             replica_sets: missing.take("replicasets", sets),
             config_maps: missing.take("configmaps", configs),
@@ -75,6 +101,7 @@ impl Kube {
             cron_jobs: missing.take("cronjobs", cron_jobs),
             ingresses: missing.take("ingresses", ingresses),
             autoscalers: missing.take("horizontalpodautoscalers", autoscalers),
+            budgets: missing.take("poddisruptionbudgets", budgets),
         };
         let analyzers = [
             pods::analyze,
@@ -83,6 +110,7 @@ impl Kube {
             ingresses::analyze,
             cron_jobs::analyze,
             autoscalers::analyze,
+            disruption_budgets::analyze,
         ];
         let findings = analyzers
             .iter()
@@ -97,6 +125,13 @@ impl Kube {
             missing.unreachable,
         )
     }
+}
+
+/// Whether no node has taken the pod yet.
+fn is_waiting(pod: &Pod) -> bool {
+    pod.spec
+        .as_ref()
+        .is_some_and(|spec| spec.node_name.is_none())
 }
 
 struct Missing<'a> {
@@ -130,7 +165,13 @@ where
         + DeserializeOwned
         + Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
 {
-    let api = Api::<K>::namespaced(client.clone(), namespace);
+    every_page(Api::<K>::namespaced(client.clone(), namespace)).await
+}
+
+async fn every_page<K>(api: Api<K>) -> Result<Vec<K>, Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
     let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
         let page = api.list(&params).await?;

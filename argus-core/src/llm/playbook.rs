@@ -11,11 +11,13 @@ use crate::incident::{Cause, Finding, Incident, ObjectRef};
 use crate::prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt};
 
 mod fixes;
+mod placement;
 use fixes::{
-    Fix, cpu_request, go_back, last_image, more_memory, new_pod, one_copy, restart, right_backend,
-    right_key, right_port, right_selector, right_target, right_time, right_workload,
+    Fix, cpu_request, go_back, last_image, more_memory, new_pod, one_copy, one_may_go, restart,
+    right_backend, right_key, right_port, right_selector, right_target, right_time, right_workload,
     some_at_a_time, switch_on,
 };
+use placement::{apart_if_possible, right_node, smaller_request, toleration};
 
 /// What `model_used` says of its plans.
 const NAME: &str = "argus playbook (fixed rules, no model)";
@@ -239,6 +241,43 @@ fn fix(
             fact("right").filter(|right| !right.is_null())?,
         )),
         Cause::ScaleTarget => Some(right_workload(app, target, text("wrong")?, text("right")?)),
+        Cause::NodeSelector => Some(right_node(
+            app,
+            target,
+            fact("wrong")?.as_object()?,
+            fact("right")?.as_object()?,
+        )),
+        Cause::RequestTooLarge => match working {
+            Some(working) => Some(go_back(app, target, working, "which still runs")),
+            None => Some(smaller_request(
+                app,
+                target,
+                container?,
+                text("resource")?,
+                text("wrong")?,
+                text("right")?,
+            )),
+        },
+        Cause::Taint => Some(toleration(
+            app,
+            target,
+            text("taint")?,
+            fact("wrong")?,
+            fact("right")?,
+        )),
+        Cause::AntiAffinity => Some(apart_if_possible(
+            app,
+            target,
+            fact("required")?,
+            fact("wrong")?,
+            fact("right")?,
+        )),
+        Cause::DisruptionBudget => Some(one_may_go(
+            app,
+            target,
+            fact("min_available")?,
+            fact("max_unavailable")?,
+        )),
         Cause::ScaleMetric => Some(cpu_request(app, target, container?)),
         Cause::RolloutStrategy => Some(some_at_a_time(app, target, fact("max_unavailable")?)),
         Cause::Schedule => Some(right_time(app, target, text("wrong")?, text("right")?)),

@@ -35,6 +35,7 @@ mod http;
 mod kubelet;
 mod patch;
 mod resources;
+mod scheduler;
 mod selectors;
 mod store;
 

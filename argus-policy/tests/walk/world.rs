@@ -115,6 +115,7 @@ impl World {
             .changing(Kind::Ingress)
             .changing(Kind::HorizontalPodAutoscaler)
             .changing(Kind::PodDisruptionBudget)
+            .seeing_nodes()
     }
 
     /// A service account with exactly the two Roles that Argus prints, and a token for it.
@@ -130,7 +131,10 @@ impl World {
             .await
             .unwrap();
         for role in roles.objects(&self.namespace, "argus").unwrap() {
-            if role["kind"] == "Role" {
+            let of_the_cluster = role["metadata"].get("namespace").is_none();
+            if of_the_cluster {
+                self.create_of_the_cluster(&role).await;
+            } else if role["kind"] == "Role" {
                 let role = serde_json::from_value(role).unwrap();
                 Api::<Role>::namespaced(self.admin.clone(), &self.namespace)
                     .create(&PostParams::default(), &role)
@@ -156,6 +160,19 @@ impl World {
             .unwrap()
             .token
             .unwrap()
+    }
+
+    /// An object of the whole cluster, if another test hasn't made it already.
+    async fn create_of_the_cluster(&self, object: &Value) {
+        let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
+        let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        let api: Api<DynamicObject> = Api::all_with(self.admin.clone(), &resource);
+        let object = serde_json::from_value(object.clone()).unwrap();
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Takes the right to change Deployments away from Argus.
@@ -289,7 +306,7 @@ impl World {
             .unwrap();
     }
 
-    /// Any object, as somebody else makes it; it may be no object of a namespace.
+    /// Any object of the namespace, as somebody else makes it.
     pub(crate) async fn create_any(&self, object: &Value) {
         let api = self.api_of(object);
         let object = serde_json::from_value(object.clone()).unwrap();
@@ -310,10 +327,7 @@ impl World {
     fn api_of(&self, object: &Value) -> Api<DynamicObject> {
         let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
         let resource = ApiResource::from_gvk(&types.try_into().unwrap());
-        match resource.kind.as_str() {
-            "Node" | "PersistentVolume" => Api::all_with(self.admin.clone(), &resource),
-            _ => Api::namespaced_with(self.admin.clone(), &self.namespace, &resource),
-        }
+        Api::namespaced_with(self.admin.clone(), &self.namespace, &resource)
     }
 
     /// A client with full rights.

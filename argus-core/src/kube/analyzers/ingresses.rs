@@ -142,6 +142,8 @@ mod tests {
             cron_jobs: Vec::new(),
             ingresses: vec![read(object("web", spec))],
             autoscalers: Vec::new(),
+            budgets: Vec::new(),
+            nodes: Vec::new(),
         };
         let findings = analyze(&seen).into_iter();
         findings

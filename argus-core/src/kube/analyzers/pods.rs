@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
+use super::placement::{NoPlace, no_place};
 use super::{Seen, map, meant};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
@@ -110,7 +111,7 @@ fn symptoms(seen: &Seen, pod: &Pod, owner: &ObjectRef) -> Vec<Symptom> {
     if let Some(unscheduled) =
         condition("PodScheduled").filter(|condition| condition.status == "False")
     {
-        return vec![pending(app, unscheduled)];
+        return vec![pending(app, unscheduled, no_place(seen, pod, unscheduled))];
     }
     if phase == "Unknown" {
         return vec![wedged(
@@ -367,16 +368,19 @@ fn probed(probe: &Probe) -> Option<(&'static str, &IntOrString)> {
     })
 }
 
-fn pending(app: &str, condition: &PodCondition) -> Symptom {
+fn pending(app: &str, condition: &PodCondition, reason: NoPlace) -> Symptom {
     Symptom {
-        cause: Cause::Pending,
+        cause: reason.cause,
         container: String::new(),
         severity: Severity::High,
         title: format!("{app} finds no place to run"),
-        description: format!("A copy of {app} waits because no node of the cluster can take it."),
+        description: format!(
+            "A copy of {app} waits because no node of the cluster can take it. {}",
+            reason.why
+        ),
         evidence: condition.message.clone().into_iter().collect(),
         metrics: Map::new(),
-        facts: Map::new(),
+        facts: reason.facts,
     }
 }
 

@@ -180,6 +180,8 @@ mod tests {
             cron_jobs: Vec::new(),
             ingresses: Vec::new(),
             autoscalers: Vec::new(),
+            budgets: Vec::new(),
+            nodes: Vec::new(),
         };
         let findings = analyze(&seen).into_iter();
         findings

@@ -18,7 +18,7 @@ pub(super) struct Fix {
     pub(super) rollback: Option<DraftStep>,
 }
 
-fn step(description: String, action: Action) -> DraftStep {
+pub(super) fn step(description: String, action: Action) -> DraftStep {
     DraftStep {
         description,
         command: Some(action.command()),
@@ -438,5 +438,30 @@ pub(super) fn right_time(
             set(right)?,
         ),
         rollback: Some(step(format!("Give {app} its old time back."), set(wrong)?)),
+    })
+}
+
+pub(super) fn one_may_go(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    least: &Value,
+    most: &Value,
+) -> Result<Fix, ActionError> {
+    let set = |least: &Value, most: &Value| {
+        let body = json!({ "spec": { "minAvailable": least, "maxUnavailable": most } });
+        Action::patch(target()?, Patch::new(PatchKind::Merge, body)?)
+    };
+    Ok(Fix {
+        summary: format!("Let {app} move one copy at a time."),
+        step: step(
+            format!(
+                "Let the rule {app} allow one copy at a time to be moved to another node, so that nodes can be emptied for their maintenance. Nothing restarts now."
+            ),
+            set(&Value::Null, &1.into())?,
+        ),
+        rollback: Some(step(
+            format!("Let {app} forbid moving copies again."),
+            set(least, most)?,
+        )),
     })
 }

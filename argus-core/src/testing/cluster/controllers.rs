@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::admission::refusal;
 use super::resources::{Resource, named};
+use super::scheduler::{schedule, selects};
 use super::store::{Key, Store, now, suffix};
-use crate::action::Quantity;
 use crate::digest::Digest;
 
 const HASH: &str = "pod-template-hash";
@@ -47,6 +47,9 @@ impl Controllers {
         }
         for key in keys(store, "pods") {
             schedule(store, &key);
+        }
+        for key in keys(store, "poddisruptionbudgets") {
+            disruption_budget(store, &key);
         }
     }
 }
@@ -490,90 +493,26 @@ fn replica_set(store: &mut Store, key: &Key) {
     store.put(key.clone(), set);
 }
 
-/// Binds a pod to the first node that has room for what it requests.
-fn schedule(store: &mut Store, key: &Key) {
-    let Some(pod) = store
-        .get(key)
-        .filter(|pod| pod.pointer("/spec/nodeName").is_none() && is_active(pod))
-        .cloned()
-    else {
+/// How many pods a budget lets go.
+fn disruption_budget(store: &mut Store, key: &Key) {
+    let Some(mut budget) = store.get(key).cloned() else {
         return;
     };
-    let nodes: Vec<(String, Value)> = store
-        .list("nodes", None)
-        .map(|(key, node)| (key.name.clone(), node.clone()))
+    let pods = store.list("pods", Some(&key.namespace)).map(|(_, pod)| pod);
+    let selector = budget.pointer("/spec/selector");
+    let mine: Vec<&Value> = pods
+        .filter(|pod| is_active(pod) && selects(selector, pod))
         .collect();
-    let mut reasons = Vec::new();
-    let fitting = nodes
-        .iter()
-        .find(|(name, node)| match misfit(store, &pod, name, node) {
-            None => true,
-            Some(reason) => {
-                reasons.push(format!("1 {reason}"));
-                false
-            }
-        });
-    let mut bound = pod.clone();
-    match fitting {
-        Some((name, _)) => {
-            bound["spec"]["nodeName"] = name.clone().into();
-            bound["status"]["conditions"] =
-                json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": now() }]);
-        }
-        None if pod.pointer("/status/conditions").is_some() => return,
-        None => {
-            let message = format!(
-                "0/{} nodes are available: {}.",
-                nodes.len(),
-                reasons.join(", ")
-            );
-            bound["status"]["conditions"] = json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": now() }]);
-            super::kubelet::event(store, &bound, "Warning", "FailedScheduling", &message);
-        }
-    }
-    store.put(key.clone(), bound);
-}
-
-fn misfit(store: &Store, pod: &Value, name: &str, node: &Value) -> Option<String> {
-    let wanted = pod.pointer("/spec/nodeSelector").and_then(Value::as_object);
-    let labels = node.pointer("/metadata/labels");
-    if wanted.is_some_and(|wanted| {
-        wanted
-            .iter()
-            .any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value))
-    }) {
-        return Some("node(s) didn't match Pod's node affinity/selector".into());
-    }
-    let requested = |pod: &Value, resource: &str| -> u128 {
-        let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
-        let amount = |container: &Value, part: &str| {
-            container
-                .pointer(&format!("/resources/{part}/{resource}"))
-                .and_then(Value::as_str)
-                .map(ToOwned::to_owned)
-        };
-        let amounts = containers.into_iter().flatten().filter_map(|container| {
-            amount(container, "requests").or_else(|| amount(container, "limits"))
-        });
-        amounts
-            .filter_map(|text| Quantity::new(text).ok())
-            .map(|amount| amount.milli())
-            .sum()
+    let expected = u64::try_from(mine.len()).unwrap_or(0);
+    let healthy = mine.iter().filter(|pod| is_ready(pod)).count();
+    let healthy = u64::try_from(healthy).unwrap_or(0);
+    let desired = match budget.pointer("/spec/maxUnavailable") {
+        Some(most) if !most.is_null() => expected.saturating_sub(share(Some(most), expected, true)),
+        _ => share(budget.pointer("/spec/minAvailable"), expected, true),
     };
-    ["cpu", "memory"].into_iter().find_map(|resource| {
-        let capacity = node
-            .pointer(&format!("/status/allocatable/{resource}"))
-            .and_then(Value::as_str)
-            .and_then(|text| Quantity::new(text).ok())?;
-        let here = store
-            .list("pods", None)
-            .map(|(_, other)| other)
-            .filter(|other| other.pointer("/spec/nodeName").and_then(Value::as_str) == Some(name));
-        let used: u128 = here
-            .filter(|other| is_active(other))
-            .map(|other| requested(other, resource))
-            .sum();
-        (used + requested(pod, resource) > capacity.milli())
-            .then(|| format!("Insufficient {resource}"))
-    })
+    budget["status"] = json!({
+        "expectedPods": expected, "currentHealthy": healthy, "desiredHealthy": desired,
+        "disruptionsAllowed": healthy.saturating_sub(desired), "observedGeneration": number(&budget, "/metadata/generation"),
+    });
+    store.put(key.clone(), budget);
 }

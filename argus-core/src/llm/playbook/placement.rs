@@ -1,0 +1,141 @@
+//! A pod that no node takes becomes the one step that gives it a place.
+
+use serde_json::{Map, Value, json};
+
+use super::fixes::{Fix, step};
+use crate::action::{Action, ActionError, Amounts, Patch, PatchKind, Quantity, Target};
+use crate::names::DnsLabel;
+
+/// A patch of the pod template.
+fn template(
+    target: &impl Fn() -> Result<Target, ActionError>,
+    spec: Value,
+) -> Result<Action, ActionError> {
+    let body = json!({ "spec": { "template": { "spec": spec } } });
+    Action::patch(target()?, Patch::new(PatchKind::Strategic, body)?)
+}
+
+pub(super) fn right_node(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    wrong: &Map<String, Value>,
+    right: &Map<String, Value>,
+) -> Result<Fix, ActionError> {
+    let set = |labels: &Map<String, Value>| template(&target, json!({ "nodeSelector": labels }));
+    let shown = |labels: &Map<String, Value>| {
+        let label = |(key, value): (&String, &Value)| Some(format!("{key}={}", value.as_str()?));
+        labels
+            .iter()
+            .filter_map(label)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let places = match shown(right) {
+        known if known.is_empty() => "on any node".to_owned(),
+        known => format!("on a node labelled {known}"),
+    };
+    Ok(Fix {
+        summary: format!("Let {app} run on a node that there is."),
+        step: step(
+            format!(
+                "Let {app} run {places} (currently only on one labelled {}, which is not there).",
+                shown(wrong)
+            ),
+            set(right)?,
+        ),
+        rollback: Some(step(
+            format!("Let {app} wait for the node that it wanted again."),
+            set(wrong)?,
+        )),
+    })
+}
+
+pub(super) fn smaller_request(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    container: &str,
+    resource: &str,
+    wrong: &str,
+    right: &str,
+) -> Result<Fix, ActionError> {
+    let set = |amount: &str| {
+        let amount = Some(Quantity::new(amount)?);
+        let requests = match resource {
+            "cpu" => Amounts {
+                cpu: amount,
+                ..Amounts::default()
+            },
+            _ => Amounts {
+                memory: amount,
+                ..Amounts::default()
+            },
+        };
+        let container = Some(DnsLabel::new(container)?);
+        Action::set_resources(target()?, container, Amounts::default(), requests)
+    };
+    Ok(Fix {
+        summary: format!("Let {app} ask for what a node has."),
+        step: step(
+            format!(
+                "Let {app} ask for {right} of {resource}, a quarter of the largest node (currently {wrong}, more than any node has), so that it finds a place."
+            ),
+            set(right)?,
+        ),
+        rollback: Some(step(
+            format!("Let {app} ask for {wrong} again."),
+            set(wrong)?,
+        )),
+    })
+}
+
+pub(super) fn toleration(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    taint: &str,
+    wrong: &Value,
+    right: &Value,
+) -> Result<Fix, ActionError> {
+    let set = |all: &Value| template(&target, json!({ "tolerations": all }));
+    Ok(Fix {
+        summary: format!("Let {app} run on the nodes that it is meant for."),
+        step: step(
+            format!(
+                "Let {app} run on nodes that are kept for apps which accept {taint}, because all nodes that it may run on are. The nodes are not touched."
+            ),
+            set(right)?,
+        ),
+        rollback: Some(step(
+            format!("Keep {app} away from these nodes again."),
+            set(wrong)?,
+        )),
+    })
+}
+
+pub(super) fn apart_if_possible(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    required: &Value,
+    wrong: &Value,
+    right: &Value,
+) -> Result<Fix, ActionError> {
+    let set = |must: &Value, may: &Value| {
+        let apart = json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": must,
+            "preferredDuringSchedulingIgnoredDuringExecution": may,
+        });
+        template(&target, json!({ "affinity": { "podAntiAffinity": apart } }))
+    };
+    Ok(Fix {
+        summary: format!("Let copies of {app} share a node where they have to."),
+        step: step(
+            format!(
+                "Keep the copies of {app} on different nodes where that is possible, and let them share one where it is not (currently they must not, and there are more copies than nodes)."
+            ),
+            set(&Value::Null, right)?,
+        ),
+        rollback: Some(step(
+            format!("Never let copies of {app} share a node again."),
+            set(required, wrong)?,
+        )),
+    })
+}

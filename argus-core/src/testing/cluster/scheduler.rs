@@ -1,0 +1,141 @@
+//! The scheduler: a pod becomes bound to a node, or learns why none takes it.
+
+use serde_json::{Value, json};
+
+use super::controllers::is_active;
+use super::store::{Key, Store, now};
+use crate::action::Quantity;
+
+/// Binds a pod to the first node that has room for what it requests.
+pub(super) fn schedule(store: &mut Store, key: &Key) {
+    let Some(pod) = store
+        .get(key)
+        .filter(|pod| pod.pointer("/spec/nodeName").is_none() && is_active(pod))
+        .cloned()
+    else {
+        return;
+    };
+    let nodes: Vec<(String, Value)> = store
+        .list("nodes", None)
+        .map(|(key, node)| (key.name.clone(), node.clone()))
+        .collect();
+    let mut reasons = Vec::new();
+    let fitting = nodes
+        .iter()
+        .find(|(name, node)| match misfit(store, &pod, name, node) {
+            None => true,
+            Some(reason) => {
+                reasons.push(format!("1 {reason}"));
+                false
+            }
+        });
+    let mut bound = pod.clone();
+    match fitting {
+        Some((name, _)) => {
+            bound["spec"]["nodeName"] = name.clone().into();
+            bound["status"]["conditions"] =
+                json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": now() }]);
+        }
+        None if pod.pointer("/status/conditions").is_some() => return,
+        None => {
+            let message = format!(
+                "0/{} nodes are available: {}.",
+                nodes.len(),
+                reasons.join(", ")
+            );
+            bound["status"]["conditions"] = json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": now() }]);
+            super::kubelet::event(store, &bound, "Warning", "FailedScheduling", &message);
+        }
+    }
+    store.put(key.clone(), bound);
+}
+
+fn misfit(store: &Store, pod: &Value, name: &str, node: &Value) -> Option<String> {
+    let wanted = pod.pointer("/spec/nodeSelector").and_then(Value::as_object);
+    let labels = node.pointer("/metadata/labels");
+    if wanted.is_some_and(|wanted| {
+        wanted
+            .iter()
+            .any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value))
+    }) {
+        return Some("node(s) didn't match Pod's node affinity/selector".into());
+    }
+    let list = |object: &Value, path: &str| {
+        let items = object.pointer(path).and_then(Value::as_array);
+        items.cloned().unwrap_or_default()
+    };
+    let tolerations = list(pod, "/spec/tolerations");
+    let tolerated = |taint: &Value| {
+        tolerations.iter().any(|toleration| {
+            ["key", "value", "effect"]
+                .iter()
+                .all(|field| toleration.get(field) == taint.get(field))
+        })
+    };
+    if list(node, "/spec/taints")
+        .iter()
+        .any(|taint| !tolerated(taint))
+    {
+        return Some("node(s) had untolerated taint(s)".into());
+    }
+    let apart = list(
+        pod,
+        "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+    );
+    let mut here = store.list(
+        "pods",
+        pod.pointer("/metadata/namespace").and_then(Value::as_str),
+    );
+    let is_here = |other: &Value| {
+        is_active(other) && other.pointer("/spec/nodeName").and_then(Value::as_str) == Some(name)
+    };
+    if here.any(|(_, other)| {
+        is_here(other)
+            && apart
+                .iter()
+                .any(|term| selects(term.get("labelSelector"), other))
+    }) {
+        return Some("node(s) didn't match pod anti-affinity rules".into());
+    }
+    let requested = |pod: &Value, resource: &str| -> u128 {
+        let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+        let amount = |container: &Value, part: &str| {
+            container
+                .pointer(&format!("/resources/{part}/{resource}"))
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned)
+        };
+        let amounts = containers.into_iter().flatten().filter_map(|container| {
+            amount(container, "requests").or_else(|| amount(container, "limits"))
+        });
+        amounts
+            .filter_map(|text| Quantity::new(text).ok())
+            .map(|amount| amount.milli())
+            .sum()
+    };
+    ["cpu", "memory"].into_iter().find_map(|resource| {
+        let capacity = node
+            .pointer(&format!("/status/allocatable/{resource}"))
+            .and_then(Value::as_str)
+            .and_then(|text| Quantity::new(text).ok())?;
+        let here = store
+            .list("pods", None)
+            .map(|(_, other)| other)
+            .filter(|other| other.pointer("/spec/nodeName").and_then(Value::as_str) == Some(name));
+        let used: u128 = here
+            .filter(|other| is_active(other))
+            .map(|other| requested(other, resource))
+            .sum();
+        (used + requested(pod, resource) > capacity.milli())
+            .then(|| format!("Insufficient {resource}"))
+    })
+}
+
+/// Whether a selector by labels means an object.
+pub(super) fn selects(selector: Option<&Value>, object: &Value) -> bool {
+    let wanted = selector.and_then(|selector| selector.get("matchLabels")?.as_object());
+    let labels = object.pointer("/metadata/labels");
+    let has =
+        |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
+    wanted.is_some_and(|wanted| wanted.iter().all(has))
+}
