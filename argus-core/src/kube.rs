@@ -11,6 +11,7 @@ use crate::action::Target;
 mod analyzers;
 mod dry_run;
 mod executor;
+mod pod_security;
 mod preflight;
 mod rbac;
 mod scanner;

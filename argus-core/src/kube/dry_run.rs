@@ -4,8 +4,10 @@ use ::kube::api::{DeleteParams, Patch, PatchParams, Preconditions, ValidationDir
 use ::kube::{Api, Error, core::DynamicObject};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Map, Value, json};
 
+use super::pod_security::{ENFORCE, refused};
 use super::{FIELD_MANAGER, Kube, TRIES, json, refusal, resource_version, uid};
 use crate::action::{Action, Amounts, PatchKind, Target};
 use crate::dry_run::{DryRunError, DryRunner, Preview, Write, desired_state};
@@ -155,6 +157,7 @@ impl Kube {
                         "nothing would make {target} again: it has no owner"
                     )));
                 }
+                self.can_come_back(target, before).await?;
                 Write::Delete
             }
             Action::RolloutUndo { to_revision, .. } => {
@@ -167,6 +170,21 @@ impl Kube {
                 ));
             }
         })
+    }
+
+    /// Deleting a pod always works; a new one in its place may be refused by its namespace.
+    async fn can_come_back(&self, target: &Target, pod: &Value) -> Result<(), DryRunError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = namespaces.get_metadata(target.namespace()).await;
+        let labels = namespace.map_err(dry_run_error)?.metadata.labels;
+        let level = labels.as_ref().and_then(|labels| labels.get(ENFORCE));
+        let spec = pod.get("spec").unwrap_or(&Value::Null);
+        match level.and_then(|level| Some((level, refused(level, spec)?))) {
+            None => Ok(()),
+            Some((level, problem)) => Err(DryRunError::Impossible(format!(
+                "deleting {target} would lose it: its namespace takes only pods that are `{level}`, and a new one would not be ({problem})"
+            ))),
+        }
     }
 
     /// The ReplicaSet that keeps an earlier revision.

@@ -77,7 +77,13 @@ fn needed(action: &Action) -> Vec<Permission> {
     let mut permissions = vec![on("get", kind, None)];
     match action {
         Action::Scale { .. } => permissions.push(on("patch", kind, Some("scale"))),
-        Action::DeletePod { .. } => permissions.push(on("delete", kind, None)),
+        Action::DeletePod { .. } => {
+            let namespace = Permission {
+                resource: "namespaces",
+                ..on("get", kind, None)
+            };
+            permissions.extend([on("delete", kind, None), namespace]);
+        }
         _ => permissions.push(on("patch", kind, None)),
     }
     if kind.rolls_out() || kind == Kind::Pod {

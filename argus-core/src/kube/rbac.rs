@@ -79,6 +79,8 @@ impl Roles {
             ("", "pods"),
             ("", "configmaps"),
             ("", "services"),
+            // Only those of the scope, as the role is in them: whether a deleted pod could come back.
+            ("", "namespaces"),
             ("apps", "deployments"),
             ("apps", "replicasets"),
             ("autoscaling", "horizontalpodautoscalers"),

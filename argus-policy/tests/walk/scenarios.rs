@@ -56,6 +56,8 @@ enum Change {
     Merge(Value),
     /// A merge patch of the status.
     Status(Value),
+    /// Labels that the namespace gets.
+    LabelNamespace(Value),
     /// A pod of this app runs and doesn't become ready; its name is `$POD` from then on.
     WedgePodOf(String),
 }
@@ -69,6 +71,8 @@ enum Ends {
     ByHand,
     /// Policy stopped it; nothing was written.
     Denied,
+    /// Its dry run says that it wouldn't work; nothing was written.
+    WouldNotWork,
     /// The right plan is no plan.
     NoPlan,
 }
@@ -126,6 +130,7 @@ async fn break_it(world: &World, scenario: &Scenario) -> Option<String> {
             Change::Create(object) => world.create_any(object).await,
             Change::Merge(patch) => world.merge_any(patch, false).await,
             Change::Status(patch) => world.merge_any(patch, true).await,
+            Change::LabelNamespace(labels) => world.label_namespace(labels).await,
             Change::WedgePodOf(app) => {
                 let pods = world.pods().await.into_iter();
                 let mut names = pods.filter_map(|pod| pod.metadata.name);
@@ -241,6 +246,12 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
                 false => Err(format!("`{error}` does not say `{}`", scenario.says)),
             };
         }
+        (Err(RemediatorError::DryRun { source, .. }), Ends::WouldNotWork) => {
+            return match source.to_string().contains(&scenario.says) {
+                true => nothing_written(world).await,
+                false => Err(format!("`{source}` does not say `{}`", scenario.says)),
+            };
+        }
         (Ok(_), _) => return Err("the plan came through to its dry run".into()),
         (Err(error), _) => return Err(format!("{error}")),
     };
@@ -352,6 +363,7 @@ async fn all(place: &str, real: bool) {
             Some(Ends::Resolved) => "resolved".into(),
             Some(Ends::ByHand) => "left to people".into(),
             Some(Ends::Denied) => "refused by policy".into(),
+            Some(Ends::WouldNotWork) => "refused by its dry run".into(),
             Some(Ends::NoPlan) | None => "nothing to do".into(),
         });
         table += &format!(

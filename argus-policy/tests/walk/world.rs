@@ -324,6 +324,14 @@ impl World {
         };
     }
 
+    pub(crate) async fn label_namespace(&self, labels: &Value) {
+        let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
+        Api::<Namespace>::all(self.admin.clone())
+            .patch(&self.namespace, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
     fn api_of(&self, object: &Value) -> Api<DynamicObject> {
         let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
         let resource = ApiResource::from_gvk(&types.try_into().unwrap());
