@@ -17,7 +17,7 @@ use fixes::{
     right_backend, right_key, right_port, right_selector, right_target, right_time, right_workload,
     some_at_a_time, switch_on,
 };
-use placement::{apart_if_possible, right_node, smaller_request, toleration};
+use placement::{right_node, smaller_request, toleration};
 
 /// What `model_used` says of its plans.
 const NAME: &str = "argus playbook (fixed rules, no model)";
@@ -224,6 +224,7 @@ fn fix(
             target,
             fact("selector")?.as_object()?,
             fact("right_selector")?.as_object()?,
+            text("reason")?,
         )),
         Cause::ServicePort => Some(right_target(
             app,
@@ -265,13 +266,6 @@ fn fix(
             fact("wrong")?,
             fact("right")?,
         )),
-        Cause::AntiAffinity => Some(apart_if_possible(
-            app,
-            target,
-            fact("required")?,
-            fact("wrong")?,
-            fact("right")?,
-        )),
         Cause::DisruptionBudget => Some(one_may_go(
             app,
             target,
@@ -282,7 +276,7 @@ fn fix(
         Cause::RolloutStrategy => Some(some_at_a_time(app, target, fact("max_unavailable")?)),
         Cause::Schedule => Some(right_time(app, target, text("wrong")?, text("right")?)),
         Cause::Suspended => Some(switch_on(app, target)),
-        Cause::Pending | Cause::Unavailable | Cause::ContainerConfig => None,
+        Cause::AntiAffinity | Cause::Pending | Cause::Unavailable | Cause::ContainerConfig => None,
     }
 }
 

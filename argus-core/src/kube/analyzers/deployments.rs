@@ -11,18 +11,16 @@ use super::{Seen, map, object};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    seen.deployments
-        .iter()
-        .filter_map(|deployment| of_deployment(seen, deployment))
+    let ready = ready_pods(seen);
+    let deployments = seen.deployments.iter();
+    deployments
+        .filter_map(|deployment| of_deployment(seen, deployment, &ready))
         .collect()
 }
 
 /// The Deployments as they are. Ready pods are counted: the status of a Deployment lags behind them.
 pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
-    let mut ready: BTreeMap<ObjectRef, u32> = BTreeMap::new();
-    for pod in seen.pods.iter().filter(|pod| is_ready(pod)) {
-        *ready.entry(seen.owner(pod)).or_default() += 1;
-    }
+    let ready = ready_pods(seen);
     let workload = |deployment: &Deployment| {
         let object = object("Deployment", &deployment.metadata);
         let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
@@ -35,6 +33,14 @@ pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
         }
     };
     seen.deployments.iter().map(workload).collect()
+}
+
+fn ready_pods(seen: &Seen) -> BTreeMap<ObjectRef, u32> {
+    let mut ready = BTreeMap::new();
+    for pod in seen.pods.iter().filter(|pod| is_ready(pod)) {
+        *ready.entry(seen.owner(pod)).or_default() += 1;
+    }
+    ready
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -89,7 +95,11 @@ fn all_at_once(deployment: &Deployment, wanted: i32) -> Option<String> {
     (wanted > 1 && count >= wanted).then_some(shown)
 }
 
-fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
+fn of_deployment(
+    seen: &Seen,
+    deployment: &Deployment,
+    ready: &BTreeMap<ObjectRef, u32>,
+) -> Option<Finding> {
     let owner = object("Deployment", &deployment.metadata);
     let app = &owner.name;
     let status = deployment.status.as_ref();
@@ -113,8 +123,10 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     let exceeded = condition("Progressing")
         .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"));
     let refused = condition("ReplicaFailure").filter(|condition| condition.status == "True");
+    let short = ready.get(&owner).copied().unwrap_or(0) < u32::try_from(wanted).unwrap_or(0);
     let unavailable = condition("Available").filter(|condition| {
         condition.status == "False"
+            && short
             && seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
     });
     let (cause, severity, title, description, evidence) = if wanted == 0 {

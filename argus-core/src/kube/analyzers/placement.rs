@@ -172,7 +172,8 @@ fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
     })
 }
 
-/// Copies that must not share a node, and more of them than there are nodes.
+/// Copies that must not share a node, and more of them than there are nodes. Those that run keep new ones away whatever these
+/// say, so no rollout gets anywhere: a person has to choose between fewer copies and a moment without any.
 fn apart(spec: &PodSpec, message: &str) -> Option<NoPlace> {
     let apart = spec.affinity.as_ref()?.pod_anti_affinity.as_ref()?;
     let required = apart
@@ -181,20 +182,8 @@ fn apart(spec: &PodSpec, message: &str) -> Option<NoPlace> {
     if required.is_empty() || !message.contains("anti-affinity") {
         return None;
     }
-    let preferred = apart
-        .preferred_during_scheduling_ignored_during_execution
-        .iter()
-        .flatten();
-    let preferred: Vec<Value> = preferred.map(|term| json!(term)).collect();
-    let wish = |term| json!({ "weight": 100, "podAffinityTerm": term });
-    let all: Vec<Value> = preferred
-        .iter()
-        .cloned()
-        .chain(required.iter().map(wish))
-        .collect();
-    let facts = json!({ "required": required, "wrong": preferred, "right": all });
-    let why = "Its copies must not share a node, and there are more copies than nodes.".into();
-    Some(NoPlace::new(Cause::AntiAffinity, why, facts))
+    let why = "Its copies must not share a node, and there are more copies than nodes: run fewer, or add nodes.";
+    Some(NoPlace::new(Cause::AntiAffinity, why.into(), json!({})))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{PodSpec, Service, ServicePort};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ContainerPort, PodSpec, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
@@ -34,29 +35,91 @@ fn of_service(seen: &Seen, service: &Service) -> Vec<Finding> {
         return vec![no_app(seen, service, selector)];
     }
     let ports = spec.ports.iter().flatten().enumerate();
-    ports
-        .filter_map(|(index, port)| wrong_port(seen, service, &apps, index, port))
-        .collect()
+    let wrong = ports.filter_map(|(index, port)| wrong_port(seen, service, &apps, index, port));
+    wrong.chain(too_broad(seen, service, selector)).collect()
+}
+
+/// Whether an object with these labels is meant by a selector.
+fn selects(selector: &Labels, labels: Option<&Labels>) -> bool {
+    let has = |labels: &Labels| {
+        selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    };
+    labels.is_some_and(has)
+}
+
+fn template(deployment: &Deployment) -> Option<(&PodSpec, Option<&Labels>)> {
+    let template = &deployment.spec.as_ref()?.template;
+    let labels = template
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.labels.as_ref());
+    Some((template.spec.as_ref()?, labels))
 }
 
 /// What a selector leads to: pods, and what Deployments would make.
 fn apps<'a>(seen: &'a Seen, selector: &Labels) -> Vec<&'a PodSpec> {
-    let meant = |labels: Option<&Labels>| {
-        labels.is_some_and(|labels| {
-            let has = |(key, value): (&String, &String)| labels.get(key) == Some(value);
-            selector.iter().all(has)
-        })
-    };
     let pods = seen.pods.iter();
     let pods = pods
-        .filter(|pod| meant(pod.metadata.labels.as_ref()))
+        .filter(|pod| selects(selector, pod.metadata.labels.as_ref()))
         .filter_map(|pod| pod.spec.as_ref());
-    let templates = seen.deployments.iter().filter_map(|deployment| {
-        let template = &deployment.spec.as_ref()?.template;
-        let labels = template.metadata.as_ref()?.labels.as_ref();
-        template.spec.as_ref().filter(|_| meant(labels))
-    });
-    templates.chain(pods).collect()
+    let templates = seen.deployments.iter().filter_map(template);
+    let templates = templates.filter(|(_, labels)| selects(selector, *labels));
+    templates.map(|(spec, _)| spec).chain(pods).collect()
+}
+
+/// A selector that means another app besides the one of the service's name, which doesn't listen where the service asks.
+fn too_broad(seen: &Seen, service: &Service, selector: &Labels) -> Option<Finding> {
+    let owner = object("Service", &service.metadata);
+    let meant = seen.deployment(&owner.name)?;
+    let (_, labels) = template(meant)?;
+    let right = meant.spec.as_ref()?.selector.match_labels.as_ref()?;
+    if !selects(selector, labels) {
+        return None;
+    }
+    let ports = service.spec.as_ref()?.ports.as_ref()?;
+    let listens = |pod: &PodSpec| {
+        let containers = pod.containers.iter();
+        let declared = containers.flat_map(|container| container.ports.iter().flatten());
+        let declared: Vec<&ContainerPort> = declared.collect();
+        let is_known = |port: &ServicePort| declared.iter().any(|known| is_target(port, known));
+        declared.is_empty() || ports.iter().any(is_known)
+    };
+    let is_stranger = |other: &&Deployment| {
+        let stranger = template(other)
+            .filter(|(_, labels)| selects(selector, *labels) && !selects(right, *labels));
+        stranger.is_some_and(|(pod, _)| !listens(pod))
+    };
+    let other = seen
+        .deployments
+        .iter()
+        .find(is_stranger)?
+        .metadata
+        .name
+        .clone()?;
+    let reason = format!("some of them go to {other} now, which does not listen there");
+    let facts = json!({ "selector": selector, "right_selector": right, "reason": reason });
+    let fault = Fault {
+        cause: Cause::ServiceSelector,
+        category: Category::Connectivity,
+        severity: Severity::High,
+        title: format!("{} leads to the wrong app too", owner.name),
+        description: format!(
+            "The service {} sends some of its requests to {other}, which has the labels that it looks for and does not listen at its port, so they fail.",
+            owner.name
+        ),
+    };
+    Some(seen.finding(fault, owner, "too broad", facts))
+}
+
+/// Whether a container's port is the one that a service's port leads to.
+fn is_target(port: &ServicePort, declared: &ContainerPort) -> bool {
+    match &port.target_port {
+        None => declared.container_port == port.port,
+        Some(IntOrString::Int(number)) => declared.container_port == *number,
+        Some(IntOrString::String(name)) => declared.name.as_ref() == Some(name),
+    }
 }
 
 fn no_app(seen: &Seen, service: &Service, selector: &Labels) -> Finding {
@@ -69,7 +132,8 @@ fn no_app(seen: &Seen, service: &Service, selector: &Labels) -> Finding {
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let facts = json!({ "selector": selector, "right_selector": right });
+    let reason = "nothing has the labels that it looks for now";
+    let facts = json!({ "selector": selector, "right_selector": right, "reason": reason });
     let fault = Fault {
         cause: Cause::ServiceSelector,
         category: Category::Connectivity,
@@ -101,11 +165,7 @@ fn wrong_port(
     let (mut any, mut numbers) = (false, Vec::new());
     for declared in declared {
         any = true;
-        let is_it = match &target {
-            IntOrString::Int(number) => declared.container_port == *number,
-            IntOrString::String(name) => declared.name.as_ref() == Some(name),
-        };
-        if is_it {
+        if is_target(port, declared) {
             return None;
         }
         if !numbers.contains(&declared.container_port) {
@@ -234,7 +294,8 @@ mod tests {
     fn a_selector_that_nothing_has() {
         let service =
             json!({ "selector": { "app": "web", "tier": "back" }, "ports": [{ "port": 80 }] });
-        let facts = json!({ "selector": { "app": "web", "tier": "back" }, "right_selector": { "app": "web" } });
+        let reason = "nothing has the labels that it looks for now";
+        let facts = json!({ "selector": { "app": "web", "tier": "back" }, "right_selector": { "app": "web" }, "reason": reason });
         assert_eq!(
             found(service, json!([])),
             [(Some(Cause::ServiceSelector), facts)]

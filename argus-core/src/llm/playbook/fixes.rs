@@ -203,6 +203,7 @@ pub(super) fn right_selector(
     target: impl Fn() -> Result<Target, ActionError>,
     wrong: &Map<String, Value>,
     right: &Map<String, Value>,
+    reason: &str,
 ) -> Result<Fix, ActionError> {
     // In a merge patch null takes a label away that the other one hasn't.
     let set = |from: &Map<String, Value>, to: &Map<String, Value>| {
@@ -216,7 +217,7 @@ pub(super) fn right_selector(
         summary: format!("Lead {app} to its app again."),
         step: step(
             format!(
-                "Let the service {app} send its requests to the app of the same name again, because nothing has the labels that it looks for now."
+                "Let the service {app} send its requests to the app of the same name, because {reason}."
             ),
             set(wrong, right)?,
         ),

@@ -110,32 +110,3 @@ pub(super) fn toleration(
         )),
     })
 }
-
-pub(super) fn apart_if_possible(
-    app: &str,
-    target: impl Fn() -> Result<Target, ActionError>,
-    required: &Value,
-    wrong: &Value,
-    right: &Value,
-) -> Result<Fix, ActionError> {
-    let set = |must: &Value, may: &Value| {
-        let apart = json!({
-            "requiredDuringSchedulingIgnoredDuringExecution": must,
-            "preferredDuringSchedulingIgnoredDuringExecution": may,
-        });
-        template(&target, json!({ "affinity": { "podAntiAffinity": apart } }))
-    };
-    Ok(Fix {
-        summary: format!("Let copies of {app} share a node where they have to."),
-        step: step(
-            format!(
-                "Keep the copies of {app} on different nodes where that is possible, and let them share one where it is not (currently they must not, and there are more copies than nodes)."
-            ),
-            set(&Value::Null, right)?,
-        ),
-        rollback: Some(step(
-            format!("Never let copies of {app} share a node again."),
-            set(required, wrong)?,
-        )),
-    })
-}
