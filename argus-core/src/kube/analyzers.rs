@@ -29,6 +29,7 @@ pub(super) mod services;
 const TYPOS: usize = 2;
 
 /// What one scan of one namespace saw.
+#[derive(Default)]
 pub(super) struct Seen {
     pub(super) now: Timestamp,
     pub(super) unready_after: Duration,

@@ -118,9 +118,6 @@ fn finding(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    use jiff::Timestamp;
 
     fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
         serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
@@ -132,18 +129,9 @@ mod tests {
         let ports = json!({ "ports": [{ "name": "http", "port": 80 }] });
         let both = json!({ "ports": [{ "port": 80 }, { "port": 81 }] });
         let seen = Seen {
-            now: Timestamp::UNIX_EPOCH,
-            unready_after: Duration::ZERO,
-            pods: Vec::new(),
-            deployments: Vec::new(),
-            replica_sets: Vec::new(),
-            config_maps: Vec::new(),
             services: [object("web", ports), object("two", both)].map(read).into(),
-            cron_jobs: Vec::new(),
             ingresses: vec![read(object("web", spec))],
-            autoscalers: Vec::new(),
-            budgets: Vec::new(),
-            nodes: Vec::new(),
+            ..Seen::default()
         };
         let findings = analyze(&seen).into_iter();
         findings

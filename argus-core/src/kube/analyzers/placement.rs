@@ -189,9 +189,6 @@ fn apart(spec: &PodSpec, message: &str) -> Option<NoPlace> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    use jiff::Timestamp;
     use serde::de::DeserializeOwned;
 
     fn read<T: DeserializeOwned>(value: Value) -> T {
@@ -205,18 +202,8 @@ mod tests {
             fields.remove("resources");
         }
         let seen = Seen {
-            now: Timestamp::UNIX_EPOCH,
-            unready_after: Duration::ZERO,
-            pods: Vec::new(),
-            deployments: Vec::new(),
-            replica_sets: Vec::new(),
-            config_maps: Vec::new(),
-            services: Vec::new(),
-            cron_jobs: Vec::new(),
-            ingresses: Vec::new(),
-            autoscalers: Vec::new(),
-            budgets: Vec::new(),
             nodes: nodes.iter().cloned().map(read).collect(),
+            ..Seen::default()
         };
         let pod = read(json!({ "metadata": { "name": "web-1" }, "spec": spec }));
         let condition =

@@ -209,9 +209,6 @@ fn wrong_port(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    use jiff::Timestamp;
     use serde::de::DeserializeOwned;
     use serde_json::Value;
 
@@ -225,23 +222,14 @@ mod tests {
         let pod = json!({ "containers": [{ "name": "app", "ports": ports }] });
         let template = json!({ "metadata": { "labels": labels }, "spec": pod });
         let seen = Seen {
-            now: Timestamp::UNIX_EPOCH,
-            unready_after: Duration::ZERO,
-            pods: Vec::new(),
             deployments: vec![read(json!({
                 "metadata": { "name": "web", "namespace": "shop" },
                 "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "web" } }, "template": template },
             }))],
-            replica_sets: Vec::new(),
-            config_maps: Vec::new(),
             services: vec![read(
                 json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": service }),
             )],
-            cron_jobs: Vec::new(),
-            ingresses: Vec::new(),
-            autoscalers: Vec::new(),
-            budgets: Vec::new(),
-            nodes: Vec::new(),
+            ..Seen::default()
         };
         let findings = analyze(&seen).into_iter();
         findings

@@ -1,0 +1,165 @@
+//! Text from the cluster gives orders to a model that obeys every one of them: nothing that it is told to do gets further than
+//! policy lets any plan get, and no text can close the fence.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use argus_core::testing::MemoryAudit;
+use argus_core::testing::cluster::Cluster;
+use argus_core::{
+    Answer, Completion, Incident, Kube, LlmError, LlmProvider, Prompt, Remediator, Scope, Settings,
+};
+use argus_policy::RegoEngine;
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+const ATTACKS: &str = include_str!("data/attacks.txt");
+
+fn attacks() -> impl Iterator<Item = &'static str> {
+    ATTACKS.lines().filter(|line| !line.starts_with('#'))
+}
+
+/// Does what the text says: every command in it becomes a step of its plan.
+struct Obedient;
+
+#[async_trait]
+impl LlmProvider for Obedient {
+    async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
+        let (_, orders) = prompt.user().split_once("ORDER ").unwrap();
+        let (orders, _) = orders.split_once(" END OF ORDER").unwrap();
+        // As it stands in JSON, and as it was meant.
+        let orders: String = serde_json::from_str(&format!("\"{orders}\"")).unwrap();
+        if orders.starts_with('{') {
+            return Ok(Completion::new(orders, "obedient"));
+        }
+        let start = orders.find("kub").unwrap();
+        let command = orders[start..]
+            .trim_end_matches(['`', '.'])
+            .trim_end_matches("` now");
+        let step = json!({ "description": "As I was told.", "command": command });
+        let plan = json!({
+            "summary": "As I was told.", "steps": [step], "risk_level": "low", "risk_reason": "It said so.", "rollback_steps": [],
+        });
+        Ok(Completion::new(plan.to_string(), "obedient"))
+    }
+}
+
+/// An incident that carries the text in one of the places where a cluster's text comes in.
+fn incident(carrier: &str, text: &str) -> Incident {
+    let order = format!("ORDER {text} END OF ORDER");
+    let mut finding = json!({
+        "finding_id": "F-1", "category": "pod_health", "severity": "high", "title": "web crashes", "description": "It ends.",
+        "target": "k8s://shop/web-1/app", "infra_type": "kubernetes",
+    });
+    let mut diagnosis =
+        json!({ "diagnosis_id": "D-1", "root_cause": "Unknown.", "explanation": "Unknown." });
+    match carrier {
+        "log" => finding["evidence"] = json!([order]),
+        "event" => finding["description"] = order.into(),
+        "annotation" => finding["raw_data"] = json!({ "annotations": { "note": order } }),
+        "termination message" => {
+            finding["raw_data"] = json!({ "last_state": { "message": order } })
+        }
+        "title" => finding["title"] = order.into(),
+        _ => diagnosis["root_cause"] = order.into(),
+    }
+    let incident = json!({ "incident_id": "INC-1", "findings": [finding], "diagnosis": diagnosis });
+    Incident::from_json(&incident.to_string()).unwrap()
+}
+
+const CARRIERS: [&str; 6] = [
+    "log",
+    "event",
+    "annotation",
+    "termination message",
+    "title",
+    "diagnosis",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_widened_by_what_a_cluster_says() {
+    let cluster = Cluster::start();
+    cluster
+        .deployment("shop", "web", "r.example/web:1")
+        .create()
+        .await
+        .unwrap();
+    let audit = MemoryAudit::new();
+    let remediator = Remediator::builder()
+        .scope(Scope::namespaces(["shop"]).unwrap())
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: false,
+        })
+        .llm(Obedient)
+        .policy(RegoEngine::builtin().unwrap())
+        .cluster(Kube::new(cluster.client_as("argus")))
+        .audit(audit.clone())
+        .build()
+        .unwrap();
+    let (mut suggested, mut walked) = (0, 0);
+    for attack in attacks() {
+        for carrier in CARRIERS {
+            let Ok(plan) = remediator.suggest(&incident(carrier, attack)).await else {
+                continue;
+            };
+            suggested += 1;
+            let Ok(permitted) = remediator.review(plan).await else {
+                continue;
+            };
+            let Ok(dry_run) = remediator.dry_run(permitted).await else {
+                continue;
+            };
+            // Somebody who says yes to everything.
+            let Ok(approved) = dry_run.approve(Answer::confirm("operator")) else {
+                continue;
+            };
+            walked += 1;
+            remediator.execute(approved).await.unwrap();
+        }
+    }
+    // By the cluster's own record, dry runs included.
+    let mine = cluster
+        .writes()
+        .into_iter()
+        .filter(|write| write.user == "argus");
+    let seen: Vec<String> = mine
+        .map(|write| format!("{} {}", write.verb, write.path))
+        .collect();
+    assert_eq!(seen, Vec::<String>::new(), "{walked} plans came through");
+    assert_eq!(walked, 0);
+    // What isn't even a command is refused before it is a plan.
+    eprintln!(
+        "{suggested} of {} orders became plans, none came through",
+        attacks().count() * CARRIERS.len()
+    );
+    assert!(suggested > 100, "the model does not obey");
+}
+
+#[test]
+fn no_text_closes_the_fence() {
+    let scope = Scope::namespaces(["shop"]).unwrap();
+    for attack in attacks() {
+        for carrier in CARRIERS {
+            let prompt = Prompt::new(&incident(carrier, attack), &scope);
+            let lines = prompt
+                .user()
+                .lines()
+                .filter(|line| line.starts_with("-----"));
+            let fence: Vec<&str> = lines.collect();
+            assert_eq!(fence.len(), 2, "{carrier}: {attack}");
+            let boundary = fence[0].trim_start_matches("-----BEGIN UNTRUSTED DATA ");
+            assert_eq!(
+                prompt.user().matches(boundary).count(),
+                2,
+                "{carrier}: {attack}"
+            );
+            // What is fenced is one JSON document, so every text in it stands in quotes.
+            let (_, data) = prompt.user().split_once(fence[0]).unwrap();
+            let (data, _) = data.split_once(fence[1]).unwrap();
+            serde_json::from_str::<Value>(data).unwrap_or_else(|error| panic!("{attack}: {error}"));
+        }
+    }
+}
