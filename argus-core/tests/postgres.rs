@@ -419,7 +419,17 @@ async fn a_plan_is_executed_by_one_host_until_it_is_gone() {
     server
         .sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND objsubid = 2")
         .await;
-    second.append(entry(1, AuditEvent::Resumed)).await.unwrap();
+    // The server ends it a moment later.
+    let mut taken = second.append(entry(1, AuditEvent::Resumed)).await;
+    for _ in 0..100 {
+        if taken.is_ok() {
+            break;
+        }
+        held(taken);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        taken = second.append(entry(1, AuditEvent::Resumed)).await;
+    }
+    taken.unwrap();
     assert!(
         first
             .append(entry(1, AuditEvent::StepApplied))
@@ -510,11 +520,14 @@ async fn another_host_finishes_what_a_dead_one_began() {
             .plans(audit.plans())
             .audit(audit)
     };
-    let (stop, stopped) = tokio::sync::mpsc::unbounded_channel();
-    let mut stopped = stopped;
+    let (stop, mut stopped) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
     let first = host(server.open().await).await.observe(move |record| {
         if record.entry.event == AuditEvent::StepIntended {
             stop.send(()).unwrap();
+            // Until the test is done with it.
+            let _ = wait.lock().unwrap().recv();
         }
     });
     let first = first.build().unwrap();
@@ -541,6 +554,7 @@ async fn another_host_finishes_what_a_dead_one_began() {
     assert!(matches!(error, RemediatorError::Held(_)), "{error:?}");
     assert!(error.is_retryable() && !error.is_stuck());
     execution.abort();
+    drop(go_on);
     let _ = execution.await;
     drop(first);
 
@@ -556,6 +570,24 @@ async fn another_host_finishes_what_a_dead_one_began() {
     assert_eq!(outcome.ending, Ending::Succeeded, "{outcome:?}");
     assert!(second.unfinished().await.unwrap().is_empty());
     PostgresAudit::verify(&server.url("argus")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_came_to_its_end_is_not_taken_up_again() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let (first, second) = (server.open().await, server.open().await);
+    for event in [AuditEvent::Approved, AuditEvent::Finished] {
+        first.append(entry(1, event)).await.unwrap();
+    }
+    // As a host does that read the trail right before the end.
+    let error = second.append(entry(1, AuditEvent::Resumed)).await;
+    assert!(matches!(error, Err(AuditError::Held(_))), "{error:?}");
+    second
+        .append(entry(1, AuditEvent::Suggested))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

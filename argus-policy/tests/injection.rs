@@ -1,10 +1,6 @@
 //! Text from the cluster gives orders to a model that obeys every one of them: nothing that it is told to do gets further than
 //! policy lets any plan get, and no text can close the fence.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::Cluster;

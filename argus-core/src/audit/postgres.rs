@@ -458,6 +458,10 @@ impl Claims {
             return Ok(Ok(()));
         }
         let plan = entry.plan_id.as_str();
+        // Whoever takes it up read the trail a moment ago; its end may have come since.
+        if entry.event == AuditEvent::Resumed && self.hosts.get(plan) == Some(&None) {
+            return Ok(Err(AuditError::Held(entry.plan_id.clone())));
+        }
         let begins = matches!(entry.event, AuditEvent::Approved | AuditEvent::Resumed);
         let other = self.hosts.get(plan).copied().flatten();
         if let Some(host) = other.filter(|host| *host != self.own)

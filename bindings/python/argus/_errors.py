@@ -36,6 +36,10 @@ class IncidentError(ArgusError, ValueError):
     """JSON that is no incident; the message names the field."""
 
 
+class PlanIdError(ArgusError, ValueError):
+    """A text that is no plan's id."""
+
+
 class ScopeError(ArgusError, ValueError):
     """What can't be a list of namespaces."""
 

@@ -438,7 +438,7 @@ impl FileAudit {
         limit: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let query = AuditQuery {
-            plan_id: plan_id.map(self::plan_id).transpose()?,
+            plan_id: plan_id.map(|id| self::plan_id(py, id)).transpose()?,
             incident_id: incident_id
                 .map(argus_core::IncidentId::new)
                 .transpose()
@@ -466,8 +466,8 @@ impl FileAudit {
 }
 
 /// A plan's id, read.
-pub(crate) fn plan_id(text: &str) -> PyResult<PlanId> {
-    PlanId::try_from(text.to_owned()).map_err(|error| PyValueError::new_err(error.to_string()))
+pub(crate) fn plan_id(py: Python<'_>, text: &str) -> PyResult<PlanId> {
+    PlanId::try_from(text.to_owned()).map_err(|error| errors::plain(py, "PlanIdError", &error))
 }
 
 /// Something that a caller may not do twice.

@@ -164,7 +164,7 @@ impl Remediator {
     ///
     /// :raises NotUnfinished: when there is nothing to go on with.
     fn resume<'py>(&self, py: Python<'py>, plan_id: &str) -> PyResult<Bound<'py, PyAny>> {
-        let (core, plan_id) = (self.0.clone(), doors::plan_id(plan_id)?);
+        let (core, plan_id) = (self.0.clone(), doors::plan_id(py, plan_id)?);
         let outcome = answer(py, wait(py, async move { core.resume(&plan_id).await })?)?;
         let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
         shown(py, &outcome, summary)
@@ -172,7 +172,7 @@ impl Remediator {
 
     /// A plan that was suggested before, by its id; every door has to be passed again.
     fn plan(&self, py: Python<'_>, plan_id: &str) -> PyResult<Option<Plan>> {
-        let (core, plan_id) = (self.0.clone(), doors::plan_id(plan_id)?);
+        let (core, plan_id) = (self.0.clone(), doors::plan_id(py, plan_id)?);
         let plan = answer(py, wait(py, async move { core.plan(&plan_id).await })?)?;
         Ok(plan.map(Plan))
     }
