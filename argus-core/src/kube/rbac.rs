@@ -74,7 +74,7 @@ impl Roles {
             .iter()
             .map(|kind| (kind.group(), kind.plural()))
             .collect();
-        // What the scanner looks at, whatever may be changed. Of ConfigMaps only names and times are read.
+        // What the scanner looks at, whatever may be changed. Of ConfigMaps only names, keys and times are read.
         resources.extend([
             ("", "pods"),
             ("", "configmaps"),

@@ -183,7 +183,7 @@ where
     }
 }
 
-/// Names and times only: what ConfigMaps hold is never read.
+/// Names, keys and times only: what ConfigMaps hold is never read.
 async fn all_metadata(api: Api<ConfigMap>) -> Result<Vec<ObjectMeta>, Error> {
     let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
