@@ -34,6 +34,8 @@ pub(super) struct Seen {
     pub(super) now: Timestamp,
     pub(super) unready_after: Duration,
     pub(super) pods: Vec<Pod>,
+    /// How many pods of each workload are ready, by [`Seen::count_ready`].
+    pub(super) ready: BTreeMap<ObjectRef, u32>,
     pub(super) deployments: Vec<Deployment>,
     pub(super) replica_sets: Vec<ReplicaSet>,
     pub(super) config_maps: Vec<ObjectMeta>,
@@ -96,6 +98,15 @@ impl Seen {
         Some(json!({ "revision": revision, "images": images, "only_images_changed": only_images }))
     }
 
+    /// Counts the ready pods of each workload, once for all who ask.
+    pub(super) fn count_ready(&mut self) {
+        let mut ready = BTreeMap::new();
+        for pod in self.pods.iter().filter(|pod| is_ready(pod)) {
+            *ready.entry(self.owner(pod)).or_default() += 1;
+        }
+        self.ready = ready;
+    }
+
     /// The Deployment of this name.
     fn deployment(&self, name: &str) -> Option<&Deployment> {
         let mut deployments = self.deployments.iter();
@@ -154,7 +165,15 @@ fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str
     near.next().is_none().then_some(first)
 }
 
-fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+/// Whether a pod is ready, and stays.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.iter();
+    let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+pub(super) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     metadata
         .owner_references
         .iter()

@@ -6,9 +6,11 @@ use ::kube::api::ListParams;
 use ::kube::runtime::wait::await_condition;
 use ::kube::{Api, Error, core::DynamicObject};
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::analyzers::{controller, is_ready};
 use super::{Kube, TRIES, dry_run::send, dry_run::whole, json, refusal, resource_version, uid};
 use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;
@@ -215,21 +217,12 @@ impl Kube {
             .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
             .collect();
         let owned = ListParams::default().labels(&labels.join(","));
-        let pods = self.api(target).list(&owned).await;
+        let pods = Api::<Pod>::namespaced(self.client.clone(), target.namespace());
+        let pods = pods.list(&owned).await;
         let pods = pods.map_err(|_| SettleError("the pods could not be listed".into()))?;
-        let is_ready = |pod: &Value| {
-            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-            let ready = |condition: &Value| {
-                condition.get("type") == Some(&"Ready".into())
-                    && condition.get("status") == Some(&"True".into())
-            };
-            pod.pointer("/metadata/ownerReferences/0/uid")
-                .and_then(Value::as_str)
-                == Some(uid(set))
-                && pod.pointer("/metadata/deletionTimestamp").is_none()
-                && conditions.is_some_and(|conditions| conditions.iter().any(ready))
-        };
-        let count = pods.items.iter().map(json).filter(is_ready).count();
+        let is_its = |pod: &&Pod| controller(&pod.metadata).is_some_and(|of| of.uid == uid(set));
+        let ready = pods.items.iter().filter(is_its);
+        let count = ready.filter(|pod| is_ready(pod)).count();
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 }

@@ -1,5 +1,6 @@
 //! The objects of the scope's namespaces become findings: paged lists, then pure functions.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use ::kube::api::{Api, ListParams, ObjectMeta};
@@ -89,10 +90,11 @@ impl Kube {
         } else {
             Vec::new()
         };
-        let seen = Seen {
+        let mut seen = Seen {
             now: Timestamp::now(),
             unready_after: self.unready_after,
             pods,
+            ready: BTreeMap::new(),
             nodes,
             deployments: missing.take("deployments", deployments),
             replica_sets: missing.take("replicasets", sets),
@@ -103,6 +105,7 @@ impl Kube {
             autoscalers: missing.take("horizontalpodautoscalers", autoscalers),
             budgets: missing.take("poddisruptionbudgets", budgets),
         };
+        seen.count_ready();
         let analyzers = [
             pods::analyze,
             deployments::analyze,

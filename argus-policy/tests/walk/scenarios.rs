@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use argus_core::{
-    Action, Cause, Finding, Incident, IncidentId, Plan, Playbook, Recovery, Remediator,
-    RemediatorError, Settings, StepStatus, parse_command, step_statuses,
+    Action, Answer, Cause, Finding, Incident, IncidentId, Plan, Playbook, Recovery,
+    RemediatorError, StepStatus, parse_command, step_statuses,
 };
-use argus_policy::RegoEngine;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -44,8 +43,6 @@ struct Scenario {
     /// Words that the reason has to have, where it ends with one.
     #[serde(default)]
     says: String,
-    #[serde(default)]
-    allow_high_risk: bool,
 }
 
 #[derive(Clone, Deserialize)]
@@ -54,8 +51,6 @@ enum Change {
     Create(Value),
     /// A merge patch, with the kind and the name of its object.
     Merge(Value),
-    /// A merge patch of the status.
-    Status(Value),
     /// Labels that the namespace gets.
     LabelNamespace(Value),
     /// A pod of this app runs and doesn't become ready; its name is `$POD` from then on.
@@ -128,8 +123,7 @@ async fn break_it(world: &World, scenario: &Scenario) -> Option<String> {
     for change in &scenario.fault {
         match change {
             Change::Create(object) => world.create_any(object).await,
-            Change::Merge(patch) => world.merge_any(patch, false).await,
-            Change::Status(patch) => world.merge_any(patch, true).await,
+            Change::Merge(patch) => world.merge_any(patch).await,
             Change::LabelNamespace(labels) => world.label_namespace(labels).await,
             Change::WedgePodOf(app) => {
                 let pods = world.pods().await.into_iter();
@@ -195,18 +189,7 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         }
     };
     let before = deployments(world).await;
-    let remediator = Remediator::builder()
-        .scope(world.scope())
-        .settings(Settings {
-            enabled: true,
-            allow_high_risk: scenario.allow_high_risk,
-        })
-        .llm(Playbook::new())
-        .policy(RegoEngine::builtin().unwrap())
-        .cluster(world.kube())
-        .audit(world.audit.clone())
-        .build()
-        .unwrap();
+    let remediator = world.remediator(Playbook::new());
     let plan = remediator
         .suggest(&incident)
         .await
@@ -238,31 +221,19 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
     let dry_run = match (dry_run, scenario.ends) {
         (Ok(dry_run), Ends::Resolved) => dry_run,
         (Err(RemediatorError::Manual { .. }), Ends::ByHand) => {
-            return match words.contains(&scenario.says) {
-                true => nothing_written(world).await,
-                false => Err(format!("`{words}` does not say `{}`", scenario.says)),
-            };
+            return left_alone(world, scenario, &words).await;
         }
         (Err(error), Ends::Denied) if error.is_denied() => {
-            return match error.to_string().contains(&scenario.says) {
-                true => nothing_written(world).await,
-                false => Err(format!("`{error}` does not say `{}`", scenario.says)),
-            };
+            return left_alone(world, scenario, &error.to_string()).await;
         }
         (Err(RemediatorError::DryRun { source, .. }), Ends::WouldNotWork) => {
-            return match source.to_string().contains(&scenario.says) {
-                true => nothing_written(world).await,
-                false => Err(format!("`{source}` does not say `{}`", scenario.says)),
-            };
+            return left_alone(world, scenario, &source.to_string()).await;
         }
         (Ok(_), _) => return Err("the plan came through to its dry run".into()),
         (Err(error), _) => return Err(format!("{error}")),
     };
     let plan = dry_run.plan().clone();
-    let answer = match dry_run.name_to_type() {
-        Some(name) => argus_core::Answer::confirm_by_name("operator", name),
-        None => argus_core::Answer::confirm("operator"),
-    };
+    let answer = Answer::confirm("operator");
     let approved = dry_run.approve(answer).map_err(|error| error.to_string())?;
     let outcome = remediator
         .execute(approved)
@@ -306,6 +277,14 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("wrote {writes:?}, approved were {approved:?}")),
     }
+}
+
+/// Nothing was written, for the reason that the scenario names.
+async fn left_alone(world: &World, scenario: &Scenario, reason: &str) -> Result<(), String> {
+    if !reason.contains(&scenario.says) {
+        return Err(format!("`{reason}` does not say `{}`", scenario.says));
+    }
+    nothing_written(world).await
 }
 
 async fn nothing_written(world: &World) -> Result<(), String> {

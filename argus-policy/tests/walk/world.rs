@@ -313,15 +313,13 @@ impl World {
         api.create(&PostParams::default(), &object).await.unwrap();
     }
 
-    /// Merges into the object that the patch names, or into its status.
-    pub(crate) async fn merge_any(&self, patch: &Value, status: bool) {
-        let (api, params) = (self.api_of(patch), PatchParams::default());
+    /// Merges into the object that the patch names.
+    pub(crate) async fn merge_any(&self, patch: &Value) {
         let name = patch["metadata"]["name"].as_str().unwrap();
-        let patch = Patch::Merge(patch);
-        match status {
-            true => api.patch_status(name, &params, &patch).await.unwrap(),
-            false => api.patch(name, &params, &patch).await.unwrap(),
-        };
+        self.api_of(patch)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn label_namespace(&self, labels: &Value) {

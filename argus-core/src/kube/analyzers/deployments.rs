@@ -1,26 +1,21 @@
 //! Deployments become findings: stuck rollouts, missing copies, none wanted.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
 use super::{Seen, map, object};
-use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
+use crate::incident::{Category, Cause, Finding, Severity, Workload};
 
 pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let ready = ready_pods(seen);
-    let deployments = seen.deployments.iter();
-    deployments
-        .filter_map(|deployment| of_deployment(seen, deployment, &ready))
+    seen.deployments
+        .iter()
+        .filter_map(|deployment| of_deployment(seen, deployment))
         .collect()
 }
 
 /// The Deployments as they are. Ready pods are counted: the status of a Deployment lags behind them.
 pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
-    let ready = ready_pods(seen);
     let workload = |deployment: &Deployment| {
         let object = object("Deployment", &deployment.metadata);
         let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
@@ -28,30 +23,11 @@ pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
             desired: wanted
                 .and_then(|wanted| u32::try_from(wanted).ok())
                 .unwrap_or(1),
-            ready: ready.get(&object).copied().unwrap_or(0),
+            ready: seen.ready.get(&object).copied().unwrap_or(0),
             object,
         }
     };
     seen.deployments.iter().map(workload).collect()
-}
-
-fn ready_pods(seen: &Seen) -> BTreeMap<ObjectRef, u32> {
-    let mut ready = BTreeMap::new();
-    for pod in seen.pods.iter().filter(|pod| is_ready(pod)) {
-        *ready.entry(seen.owner(pod)).or_default() += 1;
-    }
-    ready
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions
-            .into_iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Why the cluster makes no pods, for people: what changes it belongs to whoever runs the cluster.
@@ -83,9 +59,8 @@ fn why_refused(message: &str) -> &'static str {
 }
 
 /// What an update may take away, where that is everything.
-fn all_at_once(deployment: &Deployment, wanted: i32) -> Option<String> {
-    let strategy = deployment.spec.as_ref()?.strategy.as_ref()?;
-    let (count, shown) = match strategy.rolling_update.as_ref()?.max_unavailable.as_ref()? {
+fn all_at_once(most: &IntOrString, wanted: i32) -> Option<String> {
+    let (count, shown) = match most {
         IntOrString::Int(count) => (*count, count.to_string()),
         IntOrString::String(share) => {
             let percent: i32 = share.strip_suffix('%')?.parse().ok()?;
@@ -95,11 +70,7 @@ fn all_at_once(deployment: &Deployment, wanted: i32) -> Option<String> {
     (wanted > 1 && count >= wanted).then_some(shown)
 }
 
-fn of_deployment(
-    seen: &Seen,
-    deployment: &Deployment,
-    ready: &BTreeMap<ObjectRef, u32>,
-) -> Option<Finding> {
+fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     let owner = object("Deployment", &deployment.metadata);
     let app = &owner.name;
     let status = deployment.status.as_ref();
@@ -123,12 +94,18 @@ fn of_deployment(
     let exceeded = condition("Progressing")
         .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"));
     let refused = condition("ReplicaFailure").filter(|condition| condition.status == "True");
-    let short = ready.get(&owner).copied().unwrap_or(0) < u32::try_from(wanted).unwrap_or(0);
+    let short = seen.ready.get(&owner).copied().unwrap_or(0) < u32::try_from(wanted).unwrap_or(0);
     let unavailable = condition("Available").filter(|condition| {
         condition.status == "False"
             && short
             && seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
     });
+    let strategy = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.strategy.as_ref());
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    let most = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
     let (cause, severity, title, description, evidence) = if wanted == 0 {
         let title = format!("{app} has no copies");
         (
@@ -170,7 +147,7 @@ fn of_deployment(
             description,
             condition.message.clone(),
         )
-    } else if let Some(all) = all_at_once(deployment, wanted) {
+    } else if let Some(all) = most.and_then(|most| all_at_once(most, wanted)) {
         (
             Cause::RolloutStrategy,
             Severity::Low,
@@ -183,12 +160,6 @@ fn of_deployment(
     } else {
         return None;
     };
-    let strategy = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.strategy.as_ref());
-    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-    let most = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
     let mut facts = map(json!({ "replicas": wanted, "max_unavailable": most }));
     if let Some(working) = seen.working_revision(&owner) {
         facts.insert("working_revision".into(), working);
