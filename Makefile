@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios control-plane test-rust test-c python test-python fuzz fmt lint deny bench clean
+.PHONY: help demo test scenarios control-plane test-rust test-c install-c python test-python fuzz fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -24,8 +24,11 @@ control-plane: ## builds and starts the real API server that the tests use; stop
 test-rust: ## the Rust tests
 	$(CARGO) test --locked --workspace --all-features --exclude argus-python --exclude argus-fuzz
 
-test-c: ## the C host
+test-c: ## the C and C++ hosts
 	@bindings/c/test.sh
+
+install-c: ## builds the C library and installs it: `make install-c PREFIX=/usr/local`
+	@bindings/c/install.sh $(or $(PREFIX),$(error say where to: `make install-c PREFIX=/usr/local`))
 
 python: ## builds the wheel and installs it into a fresh virtual environment
 	@bindings/python/install.sh

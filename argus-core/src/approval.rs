@@ -11,6 +11,9 @@ use crate::plan::{Plan, PlanId};
 use crate::redact::redact;
 use crate::verdict::Verdict;
 
+mod shown;
+pub use shown::{Shown, ShownChange, ShownStep};
+
 /// How long an approval holds: ten minutes.
 pub const APPROVAL_LASTS: SignedDuration = SignedDuration::from_mins(10);
 

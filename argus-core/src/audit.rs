@@ -1,5 +1,7 @@
 //! Room 8: every event of the walk becomes a chained, durable [`AuditRecord`].
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -257,6 +259,18 @@ pub trait AuditSink: Send + Sync {
     /// # Errors
     /// [`AuditError`] when the trail can't be read.
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError>;
+}
+
+/// A sink that several remediators, or a remediator and its host, share.
+#[async_trait]
+impl<T: AuditSink + ?Sized> AuditSink for Arc<T> {
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+        (**self).append(entry).await
+    }
+
+    async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+        (**self).records(query).await
+    }
 }
 
 /// The plans that were approved and didn't come to their end, oldest first: a pure function of the records, oldest first.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::action::Target;
 
 mod analyzers;
+mod connect;
 mod dry_run;
 mod executor;
 mod pod_security;
@@ -17,6 +18,7 @@ mod rbac;
 mod scanner;
 mod warnings;
 
+pub use connect::ConnectError;
 pub use rbac::Roles;
 
 /// The name under which Argus' writes stand in `managedFields`.

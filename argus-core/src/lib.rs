@@ -57,7 +57,8 @@ pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desire
 
 mod approval;
 pub use approval::{
-    APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver, Pause,
+    APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver, Pause, Shown,
+    ShownChange, ShownStep,
 };
 
 mod executor;
@@ -85,18 +86,18 @@ pub use rescan::{Recovery, Rescan};
 
 mod remediator;
 pub use remediator::{
-    Budget, BuildError, Builder, Ending, OnFailure, Outcome, Remediator, RemediatorError,
+    Budget, BuildError, Builder, Ending, OnFailure, Outcome, Problem, Remediator, RemediatorError,
 };
 
 mod llm;
 pub use llm::Playbook;
 #[cfg(feature = "genai")]
-pub use llm::{GenAi, GenAiOptions, Wire};
+pub use llm::{GenAi, GenAiOptions, NoWire, Wire};
 
 #[cfg(feature = "kube")]
 mod kube;
 #[cfg(feature = "kube")]
-pub use kube::{FIELD_MANAGER, Kube, Roles};
+pub use kube::{ConnectError, FIELD_MANAGER, Kube, Roles};
 
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -8,4 +8,4 @@ mod genai;
 #[cfg(feature = "genai")]
 mod wire;
 #[cfg(feature = "genai")]
-pub use genai::{GenAi, GenAiOptions, Wire};
+pub use genai::{GenAi, GenAiOptions, NoWire, Wire};

@@ -26,11 +26,13 @@ use crate::verdict::{Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, Po
 
 mod error;
 mod execution;
+mod problem;
 mod resume;
 mod suggest;
 
 pub use error::{BuildError, RemediatorError};
 use execution::Execution;
+pub use problem::Problem;
 pub use suggest::Budget;
 
 /// What to do when a step fails.

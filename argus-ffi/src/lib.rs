@@ -1,17 +1,25 @@
 //! The C interface: JSON in and out, errors as values, no panic across the boundary. `include/argus.h` is its header.
+//!
+//! A handle is a number in a table, never an address: one that was freed, or is of another kind, is refused and not followed.
 
-use std::ffi::{CStr, CString, c_char};
-use std::panic::catch_unwind;
-use std::ptr;
+use std::ffi::c_char;
 
-/// It worked.
-pub const ARGUS_OK: i32 = 0;
-/// An argument is null or not UTF-8.
-pub const ARGUS_BAD_ARGUMENT: i32 = 1;
-/// The command can't be taken; `out` holds `{"message", "position", "hint"}`.
-pub const ARGUS_COMMAND_REFUSED: i32 = 2;
-/// A fault of Argus itself.
-pub const ARGUS_INTERNAL: i32 = 3;
+mod boundary;
+mod codes;
+mod doors;
+mod handles;
+mod host;
+mod runtime;
+mod walk;
+
+pub use codes::*;
+pub use doors::*;
+pub use handles::argus_free;
+pub use host::*;
+pub use runtime::{Runtime, argus_runtime_new};
+pub use walk::*;
+
+use boundary::{give, text, with_error};
 
 /// The version of the library, such as `0.1.0`; never freed.
 #[unsafe(no_mangle)]
@@ -20,42 +28,32 @@ pub extern "C" fn argus_version() -> *const c_char {
     VERSION.as_ptr().cast()
 }
 
-/// Reads one kubectl command and writes the action as JSON, or the error as JSON, to `out`.
+/// The version of this interface: it grows when something is added, and the library's file name (SONAME) changes when
+/// something is taken away.
+#[unsafe(no_mangle)]
+pub extern "C" fn argus_abi_version() -> u32 {
+    1
+}
+
+/// Reads one kubectl command and writes the action as JSON to `out`.
 ///
-/// Returns one of the `ARGUS_` codes. What was written to `out` belongs to the caller, who gives it to
-/// `argus_string_free`. May be called from any thread.
+/// ARGUS_COMMAND_REFUSED for what isn't exactly one clean kubectl command, with its "position" and a "hint".
 ///
 /// # Safety
-/// `command` is null or a string that ends in a zero byte; `out` is null or points to a pointer that may be written.
+/// As the header says of strings.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn argus_parse_command(command: *const c_char, out: *mut *mut c_char) -> i32 {
-    if command.is_null() || out.is_null() {
-        return ARGUS_BAD_ARGUMENT;
+pub unsafe extern "C" fn argus_parse_command(
+    command: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the three pointers.
+    unsafe {
+        with_error(error, || {
+            let action = argus_core::parse_command(text(command)?)?;
+            give(out, &action)
+        })
     }
-    // SAFETY: neither is null, and the caller vouches for the rest.
-    let command = unsafe {
-        *out = ptr::null_mut();
-        CStr::from_ptr(command)
-    };
-    let Ok(command) = command.to_str() else {
-        return ARGUS_BAD_ARGUMENT;
-    };
-    let answer = catch_unwind(|| match argus_core::parse_command(command) {
-        Ok(action) => (ARGUS_OK, serde_json::to_string(&action).ok()),
-        Err(error) => {
-            let json = serde_json::json!({ "message": error.to_string(), "position": error.position(), "hint": error.hint() });
-            (ARGUS_COMMAND_REFUSED, Some(json.to_string()))
-        }
-    });
-    let Ok((code, Some(json))) = answer else {
-        return ARGUS_INTERNAL;
-    };
-    let Ok(json) = CString::new(json) else {
-        return ARGUS_INTERNAL;
-    };
-    // SAFETY: as above.
-    unsafe { *out = json.into_raw() };
-    code
 }
 
 /// Frees a string that this library gave; null is ignored.
@@ -64,8 +62,6 @@ pub unsafe extern "C" fn argus_parse_command(command: *const c_char, out: *mut *
 /// `string` is null or came from this library and wasn't freed yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn argus_string_free(string: *mut c_char) {
-    if !string.is_null() {
-        // SAFETY: the caller vouches that it came from `CString::into_raw` above.
-        drop(unsafe { CString::from_raw(string) });
-    }
+    // SAFETY: the caller vouches that it came from `boundary::give`.
+    unsafe { boundary::free(string) }
 }

@@ -22,7 +22,8 @@ use crate::plan::PlanId;
 /// let next = AuditQuery { before: Some(81), ..page };
 /// # let _ = next;
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct AuditQuery {
     /// Only of this incident.
     pub incident_id: Option<IncidentId>,

@@ -1,6 +1,7 @@
 //! Hosted and local models over their own protocols, through the `genai` crate.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,6 +41,28 @@ pub enum Wire {
     Gemini,
     /// Amazon's Bedrock, with an API key of its own.
     Bedrock,
+}
+
+/// A word that names no protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no wire: take `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini` or `bedrock`"
+)]
+pub struct NoWire(String);
+
+impl FromStr for Wire {
+    type Err = NoWire;
+
+    fn from_str(word: &str) -> Result<Self, NoWire> {
+        match word {
+            "openai" => Ok(Self::OpenAi),
+            "openai-responses" => Ok(Self::OpenAiResponses),
+            "anthropic" => Ok(Self::Anthropic),
+            "gemini" => Ok(Self::Gemini),
+            "bedrock" => Ok(Self::Bedrock),
+            other => Err(NoWire(other.to_owned())),
+        }
+    }
 }
 
 /// How a [`GenAi`] reaches its model.

@@ -1,5 +1,6 @@
 //! The doors that a Python host opens: who writes plans, who judges them, the cluster, the trail.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,6 @@ use argus_core::{
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::{
     Bound, Py, PyAny, PyAnyMethods, PyErr, PyRef, PyResult, Python, pyclass, pymethods,
@@ -56,18 +55,9 @@ impl GenAi {
         key: Option<String>,
         timeout: f64,
     ) -> PyResult<Self> {
-        let wire = match wire {
-            "openai" => Wire::OpenAi,
-            "openai-responses" => Wire::OpenAiResponses,
-            "anthropic" => Wire::Anthropic,
-            "gemini" => Wire::Gemini,
-            "bedrock" => Wire::Bedrock,
-            other => {
-                return Err(PyValueError::new_err(format!(
-                    "`{other}` is no wire: take `openai`, `openai-responses`, `anthropic`, `gemini` or `bedrock`"
-                )));
-            }
-        };
+        let wire = wire
+            .parse::<Wire>()
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let mut options = CoreGenAi::model(model)
             .wire(wire)
             .timeout(seconds(timeout)?);
@@ -182,18 +172,17 @@ impl PolicyEngine {
         packs: Option<Vec<PathBuf>>,
         parameters: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let parameters: Map<String, Value> = match parameters {
+        let parameters: BTreeMap<String, Map<String, Value>> = match parameters {
             Some(given) => read(&from_python(given)?)?,
-            None => Map::new(),
+            None => BTreeMap::new(),
         };
         let load = move || {
             let mut engine = RegoEngine::builtin()?;
             for folder in packs.iter().flatten() {
                 engine = engine.with_pack(folder)?;
             }
-            let none = Map::new();
             for (pack, of_pack) in &parameters {
-                engine = engine.with_parameters(pack, of_pack.as_object().unwrap_or(&none))?;
+                engine = engine.with_parameters(pack, of_pack)?;
             }
             Ok(engine)
         };
@@ -269,23 +258,9 @@ impl Kube {
         unready_after: f64,
     ) -> PyResult<Self> {
         let (settle, unready) = (seconds(settle_within)?, seconds(unready_after)?);
-        let client = wait(py, async move {
-            let file = Kubeconfig::read_from(kubeconfig).map_err(boxed)?;
-            let options = KubeConfigOptions {
-                context,
-                ..KubeConfigOptions::default()
-            };
-            let config = Config::from_custom_kubeconfig(file, &options)
-                .await
-                .map_err(boxed)?;
-            Client::try_from(config).map_err(boxed)
-        })?;
-        let client = client.map_err(|error| errors::plain(py, "ClusterError", &*error))?;
-        Ok(Self(
-            CoreKube::new(client)
-                .settle_within(settle)
-                .unready_after(unready),
-        ))
+        let kube = wait(py, CoreKube::from_kubeconfig(kubeconfig, context))?;
+        let kube = kube.map_err(|error| errors::plain(py, "ClusterError", &error))?;
+        Ok(Self(kube.settle_within(settle).unready_after(unready)))
     }
 
     /// The cluster that this process runs in, as its service account.
@@ -293,18 +268,10 @@ impl Kube {
     /// :raises ClusterError: outside of a cluster.
     #[staticmethod]
     fn in_cluster(py: Python<'_>) -> PyResult<Self> {
-        let client = wait(py, async {
-            Client::try_from(Config::incluster().map_err(boxed)?).map_err(boxed)
-        })?;
-        let client = client.map_err(|error| errors::plain(py, "ClusterError", &*error))?;
-        Ok(Self(CoreKube::new(client)))
+        let kube = wait(py, async { CoreKube::in_cluster() })?;
+        kube.map(Self)
+            .map_err(|error| errors::plain(py, "ClusterError", &error))
     }
-}
-
-fn boxed(
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> Box<dyn std::error::Error + Send + Sync> {
-    error.into()
 }
 
 /// A Kubernetes cluster in memory, with a node whose pods crash when they should: for the first minute and for tests.

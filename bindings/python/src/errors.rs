@@ -2,25 +2,13 @@
 
 use std::error::Error;
 
-use argus_core::{ApprovalError, CommandError, RemediatorError};
+use argus_core::{ApprovalError, CommandError, Problem, RemediatorError};
 use pyo3::PyErr;
 use pyo3::prelude::{PyAnyMethods, PyResult, Python};
 use pyo3::types::PyDict;
 use serde_json::{Value, json};
 
 use crate::convert::to_python;
-
-/// The error and its causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
 
 /// What a door that is a Python object raised.
 fn raised<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PyErr> {
@@ -40,7 +28,7 @@ fn make(py: Python<'_>, class: &str, error: &(dyn Error + 'static), attributes: 
         let class = py.import("argus")?.getattr(class)?;
         let attributes = to_python(py, attributes)?;
         let named = attributes.cast_into::<PyDict>()?;
-        let message = raised(error).map_or_else(|| chain(error), |_| error.to_string());
+        let message = raised(error).map_or_else(|| Problem::causes(error), |_| error.to_string());
         let made = PyErr::from_value(class.call((message,), Some(&named))?);
         if let Some(cause) = raised(error) {
             made.set_cause(py, Some(cause.clone_ref(py)));
@@ -56,8 +44,8 @@ pub(crate) fn plain(py: Python<'_>, class: &str, error: &(dyn Error + 'static)) 
 }
 
 pub(crate) fn command(py: Python<'_>, error: &CommandError) -> PyErr {
-    let attributes = json!({ "position": error.position(), "hint": error.hint() });
-    make(py, "CommandError", error, &attributes)
+    let details = Problem::from(error).details;
+    make(py, "CommandError", error, &details.into())
 }
 
 pub(crate) fn approval(py: Python<'_>, error: &ApprovalError) -> PyErr {
@@ -65,31 +53,18 @@ pub(crate) fn approval(py: Python<'_>, error: &ApprovalError) -> PyErr {
 }
 
 pub(crate) fn remediator(py: Python<'_>, error: &RemediatorError) -> PyErr {
-    use RemediatorError as E;
-    let (class, mut attributes) = match error {
-        E::Llm(_) => ("NoPlan", json!({ "attempts": 1 })),
-        E::Plan { attempts, .. } => ("NoPlan", json!({ "attempts": attempts })),
-        E::Policy(_) => ("PolicyFailed", json!({})),
-        E::Denied { plan, evaluation } => (
-            "Denied",
-            json!({ "plan": plan, "violations": evaluation.violations }),
-        ),
-        E::Manual { steps } => ("ManualSteps", json!({ "steps": steps })),
-        E::Permissions { missing } => ("MissingPermissions", json!({ "missing": missing })),
-        E::DryRun { step, .. } => ("DryRunFailed", json!({ "step": step })),
-        E::Disabled => ("Disabled", json!({})),
-        E::Stale { what } => ("Stale", json!({ "what": what })),
-        E::Busy { target } => ("Busy", json!({ "target": target })),
-        E::Held(plan_id) => ("Busy", json!({ "target": plan_id })),
-        E::Audit { standing, .. } => ("AuditFailed", json!({ "standing": standing })),
-        E::Halted { standing } => ("Halted", json!({ "standing": standing })),
-        E::Store(_) => ("StoreFailed", json!({})),
-        E::NotUnfinished(plan_id) => ("NotUnfinished", json!({ "plan_id": plan_id })),
-        E::Scan(_) => ("ScanFailed", json!({})),
-        E::Digest(_) => ("ArgusError", json!({})),
+    let problem = Problem::from(error);
+    let class = match problem.code {
+        "internal" => "ArgusError".to_owned(),
+        code => code.split('_').map(capitalised).collect(),
     };
-    if let Some(attributes) = attributes.as_object_mut() {
-        attributes.insert("retryable".into(), error.is_retryable().into());
-    }
-    make(py, class, error, &attributes)
+    let mut attributes = problem.details;
+    attributes.insert("retryable".into(), problem.retryable.into());
+    make(py, &class, error, &attributes.into())
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }

@@ -4,9 +4,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
-use argus_core::Answer;
+use argus_core::{Answer, Shown, ShownChange};
 use pyo3::prelude::{Bound, PyAny, PyResult, Python, pyclass, pymethods};
-use serde_json::{Value, json};
 
 use crate::convert::{to_python, to_text};
 use crate::errors;
@@ -144,16 +143,9 @@ impl DryRun {
     /// Per step, the fields that would change: a list of `field`, `before` and `after` as people read them.
     #[getter]
     fn changes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let of_step = |preview: &argus_core::Preview| -> Vec<Value> {
-            let changes = preview.changes().into_iter();
-            let shown = changes.map(|change| {
-                let (before, after) = change.values();
-                json!({ "field": change.field, "before": before, "after": after })
-            });
-            shown.collect()
-        };
-        let steps: Vec<Vec<Value>> = self.0.previews().iter().map(of_step).collect();
-        to_python(py, &steps)
+        let steps = Shown::from(&self.0).steps.into_iter();
+        let changes: Vec<Vec<ShownChange>> = steps.map(|step| step.changes).collect();
+        to_python(py, &changes)
     }
     /// Per step, what the cluster warned of.
     #[getter]

@@ -1,0 +1,324 @@
+//! Doors that a C host opens itself: tables of functions, and replies from any thread.
+
+use std::ffi::{CString, c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use argus_core::{
+    AuditEntry, AuditError, AuditQuery, AuditRecord, AuditSink, Completion, FileAudit, LlmError,
+    LlmProvider, Prompt,
+};
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::boundary::{Failure, text, with_error};
+use crate::handles::{Handle, put, take};
+
+/// How long a sink of the host may take for one record, in seconds.
+const SINK_SECONDS: u64 = 30;
+
+/// What a host answers to one call; freed by the answer.
+#[allow(
+    missing_debug_implementations,
+    reason = "never made: it names a handle"
+)]
+pub struct Reply(());
+
+impl Handle for Reply {
+    type Value = Mutex<Option<oneshot::Sender<Result<Completion, Refusal>>>>;
+    const NAME: &'static str = "reply";
+}
+
+/// What a host says instead of an answer.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    message: String,
+    retryable: bool,
+}
+
+/// A language model of the host's.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderTable {
+    /// sizeof(argus_provider_table): fields that are added later are at its end.
+    pub size: usize,
+    /// Answers a prompt, now or later, from any thread, with argus_reply_text or argus_reply_error. `prompt` is JSON: {"system", "user",
+    /// "schema", "turns": [{"answer", "problem"}]}; it is gone when the function returns. It may block. It must not throw.
+    pub complete:
+        Option<unsafe extern "C" fn(host: *mut c_void, prompt: *const c_char, reply: *mut Reply)>,
+    /// Called once, from any thread, when nothing is called with `host` any more; may be null.
+    pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
+}
+
+/// A second place for every record of the trail.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SinkTable {
+    /// sizeof(argus_sink_table): fields that are added later are at its end.
+    pub size: usize,
+    /// Stores a record, JSON, and says so with argus_reply_ok when it is durable, or argus_reply_error; within 30 seconds. The
+    /// record is gone when the function returns. It may block. It must not throw.
+    pub append:
+        Option<unsafe extern "C" fn(host: *mut c_void, record: *const c_char, reply: *mut Reply)>,
+    /// Called once, from any thread, when nothing is called with `host` any more; may be null.
+    pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
+}
+
+type Call = unsafe extern "C" fn(*mut c_void, *const c_char, *mut Reply);
+
+/// A function of the host's, and what it is called with.
+pub(crate) struct Host {
+    host: *mut c_void,
+    call: Call,
+    drop: Option<unsafe extern "C" fn(*mut c_void)>,
+}
+
+// SAFETY: the header tells hosts that their functions are called from any thread.
+unsafe impl Send for Host {}
+// SAFETY: as above, several at a time.
+unsafe impl Sync for Host {}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: the host vouched for it, and nothing calls it after this.
+            unsafe { drop(self.host) }
+        }
+    }
+}
+
+/// Takes a reply out of the table, so that an answer that comes too late is refused.
+struct Waiting(usize);
+
+fn reply(number: usize) -> *mut Reply {
+    std::ptr::without_provenance_mut(number)
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        take(reply(self.0).cast_const());
+    }
+}
+
+impl Host {
+    /// # Safety
+    /// The host vouches for the functions and for `host`.
+    unsafe fn new(
+        size: usize,
+        expected: usize,
+        call: Option<Call>,
+        drop: Option<unsafe extern "C" fn(*mut c_void)>,
+        host: *mut c_void,
+    ) -> Result<Self, Failure> {
+        if size < expected {
+            let problem = "the table is too small: set its `size` to its sizeof";
+            return Err(Failure::argument(problem));
+        }
+        let call = call.ok_or_else(|| Failure::argument("a function of the table is null"))?;
+        Ok(Self { host, call, drop })
+    }
+
+    async fn ask(self: &Arc<Self>, argument: String) -> Result<Completion, Refusal> {
+        let failed = |message: &str| Refusal {
+            message: message.to_owned(),
+            retryable: false,
+        };
+        let argument = CString::new(argument).map_err(|_| failed("a zero byte in JSON"))?;
+        let (send, receive) = oneshot::channel();
+        let waiting = Waiting(put::<Reply>(Mutex::new(Some(send))).addr());
+        let (host, number) = (Arc::clone(self), waiting.0);
+        tokio::task::spawn_blocking(move || {
+            // SAFETY: the host vouched for it; the argument lives until it returns.
+            unsafe { (host.call)(host.host, argument.as_ptr(), reply(number)) }
+        });
+        let gone = |_| failed("the host gave no answer");
+        receive.await.map_err(gone)?
+    }
+}
+
+struct HostLlm(Arc<Host>);
+
+#[async_trait]
+impl LlmProvider for HostLlm {
+    async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
+        let turns = prompt.turns().iter();
+        let turns = turns.map(|turn| json!({ "answer": turn.answer, "problem": turn.problem }));
+        let asked = json!({
+            "system": prompt.system(),
+            "user": prompt.user(),
+            "schema": prompt.schema(),
+            "turns": turns.collect::<Vec<_>>(),
+        });
+        let answer = self.0.ask(asked.to_string()).await;
+        answer.map_err(|refusal| LlmError {
+            problem: argus_core::redact(&refusal.message),
+            retryable: refusal.retryable,
+            retry_after: None,
+            source: None,
+        })
+    }
+}
+
+/// A provider of the host's.
+///
+/// # Safety
+/// `table` is null or points to a table that is as long as it says.
+pub(crate) unsafe fn provider(
+    table: *const ProviderTable,
+    host: *mut c_void,
+) -> Result<Arc<dyn LlmProvider>, Failure> {
+    // SAFETY: the caller vouches for it.
+    let table = unsafe { table.as_ref() };
+    let table = table.ok_or_else(|| Failure::argument("the table is null"))?;
+    let expected = size_of::<ProviderTable>();
+    // SAFETY: the caller vouches for what is in the table.
+    let host = unsafe { Host::new(table.size, expected, table.complete, table.drop, host)? };
+    Ok(Arc::new(HostLlm(Arc::new(host))))
+}
+
+/// The trail of a folder, and the host's own place for records.
+pub(crate) struct Trail {
+    file: FileAudit,
+    host: Option<Arc<Host>>,
+    failed: AtomicBool,
+}
+
+impl Trail {
+    /// # Safety
+    /// `table` is null or points to a table that is as long as it says.
+    pub(crate) unsafe fn new(
+        file: FileAudit,
+        table: *const SinkTable,
+        host: *mut c_void,
+    ) -> Result<Self, Failure> {
+        // SAFETY: the caller vouches for it.
+        let host = match unsafe { table.as_ref() } {
+            None => None,
+            Some(table) => {
+                let expected = size_of::<SinkTable>();
+                // SAFETY: the caller vouches for what is in the table.
+                let host =
+                    unsafe { Host::new(table.size, expected, table.append, table.drop, host)? };
+                Some(Arc::new(host))
+            }
+        };
+        Ok(Self {
+            file,
+            host,
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    async fn copy(&self, record: &AuditRecord) -> Result<(), AuditError> {
+        let Some(host) = &self.host else {
+            return Ok(());
+        };
+        let sink = |problem: String| AuditError::Sink(argus_core::redact(&problem));
+        let json = serde_json::to_string(record).map_err(|error| sink(error.to_string()))?;
+        let answer = timeout(Duration::from_secs(SINK_SECONDS), host.ask(json)).await;
+        match answer {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(refusal)) => Err(sink(refusal.message)),
+            Err(_) => Err(sink(format!(
+                "the host did not answer within {SINK_SECONDS} seconds"
+            ))),
+        }
+    }
+}
+
+#[async_trait]
+impl AuditSink for Trail {
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(AuditError::Poisoned);
+        }
+        let record = self.file.append(entry).await?;
+        let copied = self.copy(&record).await;
+        if copied.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        copied.map(|()| record)
+    }
+
+    async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+        self.file.records(query).await
+    }
+}
+
+/// Answers, and frees the reply.
+fn answer(reply: *mut Reply, said: Result<Completion, Refusal>) -> Result<(), Failure> {
+    let late = || {
+        Failure::new(
+            "bad_handle",
+            "the reply was given already, or nobody waits for it any more",
+        )
+    };
+    let waiting = take(reply.cast_const()).ok_or_else(late)?;
+    let sender = waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    sender
+        .and_then(|sender| sender.send(said).ok())
+        .ok_or_else(late)
+}
+
+/// Answers a prompt with the model's text, the model's name, and how many tokens it cost (0 if that isn't known).
+///
+/// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_reply_text(
+    reply: *mut Reply,
+    answer_text: *const c_char,
+    model: *const c_char,
+    tokens: u64,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the strings.
+    unsafe {
+        with_error(error, || {
+            let completion = Completion::new(text(answer_text)?, text(model)?).costing(tokens);
+            answer(reply, Ok(completion))
+        })
+    }
+}
+
+/// Says that a record is durable.
+///
+/// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+///
+/// # Safety
+/// As the header says of `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_reply_ok(reply: *mut Reply, error: *mut *mut c_char) -> i32 {
+    // SAFETY: the caller vouches for it.
+    unsafe { with_error(error, || answer(reply, Ok(Completion::new("", "")))) }
+}
+
+/// Says that there is no answer, and why, without payloads. `retryable`: asking again may help.
+///
+/// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_reply_error(
+    reply: *mut Reply,
+    message: *const c_char,
+    retryable: bool,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the strings.
+    unsafe {
+        with_error(error, || {
+            let message = text(message)?.to_owned();
+            answer(reply, Err(Refusal { message, retryable }))
+        })
+    }
+}

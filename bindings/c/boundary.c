@@ -1,0 +1,390 @@
+/* Every function with what a careless host hands over: null, text that is no UTF-8 or no JSON, handles of another kind, handles that
+   were freed; replies that come twice, late or never; and all of it from eight threads. */
+#include <argus.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_int passed, failed;
+
+static void expect(int32_t code, int32_t expected, const char *what) {
+  if (code == expected) {
+    atomic_fetch_add(&passed, 1);
+  } else {
+    atomic_fetch_add(&failed, 1);
+    fprintf(stderr, "%s: got code %d, expected %d\n", what, (int)code, (int)expected);
+  }
+}
+#define EXPECT(code, call) expect((call), (code), #call)
+
+/* The same, and a part of the error that stands in `error`. */
+static void says(int32_t code, int32_t expected, char *error, const char *part, const char *what) {
+  expect(code, expected, what);
+  const int found = error != NULL && strstr(error, part) != NULL;
+  expect(found, 1, what);
+  if (!found) fprintf(stderr, "  %s\n", error != NULL ? error : "no error");
+  argus_string_free(error);
+}
+#define SAYS(expected, part, call)                   \
+  do {                                               \
+    const int32_t code_ = (call);                    \
+    says(code_, (expected), error, (part), #call);   \
+  } while (0)
+
+static const char *const NOT_UTF8 = "\xff\xfe";
+static const char *folder;
+
+static argus_runtime *runtime;
+static argus_cluster *cluster;
+static argus_policy *policy;
+static argus_audit *audit;
+
+/* --- a model whose manners can be chosen ------------------------------------------------------------------------- */
+
+enum manners { ANSWERS, ANSWERS_TWICE, REFUSES, SAYS_NONSENSE, CALLS_BACK };
+struct model {
+  enum manners manners;
+  atomic_int *dropped;
+  argus_remediator *remediator;
+};
+
+static const char ANSWER[] = "{\"summary\": \"Restart it.\", \"steps\": [{\"description\": \"Start the app again, because it hangs.\","
+                             " \"command\": \"kubectl rollout restart deployment/web -n shop\"}], \"risk_level\": \"low\","
+                             " \"risk_reason\": \"One app.\", \"rollback_steps\": []}";
+
+static void complete(void *host, const char *prompt, argus_reply *reply) {
+  struct model *model = host;
+  char *out = NULL, *error = NULL;
+  EXPECT(1, strstr(prompt, "\"system\":") != NULL);
+  switch (model->manners) {
+  case ANSWERS_TWICE:
+    EXPECT(ARGUS_BAD_ARGUMENT, argus_reply_text(reply, NOT_UTF8, "model", 1, NULL)); /* it is still to be answered */
+    EXPECT(ARGUS_OK, argus_reply_text(reply, ANSWER, "model", 1, NULL));
+    EXPECT(ARGUS_BAD_HANDLE, argus_reply_text(reply, ANSWER, "model", 1, NULL));
+    EXPECT(ARGUS_BAD_HANDLE, argus_reply_error(reply, "no", false, NULL));
+    break;
+  case REFUSES: EXPECT(ARGUS_OK, argus_reply_error(reply, "the model is on holiday", false, NULL)); break;
+  case SAYS_NONSENSE: EXPECT(ARGUS_OK, argus_reply_text(reply, "Sure! Here is your plan:", "model", 1, NULL)); break;
+  case CALLS_BACK:
+    SAYS(ARGUS_BAD_ARGUMENT, "callback", argus_remediator_scan(model->remediator, &out, &error));
+    /* fall through */
+  case ANSWERS: EXPECT(ARGUS_OK, argus_reply_text(reply, ANSWER, "model", 1, NULL)); break;
+  }
+}
+
+static void dropped(void *host) {
+  struct model *model = host;
+  atomic_fetch_add(model->dropped, 1);
+  free(model);
+}
+
+static void models(void) {
+  const enum manners all[] = {ANSWERS, ANSWERS_TWICE, REFUSES, SAYS_NONSENSE, CALLS_BACK};
+  atomic_int drops = 0;
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    struct model *model = malloc(sizeof *model);
+    *model = (struct model){all[i], &drops, NULL};
+    const argus_provider_table table = {sizeof table, complete, dropped};
+    argus_provider *provider = NULL;
+    argus_remediator *remediator = NULL;
+    argus_plan *plan = NULL;
+    char *error = NULL;
+    EXPECT(ARGUS_OK, argus_provider_new(&table, model, &provider, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"]}", provider, policy, cluster, audit, &remediator, NULL));
+    EXPECT(ARGUS_OK, argus_free(provider));
+    model->remediator = remediator;
+    int32_t code = argus_remediator_suggest(remediator, "{\"incident_id\": \"INC-1\", \"findings\": []}", &plan, &error);
+    if (all[i] == REFUSES) {
+      SAYS(ARGUS_NO_PLAN, "the model is on holiday", code);
+    } else if (all[i] == SAYS_NONSENSE) {
+      SAYS(ARGUS_NO_PLAN, "the model was asked", code);
+    } else {
+      expect(code, ARGUS_OK, "suggest");
+      argus_string_free(error);
+    }
+    EXPECT(ARGUS_OK, argus_free(plan));
+    EXPECT((int)i, atomic_load(&drops));
+    EXPECT(ARGUS_OK, argus_free(remediator));
+    EXPECT((int)i + 1, atomic_load(&drops));
+  }
+}
+
+/* --- a sink that fails ------------------------------------------------------------------------------------------- */
+
+struct sink {
+  atomic_int records, fails_at;
+};
+
+static void append(void *host, const char *record, argus_reply *reply) {
+  struct sink *sink = host;
+  EXPECT(1, strstr(record, "\"sequence\":") != NULL);
+  if (atomic_fetch_add(&sink->records, 1) + 1 == atomic_load(&sink->fails_at)) {
+    EXPECT(ARGUS_OK, argus_reply_error(reply, "the disk of the host is full", false, NULL));
+  } else {
+    EXPECT(ARGUS_OK, argus_reply_ok(reply, NULL));
+  }
+}
+
+/* The walk with a sink that fails at one record: how far it came. */
+static int32_t walk(struct sink *sink, int number, char **error) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/sink-%d", folder, number);
+  const argus_sink_table table = {sizeof table, append, NULL};
+  argus_cluster *memory = NULL;
+  argus_audit *trail = NULL;
+  argus_provider *playbook = NULL;
+  argus_remediator *remediator = NULL;
+  argus_plan *plan = NULL;
+  argus_permitted *permitted = NULL;
+  argus_dry_run *dry_run = NULL;
+  argus_approved *approved = NULL;
+  char *out = NULL;
+  static char incident[1 << 16];
+  snprintf(incident, sizeof incident,
+           "{\"incident_id\": \"INC-1\", \"findings\": [{\"finding_id\": \"F-1\", \"category\": \"pod\", \"severity\": \"high\", \"title\": \"web runs "
+           "out of memory\", \"description\": \"\", \"target\": \"shop/web\"}]}");
+  EXPECT(ARGUS_OK, argus_test_cluster_new(runtime, &memory, NULL));
+  EXPECT(ARGUS_OK, argus_test_cluster_deployment(memory, "{\"namespace\": \"shop\", \"name\": \"web\", \"image\": \"r.example/web:1\"}", NULL));
+  EXPECT(ARGUS_OK, argus_audit_file(runtime, path, &table, sink, &trail, NULL));
+  struct model *model = malloc(sizeof *model);
+  atomic_int drops = 0;
+  *model = (struct model){ANSWERS, &drops, NULL};
+  const argus_provider_table models = {sizeof models, complete, dropped};
+  EXPECT(ARGUS_OK, argus_provider_new(&models, model, &playbook, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"enabled\": true}", playbook, policy, memory, trail, &remediator, NULL));
+  int32_t code = argus_remediator_suggest(remediator, "{\"incident_id\": \"INC-1\", \"findings\": []}", &plan, error);
+  if (code == ARGUS_OK) code = argus_remediator_review(remediator, plan, &permitted, error);
+  if (code == ARGUS_OK) code = argus_remediator_dry_run(remediator, permitted, &dry_run, error);
+  if (code == ARGUS_OK) code = argus_dry_run_approve(dry_run, "{\"users\": [\"ada\"]}", &approved, error);
+  if (code == ARGUS_OK) {
+    code = argus_remediator_execute(remediator, approved, &out, error);
+    EXPECT(ARGUS_BAD_HANDLE, argus_remediator_execute(remediator, approved, &out, NULL)); /* once */
+  }
+  /* Nothing was written that isn't in the host's sink: a restart's write has its intent before it. */
+  char *state = NULL;
+  EXPECT(ARGUS_OK, argus_test_cluster_state(memory, &state, NULL));
+  int writes = 0;
+  for (const char *at = state; (at = strstr(at, "\"dry_run\":false")) != NULL; at++) {
+    const char *end = strchr(at, '}'), *begin = at;
+    while (*begin != '{') begin--;
+    const char *user = strstr(begin, "\"user\":\"argus\"");
+    writes += user != NULL && user < end;
+  }
+  if (code != ARGUS_OK && strstr(*error, "\"standing\":0") != NULL) EXPECT(0, writes);
+  if (code == ARGUS_OK) EXPECT(1, writes);
+  argus_string_free(state);
+  argus_string_free(out);
+  const void *handles[] = {approved, dry_run, permitted, plan, remediator, trail, playbook, memory};
+  for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) EXPECT(ARGUS_OK, argus_free(handles[i]));
+  EXPECT(1, atomic_load(&drops));
+  return code;
+}
+
+static void sinks(void) {
+  struct sink whole = {0, 0};
+  char *error = NULL;
+  expect(walk(&whole, 0, &error), ARGUS_OK, "the walk with a sink");
+  argus_string_free(error);
+  const int records = atomic_load(&whole.records);
+  EXPECT(1, records >= 7);
+  for (int at = 1; at <= records; at++) {
+    struct sink sink = {0, at};
+    error = NULL;
+    int32_t code = walk(&sink, at, &error);
+    if (code != ARGUS_OK) {
+      SAYS(ARGUS_AUDIT_FAILED, "the disk of the host is full", code);
+    } else {
+      expect(at > 7, 1, "only what follows the end of the plan may fail unseen");
+      argus_string_free(error);
+    }
+    EXPECT(at, atomic_load(&sink.records));
+  }
+}
+
+/* --- bad arguments ----------------------------------------------------------------------------------------------- */
+
+static void arguments(void) {
+  char *out = NULL, *error = NULL;
+  argus_runtime *r = NULL;
+  argus_provider *p = NULL;
+  argus_policy *o = NULL;
+  argus_cluster *c = NULL;
+  argus_audit *a = NULL;
+  argus_remediator *m = NULL;
+  argus_plan *plan = NULL;
+  argus_permitted *permitted = NULL;
+  argus_dry_run *dry_run = NULL;
+  argus_approved *approved = NULL;
+
+  EXPECT(1, argus_version()[0] >= '0');
+  EXPECT(1, (int32_t)argus_abi_version());
+  argus_string_free(NULL);
+  EXPECT(ARGUS_OK, argus_free(NULL));
+
+  EXPECT(ARGUS_OK, argus_parse_command("kubectl scale deploy/web -n shop --replicas=2", &out, &error));
+  EXPECT(1, strstr(out, "\"kind\":\"scale\"") != NULL);
+  EXPECT(1, error == NULL);
+  argus_string_free(out);
+  out = NULL;
+  SAYS(ARGUS_COMMAND_REFUSED, "\"position\":33", argus_parse_command("kubectl delete pod/web-1 -n shop --force", &out, &error));
+  EXPECT(1, out == NULL);
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_parse_command(NULL, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_parse_command("kubectl drain n", NULL, NULL));
+  SAYS(ARGUS_BAD_ARGUMENT, "not UTF-8", argus_parse_command(NOT_UTF8, &out, &error));
+
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_runtime_new(1, NULL, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_playbook(NULL, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_genai(NULL, &p, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_genai("{", &p, NULL));
+  SAYS(ARGUS_BAD_ARGUMENT, "telex", argus_provider_genai("{\"model\": \"m\", \"wire\": \"telex\"}", &p, &error));
+  SAYS(ARGUS_BAD_ARGUMENT, "modle", argus_provider_genai("{\"model\": \"m\", \"modle\": 1}", &p, &error));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_new(NULL, NULL, &p, NULL));
+  argus_provider_table table = {0, complete, NULL};
+  SAYS(ARGUS_BAD_ARGUMENT, "size", argus_provider_new(&table, NULL, &p, &error));
+  table = (argus_provider_table){sizeof table, NULL, NULL};
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_new(&table, NULL, &p, NULL));
+  SAYS(ARGUS_PACK_REFUSED, "/does/not/exist", argus_policy_new("{\"packs\": [\"/does/not/exist\"]}", &o, &error));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_policy_new("{\"parameters\": {\"pack\": 3}}", &o, NULL));
+  SAYS(ARGUS_CLUSTER_FAILED, "kubeconfig", argus_cluster_new(runtime, "{\"kubeconfig\": \"/does/not/exist\"}", &c, &error));
+  EXPECT(ARGUS_CLUSTER_FAILED, argus_cluster_new(runtime, NULL, &c, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_cluster_new(NULL, NULL, &c, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_new(NULL, &c, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_test_cluster_deployment(cluster, "{\"namespace\": 1}", NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_deployment(NULL, "{}", NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_state(NULL, &out, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_audit_file(NULL, folder, NULL, NULL, &a, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_file(runtime, NULL, NULL, NULL, &a, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_file(runtime, folder, NULL, NULL, NULL, NULL));
+  SAYS(ARGUS_AUDIT_FAILED, "/proc/none", argus_audit_file(runtime, "/proc/none", NULL, NULL, &a, &error));
+  EXPECT(ARGUS_BAD_HANDLE, argus_audit_records(NULL, NULL, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_records(audit, "{\"plan\": \"1\"}", &out, NULL));
+  EXPECT(ARGUS_OK, argus_audit_records(audit, "{\"limit\": 1}", &out, NULL));
+  argus_string_free(out);
+  EXPECT(ARGUS_AUDIT_FAILED, argus_audit_verify("/does/not/exist", NULL, NULL));
+
+  EXPECT(ARGUS_OK, argus_provider_playbook(&p, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_new(runtime, NULL, p, policy, cluster, audit, &m, NULL));
+  SAYS(ARGUS_BAD_ARGUMENT, "*", argus_remediator_new(runtime, "{\"scope\": [\"*\"]}", p, policy, cluster, audit, &m, &error));
+  const char *shop = "{\"scope\": [\"shop\"]}";
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_new(NULL, shop, p, policy, cluster, audit, &m, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_new(runtime, shop, NULL, policy, cluster, audit, &m, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_new(runtime, shop, p, NULL, cluster, audit, &m, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_new(runtime, shop, p, policy, NULL, audit, &m, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_new(runtime, shop, p, policy, cluster, NULL, &m, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_new(runtime, shop, p, policy, cluster, audit, NULL, NULL));
+  SAYS(ARGUS_BAD_HANDLE, "another kind", argus_remediator_new(runtime, shop, (const void *)policy, policy, cluster, audit, &m, &error));
+  EXPECT(ARGUS_OK, argus_remediator_new(runtime, shop, p, policy, cluster, audit, &m, NULL));
+
+  const char *incident = "{\"incident_id\": \"INC-1\", \"findings\": []}";
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_scan(NULL, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_scan(m, NULL, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_suggest(NULL, incident, &plan, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_suggest(m, NULL, &plan, NULL));
+  SAYS(ARGUS_BAD_ARGUMENT, "incident_id", argus_remediator_suggest(m, "{\"incident_id\": 3}", &plan, &error));
+  EXPECT(ARGUS_OK, argus_remediator_suggest(m, incident, &plan, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_review(m, (const void *)m, &permitted, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_dry_run(m, (const void *)plan, &dry_run, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_dry_run_approve((const void *)plan, "{\"users\": [\"ada\"]}", &approved, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_execute(m, (const void *)plan, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_execute(m, NULL, NULL, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_review(m, plan, &permitted, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_dry_run(m, permitted, &dry_run, NULL));
+  EXPECT(ARGUS_NOT_APPROVED, argus_dry_run_approve(dry_run, "{}", &approved, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_dry_run_approve(dry_run, "{\"user\": \"ada\"}", &approved, NULL));
+  EXPECT(ARGUS_OK, argus_dry_run_approve(dry_run, "{\"users\": [\"ada\"]}", &approved, NULL));
+  EXPECT(ARGUS_DISABLED, argus_remediator_execute(m, approved, &out, NULL));
+  const void *states[] = {plan, permitted, dry_run, approved};
+  for (size_t i = 0; i < 4; i++) {
+    EXPECT(ARGUS_OK, argus_state_json(states[i], &out, NULL));
+    argus_string_free(out);
+  }
+  EXPECT(ARGUS_BAD_HANDLE, argus_state_json(policy, &out, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_state_json(NULL, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_state_json(plan, NULL, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_plan(m, "not an id", &plan, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_plan(NULL, "x", &plan, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_unfinished(m, &out, NULL));
+  EXPECT(1, strcmp(out, "[]") == 0);
+  argus_string_free(out);
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_resume(m, "not an id", &out, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_halt(m, true, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_halt(m, false, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_halt(NULL, true, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_reply_ok(NULL, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_reply_ok((void *)plan, NULL));
+
+  for (size_t i = 0; i < 4; i++) {
+    EXPECT(ARGUS_OK, argus_free(states[i]));
+    EXPECT(ARGUS_BAD_HANDLE, argus_free(states[i]));
+    EXPECT(ARGUS_BAD_HANDLE, argus_state_json(states[i], &out, NULL));
+  }
+  EXPECT(ARGUS_OK, argus_free(m));
+  SAYS(ARGUS_BAD_HANDLE, "was freed", argus_remediator_scan(m, &out, &error));
+  EXPECT(ARGUS_OK, argus_free(p));
+  EXPECT(ARGUS_OK, argus_runtime_new(0, &r, NULL));
+  EXPECT(ARGUS_OK, argus_free(r));
+}
+
+/* --- eight threads ----------------------------------------------------------------------------------------------- */
+
+static argus_remediator *shared;
+static atomic_uintptr_t rotating;
+
+static void *busy(void *unused) {
+  (void)unused;
+  for (int i = 0; i < 20; i++) {
+    argus_plan *plan = NULL;
+    argus_permitted *permitted = NULL;
+    char *out = NULL;
+    EXPECT(ARGUS_OK, argus_remediator_suggest(shared, "{\"incident_id\": \"INC-1\", \"findings\": []}", &plan, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_review(shared, plan, &permitted, NULL));
+    /* One handle that everybody uses and frees. */
+    const void *old = (const void *)atomic_exchange(&rotating, (uintptr_t)plan);
+    const int32_t code = argus_state_json(old, &out, NULL);
+    if (code != ARGUS_OK && code != ARGUS_BAD_HANDLE) expect(code, ARGUS_OK, "a handle that others free");
+    argus_string_free(out);
+    argus_free(old);
+    argus_free((const void *)atomic_load(&rotating));
+    EXPECT(ARGUS_OK, argus_free(permitted));
+  }
+  return NULL;
+}
+
+static void threads(void) {
+  argus_provider *playbook = NULL;
+  pthread_t all[8];
+  EXPECT(ARGUS_OK, argus_provider_playbook(&playbook, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"]}", playbook, policy, cluster, audit, &shared, NULL));
+  for (size_t i = 0; i < 8; i++) pthread_create(&all[i], NULL, busy, NULL);
+  for (size_t i = 0; i < 8; i++) pthread_join(all[i], NULL);
+  argus_free((const void *)atomic_load(&rotating));
+  EXPECT(ARGUS_OK, argus_free(shared));
+  EXPECT(ARGUS_OK, argus_free(playbook));
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2) {
+    fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+    return EXIT_FAILURE;
+  }
+  folder = argv[1];
+  char path[4096];
+  snprintf(path, sizeof path, "%s/trail", folder);
+  EXPECT(ARGUS_OK, argus_runtime_new(2, &runtime, NULL));
+  EXPECT(ARGUS_OK, argus_policy_new(NULL, &policy, NULL));
+  EXPECT(ARGUS_OK, argus_test_cluster_new(runtime, &cluster, NULL));
+  EXPECT(ARGUS_OK, argus_audit_file(runtime, path, NULL, NULL, &audit, NULL));
+  arguments();
+  models();
+  sinks();
+  threads();
+  const void *handles[] = {audit, cluster, policy, runtime};
+  for (size_t i = 0; i < 4; i++) EXPECT(ARGUS_OK, argus_free(handles[i]));
+  uint64_t records = 0;
+  EXPECT(ARGUS_OK, argus_audit_verify(path, &records, NULL));
+  EXPECT(1, records > 300);
+  printf("%d passed, %d failed\n", atomic_load(&passed), atomic_load(&failed));
+  return atomic_load(&failed) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
