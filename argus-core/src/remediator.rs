@@ -132,12 +132,12 @@ type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
 #[derive(Clone)]
 pub struct Remediator {
     doors: Arc<Doors>,
+    actor: Actor,
 }
 
 struct Doors {
     scope: Scope,
     settings: Settings,
-    actor: Actor,
     on_failure: OnFailure,
     budget: Budget,
     llm: Arc<dyn LlmProvider>,
@@ -160,6 +160,15 @@ impl Remediator {
         Builder::default()
     }
 
+    /// The same walk, asked for by somebody else: for hosts with several users. Approvals have approvers of their own.
+    #[must_use]
+    pub fn asked_by(&self, actor: Actor) -> Self {
+        Self {
+            doors: Arc::clone(&self.doors),
+            actor,
+        }
+    }
+
     /// Asks policy about a plan.
     ///
     /// # Errors
@@ -170,7 +179,7 @@ impl Remediator {
         let evaluation = self.evaluate(&plan, Phase::Plan, Vec::new()).await?;
         match Permitted::new(plan, evaluation, revision) {
             Ok(permitted) => {
-                let entry = self.entry(permitted.plan(), AuditEvent::Permitted, &self.doors.actor);
+                let entry = self.entry(permitted.plan(), AuditEvent::Permitted, &self.actor);
                 self.record(AuditEntry {
                     revision: Some(revision),
                     ..entry
@@ -217,7 +226,7 @@ impl Remediator {
             return Err(self.denied(permitted.plan().clone(), evaluation).await?);
         }
         let dry_run = DryRun::new(permitted, previews, evaluation)?;
-        let entry = self.entry(dry_run.plan(), AuditEvent::DryRun, &self.doors.actor);
+        let entry = self.entry(dry_run.plan(), AuditEvent::DryRun, &self.actor);
         self.record(AuditEntry {
             digest: Some(dry_run.digest()),
             revision: Some(dry_run.revision()),
@@ -300,7 +309,7 @@ impl Remediator {
         objects: Vec<ObjectInput>,
     ) -> Result<Evaluation, RemediatorError> {
         let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings)
-            .with_actor(self.doors.actor.clone())
+            .with_actor(self.actor.clone())
             .with_objects(phase, objects);
         let violations = floor(plan, &self.doors.scope, self.doors.settings);
         let start = Instant::now();
@@ -313,7 +322,7 @@ impl Remediator {
         plan: Plan,
         evaluation: Evaluation,
     ) -> Result<RemediatorError, RemediatorError> {
-        let entry = self.entry(&plan, AuditEvent::Denied, &self.doors.actor);
+        let entry = self.entry(&plan, AuditEvent::Denied, &self.actor);
         self.record(AuditEntry {
             outcome: Some(redact(&evaluation.messages())),
             revision: Some(self.doors.policy.revision()),
@@ -513,9 +522,6 @@ impl Builder {
         let doors = Doors {
             scope: self.scope.ok_or(BuildError("scope"))?,
             settings: self.settings,
-            actor: self
-                .actor
-                .unwrap_or_else(|| Actor::Automatic("argus".into())),
             on_failure: self.on_failure,
             budget: self.budget,
             llm: self.llm.ok_or(BuildError("llm"))?,
@@ -533,6 +539,9 @@ impl Builder {
         };
         Ok(Remediator {
             doors: Arc::new(doors),
+            actor: self
+                .actor
+                .unwrap_or_else(|| Actor::Automatic("argus".into())),
         })
     }
 }

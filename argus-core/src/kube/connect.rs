@@ -7,21 +7,22 @@ use ::kube::{Client, Config};
 
 use super::Kube;
 
-/// Why there is no connection to a cluster.
+/// Why there is no connection to a cluster. It never repeats the file, which may be a wrong one with secrets in it.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection to the cluster: {problem}")]
+#[error("{what} can't be used: {why}")]
 pub struct ConnectError {
-    problem: &'static str,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
+    what: String,
+    why: String,
 }
 
-fn because<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-    problem: &'static str,
-) -> impl Fn(E) -> ConnectError {
-    move |source| ConnectError {
-        problem,
-        source: source.into(),
+impl ConnectError {
+    fn new(what: &str, error: &dyn std::error::Error) -> Self {
+        // Parsers show the place in the file below their first line.
+        let text = error.to_string();
+        Self {
+            what: what.to_owned(),
+            why: crate::redact::redact(text.lines().next().unwrap_or_default()),
+        }
     }
 }
 
@@ -34,17 +35,17 @@ impl Kube {
         path: impl AsRef<Path> + Send,
         context: Option<String>,
     ) -> Result<Self, ConnectError> {
-        let file = Kubeconfig::read_from(path).map_err(because("the kubeconfig can't be read"))?;
+        let what = format!("the kubeconfig `{}`", path.as_ref().display());
+        let unusable = |error: &dyn std::error::Error| ConnectError::new(&what, error);
+        let file = Kubeconfig::read_from(path).map_err(|error| unusable(&error))?;
         let options = KubeConfigOptions {
             context,
             ..KubeConfigOptions::default()
         };
         let config = Config::from_custom_kubeconfig(file, &options).await;
-        let config = config.map_err(because("the kubeconfig can't be used"))?;
-        let client = Client::try_from(config);
-        Ok(Self::new(
-            client.map_err(because("no client can be made of it"))?,
-        ))
+        let config = config.map_err(|error| unusable(&error))?;
+        let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+        Ok(Self::new(client))
     }
 
     /// The cluster that this process runs in, as its service account. Must be called inside of a Tokio runtime.
@@ -52,11 +53,11 @@ impl Kube {
     /// # Errors
     /// [`ConnectError`] outside of a cluster.
     pub fn in_cluster() -> Result<Self, ConnectError> {
-        let config = Config::incluster();
-        let config = config.map_err(because("this process doesn't run in a cluster"))?;
-        let client = Client::try_from(config);
-        Ok(Self::new(client.map_err(because(
-            "no client can be made of the service account",
-        ))?))
+        let unusable = |error: &dyn std::error::Error| {
+            ConnectError::new("the service account of this process", error)
+        };
+        let config = Config::incluster().map_err(|error| unusable(&error))?;
+        let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+        Ok(Self::new(client))
     }
 }

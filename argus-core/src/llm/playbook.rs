@@ -10,6 +10,7 @@ use crate::action::{Action, ActionError, Kind, Quantity, Risk, Target};
 use crate::incident::{Cause, Finding, Incident, ObjectRef};
 use crate::prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt};
 
+mod diagnose;
 mod fixes;
 mod placement;
 use fixes::{

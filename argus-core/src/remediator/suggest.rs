@@ -144,7 +144,7 @@ impl Remediator {
     }
 
     async fn suggested(&self, plan: Plan, spent: &Spent) -> Result<Plan, RemediatorError> {
-        let entry = self.entry(&plan, AuditEvent::Suggested, &self.doors.actor);
+        let entry = self.entry(&plan, AuditEvent::Suggested, &self.actor);
         let mut outcome = format!(
             "{} step(s), {} risk, by {}: {}",
             plan.steps().len(),

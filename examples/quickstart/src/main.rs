@@ -17,7 +17,6 @@ use argus_core::{
 };
 use argus_policy::RegoEngine;
 use clap::Parser;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use screen::Screen;
 
 /// Shows how Argus fixes a Kubernetes cluster without breaking it.
@@ -223,28 +222,7 @@ async fn on_a_cluster(
     trail: &Trail,
 ) -> Result<(), Box<dyn Error>> {
     let scope = Scope::namespaces(arguments.namespaces.clone())?;
-    let options = KubeConfigOptions {
-        context: arguments.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let unusable = |error: &dyn Error| {
-        // Parsers repeat the file, which may be a wrong one with secrets in it.
-        let why = error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        format!(
-            "the kubeconfig `{}` can't be used: {why}",
-            kubeconfig.display()
-        )
-    };
-    let config = Kubeconfig::read_from(kubeconfig).map_err(|error| unusable(&error))?;
-    let config = kube::Config::from_custom_kubeconfig(config, &options)
-        .await
-        .map_err(|error| unusable(&error))?;
-    let kube = Kube::new(kube::Client::try_from(config).map_err(|error| unusable(&error))?);
+    let kube = Kube::from_kubeconfig(kubeconfig, arguments.context.clone()).await?;
     let remediator = remediator(
         llm(arguments)?,
         &scope,

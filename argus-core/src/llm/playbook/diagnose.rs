@@ -1,0 +1,161 @@
+//! A diagnosis without a model: the gravest finding, and what its fault means for people who don't know Kubernetes.
+
+use jiff::Timestamp;
+
+use super::Playbook;
+use crate::digest::Digest;
+use crate::incident::{Cause, Diagnosis, Finding};
+
+impl Playbook {
+    /// Says in plain English what findings about one object mean; none without findings.
+    ///
+    /// It is as sure as the scanner is: 0.9 for a fault that it knows, 0.3 for one that it doesn't.
+    ///
+    /// # Example
+    /// ```
+    /// use argus_core::{Finding, Playbook};
+    /// let finding: Finding = serde_json::from_str(r#"{"finding_id": "F", "category": "pod_health", "severity": "high", "infra_type": "kubernetes",
+    ///     "title": "web runs out of memory", "description": "It was stopped.", "target": "k8s://shop/web", "cause": "oom_killed"}"#)?;
+    /// let diagnosis = Playbook::diagnose(&[finding]).expect("there is a finding");
+    /// assert_eq!(diagnosis.root_cause, "web runs out of memory");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn diagnose(findings: &[Finding]) -> Option<Diagnosis> {
+        let weight = |finding: &&Finding| (finding.cause.is_some(), finding.severity);
+        // Of equals the first, as the scanner puts causes before their symptoms.
+        let root = findings.iter().rev().max_by_key(weight)?;
+        let said = root.cause.map(meaning);
+        let (means, advice) = said.unwrap_or((
+            "Argus knows no fault that looks like this, so it doesn't guess.",
+            "Look at the evidence below, or show it to somebody who knows the app.",
+        ));
+        let ids: Vec<String> = findings.iter().map(|f| f.finding_id.clone()).collect();
+        let digest = Digest::of_bytes(ids.join(" ").as_bytes()).to_string();
+        let mut resources: Vec<String> = findings.iter().map(|f| f.target.clone()).collect();
+        resources.dedup();
+        Some(Diagnosis {
+            diagnosis_id: format!("DIAG-{}", digest.get(7..19).unwrap_or(&digest)),
+            finding_ids: ids,
+            root_cause: root.title.clone(),
+            explanation: format!("{} {means}", root.description).trim().to_owned(),
+            confidence: if said.is_some() { 0.9 } else { 0.3 },
+            recommendations: vec![advice.to_owned()],
+            related_resources: resources,
+            model_used: super::NAME.into(),
+            tokens_used: 0,
+            cost_usd: 0.0,
+            timestamp: Timestamp::now(),
+        })
+    }
+}
+
+/// What a fault means, and what helps.
+fn meaning(cause: Cause) -> (&'static str, &'static str) {
+    match cause {
+        Cause::OomKilled => (
+            "The app needs more memory than it may use, so the cluster stops it whenever it reaches its limit. Starting it again doesn't help for long.",
+            "Let the app use more memory. If it grows without end, its authors have to look for a leak.",
+        ),
+        Cause::CrashLoop => (
+            "The app starts, fails, and is started again after longer and longer pauses. Nobody is served meanwhile.",
+            "Go back to the version that worked, or give the app the setting that it misses.",
+        ),
+        Cause::ImagePull => (
+            "The program of the app can't be downloaded: its name or version is wrong, or the cluster may not fetch it. The new version never starts.",
+            "Use a name and version that exist, or go back to the version before.",
+        ),
+        Cause::ConfigKey => (
+            "The app reads a setting that isn't in the place where it looks for it, often because of a misspelt name.",
+            "Correct the name of the setting in the app, or add the setting.",
+        ),
+        Cause::ContainerConfig => (
+            "The app refers to settings or secrets that don't exist, so it can't even be put together.",
+            "Make what is missing, or correct the name by which the app looks for it.",
+        ),
+        Cause::PodsRefused => (
+            "The cluster has a rule that refuses to run the app as it is described: a limit is used up, or something is asked for that isn't allowed here.",
+            "Ask for less, or let whoever owns the rule change it.",
+        ),
+        Cause::NodeSelector => (
+            "The app wants to run on a kind of machine that the cluster doesn't have.",
+            "Correct the wish, or add such a machine.",
+        ),
+        Cause::RequestTooLarge => (
+            "The app reserves more than the largest machine of the cluster has, so there is no place for it.",
+            "Reserve less.",
+        ),
+        Cause::Taint => (
+            "Every machine that the app could run on is set aside for something else.",
+            "Let the app run on such a machine if that is meant, or add another machine.",
+        ),
+        Cause::AntiAffinity => (
+            "Copies of the app must not share a machine, and there are more copies than machines.",
+            "Run fewer copies, or let them share a machine.",
+        ),
+        Cause::Pending => (
+            "No machine of the cluster takes the app, so it waits.",
+            "See in the evidence what the cluster says about each machine.",
+        ),
+        Cause::ProbePort => (
+            "The cluster asks the app at the wrong door whether it is ready, never gets an answer, and sends nobody to it.",
+            "Let the cluster ask at the port where the app listens.",
+        ),
+        Cause::PodWedged => (
+            "One copy of the app hangs: it runs but doesn't do its work.",
+            "Replace this one copy.",
+        ),
+        Cause::StuckRollout => (
+            "An update of the app didn't get anywhere in the time that it has. The old version may still serve people.",
+            "Go back to the version before.",
+        ),
+        Cause::ScaledToZero => (
+            "The app is switched off: no copy of it is wanted. That may be meant.",
+            "If it isn't meant, run one copy again.",
+        ),
+        Cause::StaleConfig => (
+            "The app's settings were changed after it started, and it reads them only at its start, so it still works with the old ones.",
+            "Start its copies again, one after another.",
+        ),
+        Cause::ServiceSelector => (
+            "Requests to the app lead nowhere: the description of which copies should get them fits none.",
+            "Correct the description.",
+        ),
+        Cause::ServicePort => (
+            "Requests to the app are passed on to a port where nothing listens.",
+            "Pass them on to the port that the app has.",
+        ),
+        Cause::IngressBackend => (
+            "Requests from outside are led to something that isn't there.",
+            "Lead them to the app that was meant.",
+        ),
+        Cause::ScaleTarget => (
+            "The rule that adds and removes copies points to an app that doesn't exist, so it does nothing.",
+            "Let it point to the app that was meant.",
+        ),
+        Cause::ScaleMetric => (
+            "The rule that adds and removes copies needs to know what the app reserves, and the app reserves nothing, so the rule does nothing.",
+            "Say what a copy of the app usually needs.",
+        ),
+        Cause::RolloutStrategy => (
+            "When the app is updated, all its copies may go away at once, and nobody is served meanwhile.",
+            "Update one copy after another.",
+        ),
+        Cause::DisruptionBudget => (
+            "The rule that protects the app never lets a single copy go, so machines can't be taken out of service for updates.",
+            "Let one copy go at a time.",
+        ),
+        Cause::Schedule => (
+            "The job's time never comes, such as the 30th of February, so it never runs.",
+            "Give it a time that exists.",
+        ),
+        Cause::Suspended => (
+            "The job is switched off and doesn't run. That may be meant.",
+            "If it isn't meant, switch it on again.",
+        ),
+        Cause::Unavailable => (
+            "Fewer copies of the app can be reached than there should be, so it may be slow or down.",
+            "See what the other findings about this app say.",
+        ),
+    }
+}

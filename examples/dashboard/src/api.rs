@@ -1,0 +1,623 @@
+//! The routes: the mission's three, those of argus-ops where it has them, and what the page needs.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use aide::OperationInput;
+use aide::axum::routing::{get_with, post_with};
+use aide::axum::{ApiRouter, IntoApiResponse};
+use aide::openapi::{Info, OpenApi};
+use aide::transform::TransformOperation;
+use argus_core::{
+    Answer, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun, FileAudit,
+    Finding, IncidentId, Outcome, Plan, PlanId, PlanState, Remediator, Severity, Shown, Workload,
+    csv,
+};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use futures::stream;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::guard::{Caller, Role};
+use crate::host::{About, Host, Known, Seen, Told, TrendPoint};
+use crate::problem::Failure;
+
+/// How many records of the trail an answer holds at most.
+const MAX_RECORDS: usize = 1_000;
+
+type Answered<T> = Result<Json<T>, Failure>;
+
+#[derive(Serialize, JsonSchema)]
+struct Status {
+    ok: bool,
+    version: &'static str,
+    last_scan: Option<Timestamp>,
+    error: Option<String>,
+    incomplete: Vec<String>,
+    server_time: Timestamp,
+    #[serde(flatten)]
+    about: About,
+}
+
+async fn status(State(host): State<Host>) -> Json<Status> {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    Json(Status {
+        ok: seen.error.is_none(),
+        version: env!("CARGO_PKG_VERSION"),
+        last_scan: seen.last_scan,
+        error: seen.error.clone(),
+        incomplete: seen.incomplete.clone(),
+        server_time: Timestamp::now(),
+        about: host.0.about.clone(),
+    })
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Scanned {
+    findings: Vec<Finding>,
+    total: usize,
+    workloads: Vec<Workload>,
+    incomplete: Vec<String>,
+    last_scan: Option<Timestamp>,
+    error: Option<String>,
+}
+
+impl From<&Seen> for Scanned {
+    fn from(seen: &Seen) -> Self {
+        Self {
+            findings: seen.findings.clone(),
+            total: seen.findings.len(),
+            workloads: seen.workloads.clone(),
+            incomplete: seen.incomplete.clone(),
+            last_scan: seen.last_scan,
+            error: seen.error.clone(),
+        }
+    }
+}
+
+async fn scan(State(host): State<Host>) -> Json<Scanned> {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    Json(Scanned::from(&*seen))
+}
+
+async fn scan_now(State(host): State<Host>, caller: Caller) -> Answered<Scanned> {
+    caller.may(Role::Operator)?;
+    host.refresh().await?;
+    Ok(scan(State(host)).await)
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Diagnosed {
+    incident_id: IncidentId,
+    /// `open` or `resolved`.
+    status: &'static str,
+    max_severity: Severity,
+    created_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+    finding_count: usize,
+    findings: Vec<Finding>,
+    diagnosis: Option<Diagnosis>,
+}
+
+impl From<&Known> for Diagnosed {
+    fn from(known: &Known) -> Self {
+        let findings = known.incident.findings();
+        let worst = findings.iter().map(|finding| finding.severity).max();
+        Self {
+            incident_id: known.incident.incident_id().clone(),
+            status: if known.resolved_at.is_some() {
+                "resolved"
+            } else {
+                "open"
+            },
+            max_severity: worst.unwrap_or(Severity::Info),
+            created_at: known.since,
+            resolved_at: known.resolved_at,
+            finding_count: findings.len(),
+            findings: findings.to_vec(),
+            diagnosis: known.incident.diagnosis().cloned(),
+        }
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Diagnoses {
+    incidents: Vec<Diagnosed>,
+    total: usize,
+}
+
+async fn diagnoses(State(host): State<Host>) -> Json<Diagnoses> {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let mut incidents: Vec<Diagnosed> = seen.incidents.iter().map(Diagnosed::from).collect();
+    incidents.sort_by_key(|incident| {
+        (
+            incident.resolved_at.is_some(),
+            std::cmp::Reverse(incident.max_severity),
+        )
+    });
+    let total = incidents.len();
+    Json(Diagnoses { incidents, total })
+}
+
+async fn diagnose(State(host): State<Host>, caller: Caller) -> Answered<Diagnoses> {
+    caller.may(Role::Operator)?;
+    host.refresh().await?;
+    Ok(diagnoses(State(host)).await)
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Trend {
+    trend: Vec<TrendPoint>,
+}
+
+async fn trend(State(host): State<Host>) -> Json<Trend> {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let trend = seen.trend.iter().cloned().collect();
+    Json(Trend { trend })
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// How many seconds there are between two looks at the cluster.
+    #[schemars(range(min = 1, max = 3600))]
+    watch_interval: u64,
+}
+
+async fn settings(State(host): State<Host>) -> Json<Settings> {
+    let watch_interval = host.0.watch_interval.load(Ordering::Relaxed);
+    Json(Settings { watch_interval })
+}
+
+async fn set_settings(
+    State(host): State<Host>,
+    caller: Caller,
+    Json(wanted): Json<Settings>,
+) -> Answered<Settings> {
+    caller.may(Role::Admin)?;
+    if !(1..=3600).contains(&wanted.watch_interval) {
+        let detail = "watch_interval has to be between 1 and 3600 seconds";
+        return Err(Failure::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "out_of_bounds",
+            detail,
+        ));
+    }
+    host.0
+        .watch_interval
+        .store(wanted.watch_interval, Ordering::Relaxed);
+    Ok(Json(wanted))
+}
+
+/// An id in a path, checked by whoever it is for.
+#[derive(Deserialize, JsonSchema)]
+struct Id {
+    /// Of an incident where a plan is suggested, of a plan everywhere else.
+    id: String,
+}
+
+impl Id {
+    fn plan(&self) -> Result<PlanId, Failure> {
+        let unknown = |_| Failure::not_found(&format!("plan `{}`", argus_core::redact(&self.id)));
+        PlanId::try_from(self.id.clone()).map_err(unknown)
+    }
+}
+
+async fn suggest(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> Answered<Plan> {
+    caller.may(Role::Operator)?;
+    let unknown = || Failure::not_found(&format!("incident `{}`", argus_core::redact(&id.id)));
+    let incident = host.incident(&id.id).ok_or_else(unknown)?;
+    let Ok(_one_of_few) = host.0.suggesting.try_acquire() else {
+        let detail = "other plans are being written right now: try again in a moment";
+        return Err(Failure::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many",
+            detail,
+        ));
+    };
+    let plan = host.asked_by(&caller.name).suggest(&incident).await?;
+    host.0.counts.suggested.fetch_add(1, Ordering::Relaxed);
+    Ok(Json(plan))
+}
+
+/// A plan, and what the trail says became of it.
+#[derive(Serialize, JsonSchema)]
+struct PlanAndState {
+    plan: Plan,
+    state: Option<PlanState>,
+}
+
+async fn plan_of(walk: &Remediator, id: &Id) -> Result<Plan, Failure> {
+    let plan_id = id.plan()?;
+    let plan = walk.plan(&plan_id).await?;
+    plan.ok_or_else(|| Failure::not_found(&format!("plan {plan_id}")))
+}
+
+async fn plan(
+    State(host): State<Host>,
+    caller: Caller,
+    Path(id): Path<Id>,
+) -> Answered<PlanAndState> {
+    let plan = plan_of(&host.asked_by(&caller.name), &id).await?;
+    let query = AuditQuery {
+        plan_id: Some(plan.plan_id().clone()),
+        ..AuditQuery::default()
+    };
+    let mut records = host.0.audit.records(&query).await?;
+    records.reverse();
+    let state = PlanState::of(&records);
+    Ok(Json(PlanAndState { plan, state }))
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Plans {
+    plans: Vec<PlanState>,
+}
+
+async fn plans(State(host): State<Host>) -> Answered<Plans> {
+    let query = AuditQuery {
+        limit: Some(MAX_RECORDS),
+        ..AuditQuery::default()
+    };
+    let mut by_plan: BTreeMap<PlanId, Vec<AuditRecord>> = BTreeMap::new();
+    for record in host.0.audit.records(&query).await?.into_iter().rev() {
+        by_plan
+            .entry(record.entry.plan_id.clone())
+            .or_default()
+            .push(record);
+    }
+    let mut plans: Vec<PlanState> = by_plan
+        .values()
+        .filter_map(|records| PlanState::of(records))
+        .collect();
+    plans.sort_by_key(|plan| std::cmp::Reverse(plan.at));
+    Ok(Json(Plans { plans }))
+}
+
+/// Every door again: an id is worth nothing by itself.
+async fn tried(walk: &Remediator, id: &Id) -> Result<DryRun, Failure> {
+    let plan = plan_of(walk, id).await?;
+    let permitted = walk.review(plan).await?;
+    Ok(walk.dry_run(permitted).await?)
+}
+
+async fn dry_run(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> Answered<Shown> {
+    caller.may(Role::Operator)?;
+    let dry_run = tried(&host.asked_by(&caller.name), &id).await?;
+    Ok(Json(Shown::from(&dry_run)))
+}
+
+/// What a person says to a dry run.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    /// The digest of the dry run that they saw.
+    digest: Digest,
+    /// "I understand this will change my cluster."
+    confirmed: bool,
+    /// For a plan of high risk: the name that they typed.
+    typed_name: Option<String>,
+}
+
+/// The header `Idempotency-Key`: two requests with one key are one execution.
+struct Key(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let key = parts.headers.get("idempotency-key");
+        let key = key.and_then(|key| key.to_str().ok());
+        Ok(Self(key.filter(|key| key.len() <= 128).map(str::to_owned)))
+    }
+}
+
+impl OperationInput for Key {}
+
+/// `RemediationResult`, and the sentence for people.
+#[derive(Serialize, JsonSchema)]
+struct Applied {
+    #[serde(flatten)]
+    outcome: Outcome,
+    /// Such as `Fixed: 2 issues resolved. Remaining: 1 issue still present.`
+    summary: Option<String>,
+}
+
+impl From<Outcome> for Applied {
+    fn from(outcome: Outcome) -> Self {
+        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
+        Self { outcome, summary }
+    }
+}
+
+async fn apply(
+    State(host): State<Host>,
+    caller: Caller,
+    Path(id): Path<Id>,
+    Key(key): Key,
+    Json(said): Json<Confirmation>,
+) -> Answered<Applied> {
+    caller.may(Role::Operator)?;
+    if !said.confirmed {
+        let detail = "nothing was done: `confirmed` has to be true, which says \"I understand this will change my cluster\"";
+        return Err(Failure::new(StatusCode::FORBIDDEN, "not_approved", detail));
+    }
+    let key = key.map(|key| format!("{}/{}/{key}", caller.name, id.id));
+    let walk = host.asked_by(&caller.name);
+    let run = async move {
+        let dry_run = tried(&walk, &id).await?;
+        if dry_run.digest() != said.digest {
+            return Err(Failure::stale(
+                "something changed since the dry run that was confirmed; nothing was done: look at it again",
+            ));
+        }
+        let answer = match said.typed_name {
+            Some(name) => Answer::confirm_by_name(caller.name, name),
+            None => Answer::confirm(caller.name),
+        };
+        let approved = dry_run.approve(answer)?;
+        Ok(walk.execute(approved).await?)
+    };
+    let outcome = host.run(key, run).await?;
+    Ok(Json(outcome.into()))
+}
+
+async fn audit(
+    State(host): State<Host>,
+    Query(query): Query<AuditQuery>,
+) -> Answered<Vec<AuditRecord>> {
+    let limit = query.limit.unwrap_or(100).min(MAX_RECORDS);
+    let query = AuditQuery {
+        limit: Some(limit),
+        ..query
+    };
+    Ok(Json(host.0.audit.records(&query).await?))
+}
+
+async fn audit_csv(
+    State(host): State<Host>,
+    Query(query): Query<AuditQuery>,
+) -> Result<impl IntoApiResponse, Failure> {
+    let records = host.0.audit.records(&query).await?;
+    let mut table = String::from(CSV_HEAD);
+    table.extend(records.iter().map(csv));
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"argus-audit.csv\"",
+        ),
+    ];
+    Ok((headers, table))
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Verified {
+    /// Whether the chain is whole.
+    ok: bool,
+    /// How many records were checked.
+    records: u64,
+    /// What is wrong with the first bad one.
+    problem: Option<String>,
+}
+
+async fn verify(State(host): State<Host>) -> Answered<Verified> {
+    let folder = host.0.folder.clone();
+    let checked = tokio::task::spawn_blocking(move || FileAudit::verify(folder)).await;
+    let checked = checked.map_err(|error| {
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            error.to_string(),
+        )
+    })?;
+    Ok(Json(match checked {
+        Ok(tail) => Verified {
+            ok: true,
+            records: tail.records,
+            problem: None,
+        },
+        Err(error) => Verified {
+            ok: false,
+            records: 0,
+            problem: Some(error.to_string()),
+        },
+    }))
+}
+
+async fn events(State(host): State<Host>, _: Caller) -> impl IntoResponse {
+    let told = host.0.told.subscribe();
+    let events = stream::unfold(told, |mut told| async move {
+        let event = match told.recv().await {
+            Ok(Told::Scanned) => Event::default().event("scan").data("{}"),
+            Ok(Told::Recorded(record)) => {
+                let event = Event::default().event("record");
+                event.json_data(record).unwrap_or_default()
+            }
+            // The page reads everything again.
+            Err(RecvError::Lagged(_)) => Event::default().event("scan").data("{}"),
+            Ok(Told::Ending) | Err(RecvError::Closed) => return None,
+        };
+        Some((Ok::<_, Infallible>(event), told))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+}
+
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(host): State<Host>) -> impl IntoResponse {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    if seen.last_scan.is_some() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the cluster was not scanned yet\n",
+        )
+    }
+}
+
+async fn metrics(State(host): State<Host>) -> impl IntoResponse {
+    let counts = &host.0.counts;
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    let mut add = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for (labels, value) in values {
+            text.push_str(&format!("{name}{labels} {value}\n"));
+        }
+    };
+    if let Some(point) = seen.trend.back() {
+        let of =
+            |severity: &str, count: usize| (format!("{{severity=\"{severity}\"}}"), count as u64);
+        let findings = [
+            of("critical", point.critical),
+            of("high", point.high),
+            of("medium", point.medium),
+            of("low", point.low),
+            of("info", point.info),
+        ];
+        add(
+            "argus_findings",
+            "gauge",
+            "Findings of the last scan.",
+            &findings,
+        );
+    }
+    let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    let one = |count| [(String::new(), count)];
+    add(
+        "argus_scans_total",
+        "counter",
+        "Scans of the cluster.",
+        &one(read(&counts.scans)),
+    );
+    add(
+        "argus_scans_failed_total",
+        "counter",
+        "Scans that saw nothing.",
+        &one(read(&counts.scans_failed)),
+    );
+    add(
+        "argus_plans_suggested_total",
+        "counter",
+        "Plans that were suggested.",
+        &one(read(&counts.suggested)),
+    );
+    add(
+        "argus_plans_running",
+        "gauge",
+        "Plans that run right now.",
+        &one(host.running() as u64),
+    );
+    let ended = |ending: &str, count| (format!("{{succeeded=\"{ending}\"}}"), count);
+    let ended = [
+        ended("true", read(&counts.succeeded)),
+        ended("false", read(&counts.not_succeeded)),
+    ];
+    add(
+        "argus_plans_executed_total",
+        "counter",
+        "Plans that were carried out, or were to be.",
+        &ended,
+    );
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+fn about(summary: &'static str) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
+    move |operation| operation.summary(summary)
+}
+
+async fn document(Extension(document): Extension<OpenApi>) -> impl IntoApiResponse {
+    Json(document)
+}
+
+pub(crate) fn routes() -> Router<Host> {
+    let mut document_of = OpenApi {
+        info: Info {
+            title: "Argus dashboard".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..Info::default()
+        },
+        ..OpenApi::default()
+    };
+    let api = ApiRouter::new()
+        .api_route("/api/status", get_with(status, about("How the host is")))
+        .api_route(
+            "/api/scan",
+            get_with(scan, about("What the last scan found"))
+                .post_with(scan_now, about("Look at the cluster now")),
+        )
+        .api_route(
+            "/api/diagnoses",
+            get_with(
+                diagnoses,
+                about("Incidents with their diagnoses, the gravest first"),
+            ),
+        )
+        .api_route(
+            "/api/diagnose",
+            post_with(diagnose, about("Scan and diagnose now")),
+        )
+        .api_route(
+            "/api/trend",
+            get_with(trend, about("Findings by severity, scan by scan")),
+        )
+        .api_route(
+            "/api/settings",
+            get_with(settings, about("The settings"))
+                .post_with(set_settings, about("Change the settings")),
+        )
+        .api_route(
+            "/api/remediate/{id}",
+            post_with(
+                suggest,
+                about("Ask for a plan for an incident; nothing is executed"),
+            ),
+        )
+        .api_route(
+            "/api/remediate/{id}/dry-run",
+            post_with(dry_run, about("Try a plan without doing it")),
+        )
+        .api_route(
+            "/api/remediate/{id}/apply",
+            post_with(apply, about("Carry out a plan whose dry run was confirmed")),
+        )
+        .api_route(
+            "/api/plans",
+            get_with(plans, about("What became of the latest plans")),
+        )
+        .api_route(
+            "/api/plans/{id}",
+            get_with(plan, about("A plan, and what became of it")),
+        )
+        .api_route(
+            "/api/audit",
+            get_with(audit, about("The audit trail, newest first")),
+        )
+        .api_route(
+            "/api/audit/verify",
+            get_with(verify, about("Check the chain of the audit trail")),
+        )
+        .finish_api(&mut document_of);
+    api.route("/api/audit.csv", get(audit_csv))
+        .route("/api/events", get(events))
+        .route("/openapi.json", get(document))
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .layer(Extension(document_of))
+}

@@ -1,0 +1,310 @@
+//! Settings from a file, the environment and flags; the later wins.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use serde::Deserialize;
+
+use crate::guard::User;
+
+/// Shows what is wrong in a Kubernetes cluster, suggests fixes, and carries out those that you confirm.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dashboard",
+    version,
+    after_help = "Without --kubeconfig and --in-cluster it runs on a cluster in memory with broken apps, and may fix them.\n\
+                  Every setting may stand in the file, as `listen: 127.0.0.1:8080`; a variable wins over the file, a flag over both."
+)]
+pub struct Settings {
+    /// A file with settings, in YAML; also the only place for `users`.
+    #[arg(long, value_name = "FILE", env = "ARGUS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen. Other addresses than the loopback need `users`, and a proxy in front that speaks HTTPS.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "ARGUS_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+    /// A name under which browsers reach this host, besides the loopback's; can be given several times.
+    #[arg(
+        long = "host",
+        value_name = "NAME",
+        env = "ARGUS_HOSTS",
+        value_delimiter = ','
+    )]
+    pub hosts: Vec<String>,
+    /// A proxy in front speaks HTTPS with browsers.
+    #[arg(long, env = "ARGUS_BEHIND_HTTPS")]
+    pub behind_https: bool,
+    /// The cluster of this kubeconfig file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ARGUS_KUBECONFIG",
+        conflicts_with = "in_cluster"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig to use.
+    #[arg(long, env = "ARGUS_CONTEXT")]
+    pub context: Option<String>,
+    /// The cluster that this process runs in.
+    #[arg(long, env = "ARGUS_IN_CLUSTER")]
+    pub in_cluster: bool,
+    /// A namespace that Argus may look at and change; can be given several times.
+    #[arg(
+        short,
+        long = "namespace",
+        value_name = "NAMESPACE",
+        env = "ARGUS_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub namespaces: Vec<String>,
+    /// Let plans be carried out after somebody confirmed them; without, they are only suggested.
+    #[arg(long, env = "ARGUS_REMEDIATION_ENABLED")]
+    pub remediation_enabled: bool,
+    /// Let plans of high risk be carried out too.
+    #[arg(long, env = "ARGUS_ALLOW_HIGH_RISK")]
+    pub allow_high_risk: bool,
+    /// A folder with a policy pack of your own; can be given several times.
+    #[arg(
+        long = "pack",
+        value_name = "FOLDER",
+        env = "ARGUS_PACKS",
+        value_delimiter = ','
+    )]
+    pub packs: Vec<PathBuf>,
+    /// Let this language model write the plans instead of fixed rules; its key is read from ARGUS_MODEL_KEY.
+    #[arg(long, value_name = "NAME", env = "ARGUS_MODEL")]
+    pub model: Option<String>,
+    /// The protocol of the model: openai (and whatever is compatible), openai-responses, anthropic, gemini or bedrock.
+    #[arg(long, value_name = "WIRE", env = "ARGUS_MODEL_WIRE")]
+    pub wire: Option<String>,
+    /// Where the model is, such as `http://127.0.0.1:11434/v1/`.
+    #[arg(long, value_name = "URL", env = "ARGUS_MODEL_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// The folder of the audit trail and the plans; a fresh temporary one for the cluster in memory.
+    #[arg(long, value_name = "FOLDER", env = "ARGUS_DATA")]
+    pub data: Option<PathBuf>,
+    /// How many seconds there are between two looks at the cluster; 30 by default, 3 for the one in memory.
+    #[arg(long, value_name = "SECONDS", env = "ARGUS_WATCH_INTERVAL", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch_interval: Option<u64>,
+    /// Print every setting with where it comes from, and do nothing else.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Who may ask; from the file.
+    #[arg(skip)]
+    pub users: Vec<User>,
+    /// Where each setting comes from.
+    #[arg(skip)]
+    sources: Vec<(String, &'static str)>,
+}
+
+/// The file: every setting by the name of its flag, with `_`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    hosts: Option<Vec<String>>,
+    behind_https: Option<bool>,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    in_cluster: Option<bool>,
+    namespaces: Option<Vec<String>>,
+    remediation: Option<Remediation>,
+    packs: Option<Vec<PathBuf>>,
+    model: Option<String>,
+    wire: Option<String>,
+    endpoint: Option<String>,
+    data: Option<PathBuf>,
+    watch_interval: Option<u64>,
+    users: Vec<User>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Remediation {
+    enabled: bool,
+    allow_high_risk: bool,
+}
+
+impl Settings {
+    /// From the arguments of a program, its environment, and the file that they name.
+    ///
+    /// # Errors
+    /// What is wrong and where; also `--help` and `--version` come this way.
+    pub fn read<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<std::ffi::OsString> + Clone,
+    {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let mut settings = Self::from_arg_matches(&matches)?;
+        let wrong = |problem: String| {
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, problem + "\n")
+                .format(&mut Self::command())
+        };
+        let file = match &settings.config {
+            Some(path) => File::read(path).map_err(wrong)?,
+            None => File::default(),
+        };
+        settings.merge(file, &matches);
+        settings.check().map_err(wrong)?;
+        Ok(settings)
+    }
+
+    fn merge(&mut self, file: File, matches: &ArgMatches) {
+        let mut sources = Vec::new();
+        let mut from = |name: &str, in_file: bool| {
+            let given = matches.value_source(name);
+            let source = match given {
+                Some(ValueSource::CommandLine) => "flag",
+                Some(ValueSource::EnvVariable) => "environment",
+                _ if in_file => "file",
+                _ => "default",
+            };
+            sources.push((name.to_owned(), source));
+            source == "file"
+        };
+        macro_rules! take {
+            ($field:ident, $value:expr) => {
+                let value = $value;
+                if from(stringify!($field), value.is_some())
+                    && let Some(value) = value
+                {
+                    self.$field = value;
+                }
+            };
+        }
+        take!(listen, file.listen);
+        take!(hosts, file.hosts);
+        take!(behind_https, file.behind_https);
+        take!(kubeconfig, file.kubeconfig.map(Some));
+        take!(context, file.context.map(Some));
+        take!(in_cluster, file.in_cluster);
+        take!(namespaces, file.namespaces);
+        let remediation = file.remediation.as_ref();
+        take!(remediation_enabled, remediation.map(|given| given.enabled));
+        take!(
+            allow_high_risk,
+            remediation.map(|given| given.allow_high_risk)
+        );
+        take!(packs, file.packs);
+        take!(model, file.model.map(Some));
+        take!(wire, file.wire.map(Some));
+        take!(endpoint, file.endpoint.map(Some));
+        take!(data, file.data.map(Some));
+        take!(watch_interval, file.watch_interval.map(Some));
+        self.users = file.users;
+        self.sources = sources;
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let real = self.kubeconfig.is_some() || self.in_cluster;
+        if real && self.namespaces.is_empty() {
+            return Err(
+                "say which namespaces Argus may look at and change: --namespace shop".into(),
+            );
+        }
+        if real && self.data.is_none() {
+            return Err("say where the audit trail is to be kept: --data /var/lib/argus".into());
+        }
+        if self
+            .watch_interval
+            .is_some_and(|seconds| !(1..=3600).contains(&seconds))
+        {
+            return Err("watch_interval has to be between 1 and 3600 seconds".into());
+        }
+        let outside = !self.listen.ip().is_loopback();
+        if outside && (self.users.is_empty() || !self.behind_https) {
+            return Err(format!(
+                "{} can be reached by others: list `users` in the file of --config, put a proxy in front that speaks HTTPS, and say so with --behind-https",
+                self.listen
+            ));
+        }
+        let mut names: Vec<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
+        if let Some((name, _)) = twice {
+            return Err(format!(
+                "two users are called `{name}`: the audit trail has to tell them apart"
+            ));
+        }
+        for user in &self.users {
+            let digest = &user.token_sha256;
+            if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(format!(
+                    "the token of `{}` has to be its SHA-256, 64 hexadecimal digits: printf %s TOKEN | sha256sum",
+                    user.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every setting with where it comes from, as YAML with comments.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref()
+                .map_or("null".into(), |path| path.display().to_string())
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or("null".into());
+        let mut printed = String::new();
+        for (name, source) in &self.sources {
+            let value = match name.as_str() {
+                "listen" => self.listen.to_string(),
+                "hosts" => list(self.hosts.clone()),
+                "behind_https" => self.behind_https.to_string(),
+                "kubeconfig" => path(&self.kubeconfig),
+                "context" => text(&self.context),
+                "in_cluster" => self.in_cluster.to_string(),
+                "namespaces" => list(self.namespaces.clone()),
+                "remediation_enabled" => self.remediation_enabled.to_string(),
+                "allow_high_risk" => self.allow_high_risk.to_string(),
+                "packs" => list(
+                    self.packs
+                        .iter()
+                        .map(|pack| pack.display().to_string())
+                        .collect(),
+                ),
+                "model" => text(&self.model),
+                "wire" => text(&self.wire),
+                "endpoint" => text(&self.endpoint),
+                "data" => path(&self.data),
+                _ => self
+                    .watch_interval
+                    .map_or("null".into(), |seconds| seconds.to_string()),
+            };
+            // Writing to a String can't fail.
+            let _ = writeln!(printed, "{name}: {value} # {source}");
+        }
+        let users: Vec<String> = self.users.iter().map(|user| user.name.clone()).collect();
+        let _ = writeln!(
+            printed,
+            "users: {} # {}",
+            list(users),
+            if self.users.is_empty() {
+                "default"
+            } else {
+                "file"
+            }
+        );
+        printed
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, String> {
+        let unusable =
+            |why: String| format!("the settings in `{}` can't be used: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        serde_saphyr::from_str(&text).map_err(|error| unusable(error.to_string()))
+    }
+}

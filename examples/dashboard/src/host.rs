@@ -1,0 +1,377 @@
+//! What the host knows: the last scan, its incidents with their diagnoses, the trend, and the plans that run.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use argus_core::{
+    Actor, AuditRecord, FileAudit, Finding, Incident, Outcome, Playbook, Remediator, ScanError,
+    Severity, Workload,
+};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::problem::Failure;
+
+/// How many points of the trend are kept.
+const MAX_TREND: usize = 120;
+/// How many incidents that are over are kept.
+const MAX_RESOLVED: usize = 50;
+/// How many applies are remembered by their idempotency key.
+const MAX_KEYS: usize = 1_000;
+/// How many plans are written at a time.
+const MAX_SUGGESTIONS: usize = 4;
+
+/// What the page says about this host.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct About {
+    /// Which cluster.
+    pub cluster: String,
+    /// The namespaces that Argus may look at and change.
+    pub namespaces: Vec<String>,
+    /// Who writes plans.
+    pub model: String,
+    /// Whether plans may be carried out.
+    pub remediation_enabled: bool,
+    /// Whether plans of high risk may be.
+    pub allow_high_risk: bool,
+}
+
+/// How many findings there were of each severity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct TrendPoint {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) critical: usize,
+    pub(crate) high: usize,
+    pub(crate) medium: usize,
+    pub(crate) low: usize,
+    pub(crate) info: usize,
+}
+
+impl TrendPoint {
+    fn of(findings: &[Finding]) -> Self {
+        let of = |severity| {
+            let same = findings
+                .iter()
+                .filter(|finding| finding.severity == severity);
+            same.count()
+        };
+        Self {
+            timestamp: Timestamp::now(),
+            critical: of(Severity::Critical),
+            high: of(Severity::High),
+            medium: of(Severity::Medium),
+            low: of(Severity::Low),
+            info: of(Severity::Info),
+        }
+    }
+}
+
+/// An incident as long as somebody may want to see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) incident: Incident,
+    pub(crate) since: Timestamp,
+    pub(crate) resolved_at: Option<Timestamp>,
+}
+
+/// The last look at the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) last_scan: Option<Timestamp>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) incomplete: Vec<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) incidents: Vec<Known>,
+    pub(crate) trend: VecDeque<TrendPoint>,
+}
+
+/// What open pages are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// The cluster was looked at.
+    Scanned,
+    /// The program ends.
+    Ending,
+    /// Something was recorded.
+    Recorded(Box<AuditRecord>),
+}
+
+type Running = Shared<BoxFuture<'static, Result<Outcome, Failure>>>;
+
+/// Everything that the routes share.
+#[derive(Clone)]
+pub struct Host(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) about: About,
+    remediator: Remediator,
+    pub(crate) audit: FileAudit,
+    pub(crate) folder: PathBuf,
+    pub(crate) seen: RwLock<Seen>,
+    pub(crate) told: broadcast::Sender<Told>,
+    pub(crate) suggesting: Semaphore,
+    running: Mutex<Runs>,
+    scanning: tokio::sync::Mutex<()>,
+    pub(crate) watch_interval: AtomicU64,
+    pub(crate) counts: Counts,
+}
+
+#[derive(Default)]
+struct Runs {
+    by_key: BTreeMap<String, Running>,
+    order: VecDeque<String>,
+    alive: usize,
+}
+
+/// For the metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) scans: AtomicU64,
+    pub(crate) scans_failed: AtomicU64,
+    pub(crate) suggested: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) not_succeeded: AtomicU64,
+}
+
+/// What tells open pages of records; made before the remediator, which needs it.
+#[derive(Debug, Clone)]
+pub struct Telling(broadcast::Sender<Told>);
+
+impl Default for Telling {
+    fn default() -> Self {
+        Self(broadcast::channel(1024).0)
+    }
+}
+
+impl Telling {
+    /// For [`Builder::observe`](argus_core::Builder::observe).
+    pub fn observer(&self) -> impl Fn(&AuditRecord) + Send + Sync + 'static {
+        let told = self.0.clone();
+        move |record| {
+            // Nobody may be listening.
+            let _ = told.send(Told::Recorded(Box::new(record.clone())));
+        }
+    }
+}
+
+impl Host {
+    /// A host around a walk; `folder` is that of the trail, and `telling` watches the remediator.
+    #[must_use]
+    pub fn new(
+        about: About,
+        remediator: Remediator,
+        audit: FileAudit,
+        folder: PathBuf,
+        telling: Telling,
+        watch_interval: Duration,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            about,
+            remediator,
+            audit,
+            folder,
+            seen: RwLock::default(),
+            told: telling.0,
+            suggesting: Semaphore::new(MAX_SUGGESTIONS),
+            running: Mutex::default(),
+            scanning: tokio::sync::Mutex::default(),
+            watch_interval: AtomicU64::new(watch_interval.as_secs().max(1)),
+            counts: Counts::default(),
+        }))
+    }
+
+    /// The walk, asked for by this user.
+    pub(crate) fn asked_by(&self, user: &str) -> Remediator {
+        self.0.remediator.asked_by(Actor::User(user.to_owned()))
+    }
+
+    /// Looks at the cluster now.
+    ///
+    /// # Errors
+    /// [`ScanError`] when nothing could be read; what was seen before stays.
+    pub async fn refresh(&self) -> Result<(), ScanError> {
+        let _one_at_a_time = self.0.scanning.lock().await;
+        let scanned = self.0.remediator.scan().await;
+        let counts = &self.0.counts;
+        let result = match scanned {
+            Ok(scan) => {
+                counts.scans.fetch_add(1, Ordering::Relaxed);
+                let incidents = Incident::by_owner(scan.findings.clone());
+                let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+                seen.last_scan = Some(Timestamp::now());
+                seen.error = incidents.as_ref().err().map(ToString::to_string);
+                if let Ok(incidents) = incidents {
+                    seen.keep(incidents);
+                }
+                seen.trend.push_back(TrendPoint::of(&scan.findings));
+                while seen.trend.len() > MAX_TREND {
+                    seen.trend.pop_front();
+                }
+                seen.findings = scan.findings;
+                seen.workloads = scan.workloads;
+                seen.incomplete = scan.incomplete;
+                Ok(())
+            }
+            Err(error) => {
+                counts.scans_failed.fetch_add(1, Ordering::Relaxed);
+                let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+                seen.error = Some(error.to_string());
+                Err(error)
+            }
+        };
+        let _ = self.0.told.send(Told::Scanned);
+        result
+    }
+
+    /// Looks at the cluster again and again, for as long as it is polled.
+    pub async fn watch(&self) {
+        loop {
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "the cluster could not be scanned");
+            }
+            let seconds = self.0.watch_interval.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+
+    /// Finishes or undoes what an earlier process was cut off at.
+    pub async fn resume(&self) {
+        let unfinished = self.0.remediator.unfinished().await;
+        for plan_id in unfinished.unwrap_or_default() {
+            match self.0.remediator.resume(&plan_id).await {
+                Ok(outcome) => tracing::info!(%plan_id, ending = ?outcome.ending, "resumed"),
+                Err(error) => tracing::error!(%plan_id, %error, "could not be resumed"),
+            }
+        }
+    }
+
+    /// Runs a plan to its end, also if whoever asked for it is gone; the same key means the same run.
+    pub(crate) fn run(
+        &self,
+        key: Option<String>,
+        run: impl Future<Output = Result<Outcome, Failure>> + Send + 'static,
+    ) -> Running {
+        let mut runs = self
+            .0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = key.as_ref().and_then(|key| runs.by_key.get(key)) {
+            return known.clone();
+        }
+        runs.alive += 1;
+        let host = self.clone();
+        let task = tokio::spawn(async move {
+            let result = run.await;
+            let succeeded = matches!(&result, Ok(outcome) if outcome.success);
+            let counts = &host.0.counts;
+            let count = if succeeded {
+                &counts.succeeded
+            } else {
+                &counts.not_succeeded
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+            host.ended();
+            // What the plan changed is seen at once.
+            let _ = host.refresh().await;
+            result
+        });
+        let gone = "the execution did not come to its end: see the audit trail";
+        let running = task
+            .map(move |done| {
+                done.unwrap_or_else(|_| {
+                    let status = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
+                    Err(Failure::new(status, "internal", gone))
+                })
+            })
+            .boxed()
+            .shared();
+        if let Some(key) = key {
+            runs.order.push_back(key.clone());
+            runs.by_key.insert(key, running.clone());
+            if runs.order.len() > MAX_KEYS
+                && let Some(oldest) = runs.order.pop_front()
+            {
+                runs.by_key.remove(&oldest);
+            }
+        }
+        running
+    }
+
+    /// Tells open pages that the program ends, so that it doesn't wait for them.
+    pub fn close(&self) {
+        let _ = self.0.told.send(Told::Ending);
+    }
+
+    fn ended(&self) {
+        let mut runs = self
+            .0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        runs.alive = runs.alive.saturating_sub(1);
+    }
+
+    /// How many plans run right now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        let runs = self
+            .0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        runs.alive
+    }
+
+    pub(crate) fn incident(&self, id: &str) -> Option<Incident> {
+        let seen = self.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = seen.incidents.iter();
+        let found = known.find(|known| known.incident.incident_id().as_str() == id);
+        found.map(|known| known.incident.clone())
+    }
+}
+
+impl Seen {
+    /// The incidents of a new scan, diagnosed; those that are over stay for a while.
+    fn keep(&mut self, incidents: Vec<Incident>) {
+        let now = Timestamp::now();
+        let mut kept: Vec<Known> = Vec::new();
+        for incident in incidents {
+            let id = incident.incident_id().clone();
+            let diagnosis = Playbook::diagnose(incident.findings());
+            let before = self
+                .incidents
+                .iter()
+                .find(|known| known.resolved_at.is_none() && *known.incident.incident_id() == id);
+            let since = before.map_or(now, |known| known.since);
+            let diagnosed = Incident::new(id, incident.findings().to_vec(), diagnosis);
+            kept.push(Known {
+                incident: diagnosed.unwrap_or(incident),
+                since,
+                resolved_at: None,
+            });
+        }
+        let over = self.incidents.drain(..).filter_map(|known| {
+            let again = kept
+                .iter()
+                .any(|now| now.incident.incident_id() == known.incident.incident_id());
+            (!again).then(|| Known {
+                resolved_at: known.resolved_at.or(Some(now)),
+                ..known
+            })
+        });
+        let mut over: Vec<Known> = over.collect();
+        over.sort_by_key(|known| std::cmp::Reverse(known.resolved_at));
+        over.truncate(MAX_RESOLVED);
+        kept.extend(over);
+        self.incidents = kept;
+    }
+}

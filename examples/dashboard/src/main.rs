@@ -1,0 +1,175 @@
+//! Serves the dashboard.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argus_core::testing::cluster::Cluster;
+use argus_core::{
+    Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Remediator, Scope,
+};
+use argus_policy::RegoEngine;
+use dashboard::config::Settings;
+use dashboard::guard::Guard;
+use dashboard::{About, Host, Telling, app, demo};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a plan that runs may go on after the program was told to end.
+const LAST_WORDS: Duration = Duration::from_secs(330);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::read(std::env::args_os()) {
+        Ok(settings) => settings,
+        Err(error) => error.exit(),
+    };
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("ARGUS_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", argus_core::Problem::causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cluster, what it is called, and what has to live as long as it.
+async fn cluster(settings: &Settings) -> Result<(Kube, String, Option<Cluster>), Box<dyn Error>> {
+    if let Some(file) = &settings.kubeconfig {
+        let kube = Kube::from_kubeconfig(file, settings.context.clone()).await?;
+        let name = settings.context.clone();
+        return Ok((
+            kube,
+            name.unwrap_or_else(|| file.display().to_string()),
+            None,
+        ));
+    }
+    if settings.in_cluster {
+        return Ok((Kube::in_cluster()?, "this cluster".into(), None));
+    }
+    let (memory, kube) = demo::shop().await?;
+    Ok((kube, "a cluster in memory".into(), Some(memory)))
+}
+
+fn model(settings: &Settings) -> Result<(Arc<dyn LlmProvider>, String), Box<dyn Error>> {
+    let Some(name) = &settings.model else {
+        return Ok((Arc::new(Playbook::new()), "fixed rules, no model".into()));
+    };
+    let mut options = GenAi::model(name);
+    if let Some(wire) = &settings.wire {
+        options = options.wire(wire.parse()?);
+    }
+    if let Some(endpoint) = &settings.endpoint {
+        options = options.endpoint(endpoint);
+    }
+    if let Ok(key) = std::env::var("ARGUS_MODEL_KEY") {
+        options = options.key(key);
+    }
+    Ok((Arc::new(options.build()?), name.clone()))
+}
+
+async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    if settings.print_config {
+        #[expect(clippy::print_stdout, reason = "what was asked for")]
+        {
+            print!("{}", settings.printed());
+        }
+        return Ok(());
+    }
+    let (kube, name, memory) = cluster(&settings).await?;
+    let (llm, model) = model(&settings)?;
+    let demo = memory.is_some();
+    let namespaces = if demo && settings.namespaces.is_empty() {
+        vec!["shop".to_owned()]
+    } else {
+        settings.namespaces.clone()
+    };
+    let folder = settings.data.clone().unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("argus-dashboard-{}", std::process::id()))
+    });
+    let mut policy = RegoEngine::builtin()?;
+    for pack in &settings.packs {
+        policy = policy.with_pack(pack)?;
+    }
+    let audit = FileAudit::open(&folder).await?;
+    let telling = Telling::default();
+    let enabled = settings.remediation_enabled || demo;
+    let remediator = Remediator::builder()
+        .scope(Scope::namespaces(namespaces.clone())?)
+        .settings(argus_core::Settings {
+            enabled,
+            allow_high_risk: settings.allow_high_risk,
+        })
+        .actor(Actor::Automatic("dashboard".into()))
+        .llm(llm)
+        .policy(policy)
+        .cluster(kube)
+        .audit(audit.clone())
+        .plans(FilePlans::open(folder.join("plans")).await?)
+        .observe(telling.observer())
+        .build()?;
+    let about = About {
+        cluster: name,
+        namespaces,
+        model,
+        remediation_enabled: enabled,
+        allow_high_risk: settings.allow_high_risk,
+    };
+    let interval =
+        Duration::from_secs(settings.watch_interval.unwrap_or(if demo { 3 } else { 30 }));
+    let host = Host::new(about, remediator, audit, folder.clone(), telling, interval);
+
+    let mut hosts = settings.hosts.clone();
+    hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+    let guard = Guard::new(hosts, settings.users.clone(), settings.behind_https);
+
+    let listener = TcpListener::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, folder = %folder.display(), "the dashboard is at http://{address}/");
+    let background = host.clone();
+    let watching = tokio::spawn(async move {
+        background.resume().await;
+        background.watch().await;
+    });
+    axum::serve(listener, app(host.clone(), guard))
+        .with_graceful_shutdown(told_to_end(host.clone()))
+        .await?;
+    watching.abort();
+    Ok(())
+}
+
+/// Until the program is told to end and no plan runs any more; a second time means at once, and what is cut off is taken up at
+/// the next start.
+async fn told_to_end(host: Host) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    let told = async |terminate: &mut tokio::signal::unix::Signal| {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    told(&mut terminate).await;
+    host.close();
+    if host.running() > 0 {
+        tracing::info!("a plan runs: ending after it; tell me again to end at once");
+        let finished = async {
+            while host.running() > 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS, finished) => {}
+            () = told(&mut terminate) => {}
+        }
+    }
+}
