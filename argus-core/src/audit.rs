@@ -68,7 +68,9 @@ pub enum AuditEvent {
     StepUndone,
     /// A step could not be undone.
     UndoFailed,
-    /// The plan came to its end.
+    /// Somebody wants a plan undone that came to its end.
+    UndoAsked,
+    /// The plan, or its undo, came to its end.
     Finished,
     /// The cluster was scanned again.
     Rescanned,
@@ -273,13 +275,13 @@ impl<T: AuditSink + ?Sized> AuditSink for Arc<T> {
     }
 }
 
-/// The plans that were approved and didn't come to their end, oldest first: a pure function of the records, oldest first.
+/// The plans that were approved, or whose undo was asked for, and that didn't come to their end, oldest first: a pure function of the records, oldest first.
 #[must_use]
 pub fn unfinished_plans(records: &[AuditRecord]) -> Vec<PlanId> {
     let mut plans: Vec<PlanId> = Vec::new();
     for entry in records.iter().map(|record| &record.entry) {
         match entry.event {
-            AuditEvent::Approved => plans.push(entry.plan_id.clone()),
+            AuditEvent::Approved | AuditEvent::UndoAsked => plans.push(entry.plan_id.clone()),
             AuditEvent::Finished => plans.retain(|plan| *plan != entry.plan_id),
             _ => {}
         }

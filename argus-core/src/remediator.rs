@@ -67,7 +67,7 @@ pub struct Outcome {
     pub plan_id: PlanId,
     /// When it started.
     pub executed_at: Timestamp,
-    /// Whether every step was applied and stayed.
+    /// Whether every step was applied and stayed; of an undo, whether everything was put back.
     pub success: bool,
     /// What happened, in plain English, one line per step.
     pub output: String,

@@ -92,6 +92,9 @@
 // There is no such plan.
 #define ARGUS_NOT_FOUND 22
 
+// There is nothing of the plan to undo: "plan_id".
+#define ARGUS_NOT_UNDOABLE 23
+
 // A plan that may be executed, once, until the approval expires.
 typedef struct argus_approved argus_approved;
 
@@ -337,6 +340,12 @@ int32_t argus_remediator_resume(const struct argus_remediator *remediator,
                                 char **out,
                                 char **error);
 
+// Undoes a plan that was carried out and still stands, every step, newest first; `out` is as of argus_remediator_execute.
+int32_t argus_remediator_undo(const struct argus_remediator *remediator,
+                              const char *plan_id,
+                              char **out,
+                              char **error);
+
 // Pulls the kill switch, or lets go of it: nothing is written any more, not even an undo.
 int32_t argus_remediator_halt(const struct argus_remediator *remediator, bool halt, char **error);
 
@@ -519,6 +528,12 @@ int32_t argus_remediator_resume(const struct argus_remediator *remediator,
                                 const char *plan_id,
                                 char **out,
                                 char **error);
+
+// Undoes a plan that was carried out and still stands, every step, newest first; `out` is as of argus_remediator_execute.
+int32_t argus_remediator_undo(const struct argus_remediator *remediator,
+                              const char *plan_id,
+                              char **out,
+                              char **error);
 
 // Pulls the kill switch, or lets go of it: nothing is written any more, not even an undo.
 int32_t argus_remediator_halt(const struct argus_remediator *remediator, bool halt, char **error);

@@ -47,6 +47,9 @@ pub const ARGUS_CLUSTER_FAILED: i32 = 21;
 /// There is no such plan.
 pub const ARGUS_NOT_FOUND: i32 = 22;
 
+/// There is nothing of the plan to undo: "plan_id".
+pub const ARGUS_NOT_UNDOABLE: i32 = 23;
+
 /// The number of an error by its word.
 pub(crate) fn number(code: &str) -> i32 {
     match code {
@@ -67,6 +70,7 @@ pub(crate) fn number(code: &str) -> i32 {
         "halted" => ARGUS_HALTED,
         "store_failed" => ARGUS_STORE_FAILED,
         "not_unfinished" => ARGUS_NOT_UNFINISHED,
+        "not_undoable" => ARGUS_NOT_UNDOABLE,
         "scan_failed" => ARGUS_SCAN_FAILED,
         "pack_refused" => ARGUS_PACK_REFUSED,
         "cluster_failed" => ARGUS_CLUSTER_FAILED,

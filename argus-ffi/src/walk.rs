@@ -440,6 +440,31 @@ pub unsafe extern "C" fn argus_remediator_resume(
     }
 }
 
+/// Undoes a plan that was carried out and still stands, every step, newest first; `out` is as of argus_remediator_execute.
+///
+/// # Safety
+/// As the header says of strings, `out` and `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_remediator_undo(
+    remediator: *const Remediator,
+    plan_id: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            if out.is_null() {
+                return Err(Failure::argument("`out` is null"));
+            }
+            let walk = get(remediator)?;
+            let id = self::plan_id(plan_id)?;
+            let outcome = walk.wait(|core| async move { core.undo(&id).await })?;
+            give_json(out, &shown(&outcome)?)
+        })
+    }
+}
+
 /// Pulls the kill switch, or lets go of it: nothing is written any more, not even an undo.
 ///
 /// # Safety

@@ -309,6 +309,8 @@ static void arguments(void) {
   EXPECT(1, strcmp(out, "[]") == 0);
   argus_string_free(out);
   EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_resume(m, "not an id", &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_undo(m, "not an id", &out, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_undo(NULL, "not an id", &out, NULL));
   EXPECT(ARGUS_OK, argus_remediator_halt(m, true, NULL));
   EXPECT(ARGUS_OK, argus_remediator_halt(m, false, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_remediator_halt(NULL, true, NULL));

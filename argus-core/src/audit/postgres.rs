@@ -462,7 +462,10 @@ impl Claims {
         if entry.event == AuditEvent::Resumed && self.hosts.get(plan) == Some(&None) {
             return Ok(Err(AuditError::Held(entry.plan_id.clone())));
         }
-        let begins = matches!(entry.event, AuditEvent::Approved | AuditEvent::Resumed);
+        let begins = matches!(
+            entry.event,
+            AuditEvent::Approved | AuditEvent::Resumed | AuditEvent::UndoAsked
+        );
         let other = self.hosts.get(plan).copied().flatten();
         if let Some(host) = other.filter(|host| *host != self.own)
             && (!begins || is_alive(connection, host).await?)
@@ -470,8 +473,8 @@ impl Claims {
             return Ok(Err(AuditError::Held(entry.plan_id.clone())));
         }
         let host = match entry.event {
-            AuditEvent::Approved | AuditEvent::Resumed => Some(self.own),
             AuditEvent::Finished => None,
+            _ if begins => Some(self.own),
             _ => return Ok(Ok(())),
         };
         sqlx::query("INSERT INTO argus_claims (plan_id, host, is_approval) VALUES ($1, $2, $3)")

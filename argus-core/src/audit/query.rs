@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEvent, AuditRecord, StepStatus, step_statuses};
+use super::{AuditEvent, AuditRecord, StepStatus, step_statuses, unfinished_plans};
 use crate::actor::Actor;
 use crate::incident::IncidentId;
 use crate::kubectl::parse_command;
@@ -129,7 +129,7 @@ pub struct PlanState {
     pub at: Timestamp,
     /// Who approved it; absent if nobody did.
     pub approved_by: Option<Actor>,
-    /// Whether it was approved and came to its end.
+    /// Whether it was approved and came to its end, and no undo of it is at work.
     pub is_finished: bool,
     /// How it ended, in words; absent until then.
     pub outcome: Option<String>,
@@ -151,6 +151,7 @@ impl PlanState {
                 .find(|record| record.entry.event == event)
         };
         let finished = find(AuditEvent::Finished);
+        let open = unfinished_plans(records).contains(&last.entry.plan_id);
         let findings = records.iter().rev().find_map(|record| {
             let entry = &record.entry;
             Some((entry.findings_before?, entry.findings_after?))
@@ -161,7 +162,7 @@ impl PlanState {
             last: last.entry.event,
             at: last.timestamp,
             approved_by: find(AuditEvent::Approved).map(|record| record.entry.requested_by.clone()),
-            is_finished: finished.is_some(),
+            is_finished: finished.is_some() && !open,
             outcome: finished.and_then(|record| record.entry.outcome.clone()),
             steps: step_statuses(records),
             findings,

@@ -105,6 +105,9 @@ pub enum RemediatorError {
     /// There is nothing to go on with.
     #[error("{0} can't be resumed: the trail knows of no execution of it that was cut off")]
     NotUnfinished(PlanId),
+    /// There is nothing of it to undo: it didn't succeed, or was undone already.
+    #[error("{0} can't be undone: only a plan that was carried out and still stands can be")]
+    NotUndoable(PlanId),
     /// The cluster couldn't be scanned before the execution; nothing was written.
     #[error("nothing was done")]
     Scan(#[from] ScanError),

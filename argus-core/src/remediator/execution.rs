@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::{Ending, OnFailure, Outcome, Remediator, RemediatorError, object_ref};
+use crate::actor::Actor;
 use crate::approval::{Approved, ApprovedStep};
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus, step_statuses};
 use crate::dry_run::{Preview, desired_state, objects};
@@ -22,6 +23,10 @@ pub(super) struct Execution<'a> {
     statuses: Vec<StepStatus>,
     lines: Vec<String>,
     started: Timestamp,
+    /// Whether a person wants it undone, whatever the host does about failures.
+    undo_asked: bool,
+    /// In whose name it is recorded.
+    actor: &'a Actor,
 }
 
 /// Why no further step is taken.
@@ -49,6 +54,8 @@ impl<'a> Execution<'a> {
             statuses,
             lines: Vec::new(),
             started: Timestamp::now(),
+            undo_asked: false,
+            actor: approved.approver(),
         }
     }
 
@@ -84,14 +91,25 @@ impl<'a> Execution<'a> {
         }
         let failed = |record: &AuditRecord| {
             use AuditEvent::{
-                StepFailed, StepUndone, StepUnknown, StepUnsettled, UndoFailed, UndoIntended,
+                StepFailed, StepUndone, StepUnknown, StepUnsettled, UndoAsked, UndoFailed,
+                UndoIntended,
             };
             matches!(
                 record.entry.event,
-                StepFailed | StepUnknown | StepUnsettled | UndoIntended | StepUndone | UndoFailed
+                StepFailed
+                    | StepUnknown
+                    | StepUnsettled
+                    | UndoAsked
+                    | UndoIntended
+                    | StepUndone
+                    | UndoFailed
             )
         };
-        let reason = if records.iter().any(failed) {
+        let asked = |record: &AuditRecord| record.entry.event == AuditEvent::UndoAsked;
+        self.undo_asked = records.iter().any(asked);
+        let reason = if self.undo_asked {
+            Some("its undo was asked for".to_owned())
+        } else if records.iter().any(failed) {
             Some("it had failed before it was cut off".to_owned())
         } else {
             still_holds.err().map(|error| error.to_string())
@@ -104,6 +122,24 @@ impl<'a> Execution<'a> {
             None => self.apply_rest().await,
         };
         self.conclude(before, applied).await
+    }
+
+    /// Undoes a plan that came to its end, from what the trail says of it, oldest record first.
+    pub(super) async fn undo(
+        mut self,
+        records: &[AuditRecord],
+        before: Scan,
+    ) -> Result<Outcome, RemediatorError> {
+        for (slot, status) in self.statuses.iter_mut().zip(step_statuses(records)) {
+            *slot = status;
+        }
+        self.undo_asked = true;
+        self.actor = &self.remediator.actor;
+        self.record(AuditEvent::UndoAsked, None, None).await?;
+        let ending = self.unwind().await?;
+        let rescan = self.rescan(&before).await?;
+        self.finish(ending, "its undo was asked for").await?;
+        Ok(self.outcome(ending, ending == Ending::Undone, None, rescan))
     }
 
     /// The steps that are left, and what is left of them; the cluster says whether an intended write was made.
@@ -207,16 +243,26 @@ impl<'a> Execution<'a> {
         }
         self.finish(ending, error.as_deref().unwrap_or("done"))
             .await?;
-        Ok(Outcome {
+        Ok(self.outcome(ending, ending == Ending::Succeeded, error, rescan))
+    }
+
+    fn outcome(
+        self,
+        ending: Ending,
+        success: bool,
+        error: Option<String>,
+        rescan: Option<Rescan>,
+    ) -> Outcome {
+        Outcome {
             plan_id: self.approved.plan().plan_id().clone(),
             executed_at: self.started,
-            success: ending == Ending::Succeeded,
+            success,
             output: self.lines.join("\n"),
             error,
             ending,
             steps: self.statuses,
             rescan,
-        })
+        }
     }
 
     async fn apply_one(&mut self, step: ApprovedStep<'a>) -> Result<(), Failure> {
@@ -345,7 +391,7 @@ impl<'a> Execution<'a> {
 
     /// Undoes what was applied, newest first, as far as the host wants it.
     async fn unwind(&mut self) -> Result<Ending, RemediatorError> {
-        if self.remediator.doors.on_failure == OnFailure::Stop {
+        if self.remediator.doors.on_failure == OnFailure::Stop && !self.undo_asked {
             return Ok(Ending::Stopped);
         }
         let mut ending = Ending::Undone;
@@ -499,7 +545,7 @@ impl<'a> Execution<'a> {
             outcome: outcome.map(|text| redact(&text)),
             ..self
                 .remediator
-                .entry(self.approved.plan(), event, self.approved.approver())
+                .entry(self.approved.plan(), event, self.actor)
         }
     }
 

@@ -29,7 +29,7 @@ pub struct Problem {
     pub retryable: bool,
     /// What else belongs to the error, by its code: `violations` and `plan` of `denied`, `what` of `stale`, `missing` of
     /// `missing_permissions`, `steps` of `manual_steps`, `step` of `dry_run_failed`, `attempts` of `no_plan`, `standing` of
-    /// `halted` and `audit_failed`, `target` of `busy`, `plan_id` of `not_unfinished`, `position` and `hint` of `command_refused`.
+    /// `halted` and `audit_failed`, `target` of `busy`, `plan_id` of `not_unfinished` and `not_undoable`, `position` and `hint` of `command_refused`.
     #[serde(flatten)]
     pub details: Map<String, Value>,
 }
@@ -90,6 +90,7 @@ impl From<&RemediatorError> for Problem {
             E::Halted { standing } => ("halted", json!({ "standing": standing })),
             E::Store(_) => ("store_failed", json!({})),
             E::NotUnfinished(plan_id) => ("not_unfinished", json!({ "plan_id": plan_id })),
+            E::NotUndoable(plan_id) => ("not_undoable", json!({ "plan_id": plan_id })),
             E::Scan(_) => ("scan_failed", json!({})),
         };
         let problem = Self::new(code, error).with(details);

@@ -1,7 +1,11 @@
 //! What a restart finds: stored plans, and executions that were cut off.
 
 use super::{Execution, Outcome, Remediator, RemediatorError};
-use crate::audit::{AuditError, AuditEvent, AuditQuery, AuditRecord, unfinished_plans};
+use crate::approval::Approved;
+use crate::audit::{
+    AuditError, AuditEvent, AuditQuery, AuditRecord, StepStatus, step_statuses, unfinished_plans,
+};
+use crate::incident::Scan;
 use crate::plan::{Plan, PlanId};
 use crate::store::{Document, StoreError};
 
@@ -49,37 +53,82 @@ impl Remediator {
     #[tracing::instrument(skip_all, fields(plan = %plan_id))]
     pub async fn resume(&self, plan_id: &PlanId) -> Result<Outcome, RemediatorError> {
         self.may_write()?;
-        let query = AuditQuery {
-            plan_id: Some(plan_id.clone()),
-            ..AuditQuery::default()
-        };
-        let records = self.trail(&query).await?;
-        let start = records
-            .iter()
-            .rposition(|record| record.entry.event == AuditEvent::Approved);
-        let records = start
-            .and_then(|start| records.get(start..))
-            .unwrap_or_default();
-        let (Some(approved), false) = (records.first(), unfinished_plans(records).is_empty())
-        else {
+        let records = self.execution(plan_id).await?;
+        if unfinished_plans(&records).is_empty() {
             return Err(RemediatorError::NotUnfinished(plan_id.clone()));
-        };
-        let missing = |problem: &str| StoreError::Damaged {
-            plan_id: plan_id.clone(),
-            problem: problem.to_owned(),
-        };
-        let digest = approved.entry.digest;
-        let digest = digest.ok_or_else(|| missing("the trail has no digest of it"))?;
-        let document = Document::load(&*self.doors.plans, plan_id).await?;
-        let document = document.ok_or_else(|| missing("the plan store does not have it"))?;
-        let (approved, before) = document.into_execution(digest)?;
+        }
+        let (approved, before) = self.approval(plan_id, &records).await?;
         let _busy = self.claim(&approved)?;
         // Only the look at the cluster tells what a cut-off write did, so there has to be one.
         self.scan().await?;
         let still_holds = self.still_holds(&approved);
         Execution::new(self, &approved)
-            .resume(records, before, still_holds)
+            .resume(&records, before, still_holds)
             .await
+    }
+
+    /// Undoes a plan that was carried out and still stands: every step, newest first, in the name of who asks.
+    ///
+    /// How it ended is in the [`Outcome`]: [`Undone`](super::Ending::Undone), or [`Stuck`](super::Ending::Stuck) where somebody
+    /// else changed the same fields since, or policy refuses what was before. A pod that was deleted stays so. An undo that is
+    /// cut off is taken up by [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// [`RemediatorError::NotUndoable`] when there is nothing to undo, and as [`resume`](Self::resume).
+    ///
+    /// # Example
+    /// ```no_run
+    /// # async fn back(remediator: argus_core::Remediator, outcome: argus_core::Outcome) -> Result<(), argus_core::RemediatorError> {
+    /// let undone = remediator.undo(&outcome.plan_id).await?;
+    /// println!("{}", undone.output);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[tracing::instrument(skip_all, fields(plan = %plan_id))]
+    pub async fn undo(&self, plan_id: &PlanId) -> Result<Outcome, RemediatorError> {
+        self.may_write()?;
+        let records = self.execution(plan_id).await?;
+        let stands = step_statuses(&records).contains(&StepStatus::Settled);
+        if !stands || !unfinished_plans(&records).is_empty() {
+            return Err(RemediatorError::NotUndoable(plan_id.clone()));
+        }
+        let (approved, _) = self.approval(plan_id, &records).await?;
+        let _busy = self.claim(&approved)?;
+        let before = self.scan().await?;
+        Execution::new(self, &approved).undo(&records, before).await
+    }
+
+    /// The records of a plan's last execution, oldest first; none if there was none.
+    async fn execution(&self, plan_id: &PlanId) -> Result<Vec<AuditRecord>, RemediatorError> {
+        let query = AuditQuery {
+            plan_id: Some(plan_id.clone()),
+            ..AuditQuery::default()
+        };
+        let mut records = self.trail(&query).await?;
+        let start = records
+            .iter()
+            .rposition(|record| record.entry.event == AuditEvent::Approved);
+        Ok(match start {
+            Some(start) => records.split_off(start),
+            None => Vec::new(),
+        })
+    }
+
+    /// What was approved, as the trail says it, with the scan from before.
+    async fn approval(
+        &self,
+        plan_id: &PlanId,
+        records: &[AuditRecord],
+    ) -> Result<(Approved, Scan), RemediatorError> {
+        let missing = |problem: &str| StoreError::Damaged {
+            plan_id: plan_id.clone(),
+            problem: problem.to_owned(),
+        };
+        let digest = records.first().and_then(|record| record.entry.digest);
+        let digest = digest.ok_or_else(|| missing("the trail has no digest of it"))?;
+        let document = Document::load(&*self.doors.plans, plan_id).await?;
+        let document = document.ok_or_else(|| missing("the plan store does not have it"))?;
+        Ok(document.into_execution(digest)?)
     }
 
     /// Records, oldest first.

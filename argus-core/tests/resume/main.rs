@@ -3,6 +3,7 @@
 
 mod killed;
 mod shop;
+mod undone;
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -9,7 +9,7 @@ use argus_core::testing::cluster::{Cluster, Fault, WriteSeen};
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
     Answer, Approved, AuditEvent, AuditRecord, Digest, Ending, Incident, IncidentId, Kube,
-    MemoryPlans, Opinion, Outcome, PolicyEngine, PolicyError, PolicyInput, Remediator,
+    MemoryPlans, OnFailure, Opinion, Outcome, PolicyEngine, PolicyError, PolicyInput, Remediator,
     RemediatorError, Scope, Settings, StepStatus, step_statuses,
 };
 use k8s_openapi::api::apps::v1::Deployment;
@@ -121,6 +121,10 @@ impl Shop {
     }
 
     pub(crate) fn remediator(&self, doors: Doors) -> Remediator {
+        self.remediator_that(doors, OnFailure::Undo)
+    }
+
+    pub(crate) fn remediator_that(&self, doors: Doors, on_failure: OnFailure) -> Remediator {
         let kube =
             Kube::new(self.cluster.client_as("argus")).settle_within(Duration::from_secs(30));
         let builder = Remediator::builder()
@@ -129,6 +133,7 @@ impl Shop {
                 enabled: true,
                 allow_high_risk: false,
             })
+            .on_failure(on_failure)
             .llm(Scripted::commands(&COMMANDS))
             .policy(Policy(Digest::of_bytes(doors.policy)))
             .cluster(kube)
@@ -273,7 +278,7 @@ impl Shop {
                 .count()
         };
         assert!(
-            of(AuditEvent::Finished) <= 1,
+            of(AuditEvent::Finished) <= 1 + of(AuditEvent::UndoAsked),
             "{what}: it came to its end twice"
         );
     }

@@ -57,6 +57,11 @@ class AsyncRemediator:
         plans: list[str] = await self._call(self._remediator.unfinished)
         return plans
 
+    async def undo(self, plan_id: str) -> dict[str, Any]:
+        """See `Remediator.undo`."""
+        outcome: dict[str, Any] = await self._call(self._remediator.undo, plan_id)
+        return outcome
+
     async def resume(self, plan_id: str) -> dict[str, Any]:
         """See `Remediator.resume`."""
         outcome: dict[str, Any] = await self._call(self._remediator.resume, plan_id)

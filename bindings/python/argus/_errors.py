@@ -137,6 +137,13 @@ class StoreFailed(ArgusError):
     """A plan could not be kept or read."""
 
 
+class NotUndoable(ArgusError):
+    """There is nothing of the plan to undo."""
+
+    plan_id: str
+    """The plan."""
+
+
 class NotUnfinished(ArgusError):
     """There is nothing to resume."""
 

@@ -170,6 +170,16 @@ impl Remediator {
         shown(py, &outcome, summary)
     }
 
+    /// Undo a plan that was carried out and still stands: every step, newest first.
+    ///
+    /// :raises NotUndoable: when there is nothing to undo.
+    fn undo<'py>(&self, py: Python<'py>, plan_id: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (core, plan_id) = (self.0.clone(), doors::plan_id(py, plan_id)?);
+        let outcome = answer(py, wait(py, async move { core.undo(&plan_id).await })?)?;
+        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
+        shown(py, &outcome, summary)
+    }
+
     /// A plan that was suggested before, by its id; every door has to be passed again.
     fn plan(&self, py: Python<'_>, plan_id: &str) -> PyResult<Option<Plan>> {
         let (core, plan_id) = (self.0.clone(), doors::plan_id(py, plan_id)?);

@@ -72,6 +72,11 @@ def test_from_an_incident_to_proof(
     assert remediator.unfinished() == []
     with pytest.raises(argus.NotUnfinished):
         remediator.resume(plan.plan_id)
+    undone = remediator.undo(plan.plan_id)
+    assert undone["success"] and undone["ending"] == "undone"
+    assert len(real_writes(cluster)) == 2
+    with pytest.raises(argus.NotUndoable, match=plan.plan_id):
+        remediator.undo(plan.plan_id)
 
 
 def test_a_pydantic_model_and_json_text_are_incidents_too(remediator: argus.Remediator, incident: dict[str, Any]) -> None:

@@ -373,6 +373,14 @@ async fn apply(
     Ok(Json(outcome.into()))
 }
 
+async fn undo(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> Answered<Applied> {
+    caller.may(Role::Operator)?;
+    let plan_id = id.plan()?;
+    let walk = host.asked_by(&caller.name);
+    let run = async move { Ok(walk.undo(&plan_id).await?) };
+    Ok(Json(host.run(None, run).await?.into()))
+}
+
 async fn audit(
     State(host): State<Host>,
     Query(query): Query<AuditQuery>,
@@ -595,6 +603,10 @@ pub(crate) fn routes() -> Router<Host> {
         .api_route(
             "/api/remediate/{id}/apply",
             post_with(apply, about("Carry out a plan whose dry run was confirmed")),
+        )
+        .api_route(
+            "/api/remediate/{id}/undo",
+            post_with(undo, about("Undo a plan that was carried out")),
         )
         .api_route(
             "/api/plans",

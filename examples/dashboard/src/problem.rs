@@ -58,7 +58,7 @@ impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = match problem.code {
             "denied" | "disabled" | "missing_permissions" | "not_approved" => StatusCode::FORBIDDEN,
-            "stale" | "not_unfinished" => StatusCode::CONFLICT,
+            "stale" | "not_undoable" | "not_unfinished" => StatusCode::CONFLICT,
             "busy" => StatusCode::LOCKED,
             "manual_steps" => StatusCode::UNPROCESSABLE_ENTITY,
             "dry_run_failed" if !problem.retryable => StatusCode::UNPROCESSABLE_ENTITY,
