@@ -146,8 +146,14 @@ impl Cluster {
     /// Tokio runtime.
     #[must_use]
     pub fn start() -> Self {
+        Self::with_start_time(Duration::from_millis(20))
+    }
+
+    /// The same with pods that take so long to start: for people who want to see it happen.
+    #[must_use]
+    pub fn with_start_time(start: Duration) -> Self {
         let pace = Pace {
-            start: Duration::from_millis(20),
+            start,
             backoff: Duration::from_millis(200),
         };
         let mut store = Store::new();

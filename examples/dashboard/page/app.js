@@ -185,6 +185,9 @@ function lostBanner() {
   return el("div", { class: "banner bad", role: "alert" }, el("p", {}, "This page can't reach its host. What you see may be old. It tries again by itself."));
 }
 
+/** Whether something may be wrong that nobody saw. */
+const blind = () => !state.status.ok || !state.status.last_scan || state.status.incomplete.length > 0;
+
 function trouble() {
   const { status } = state;
   const texts = [...(status.error ? [status.error] : []), ...status.incomplete];
@@ -201,8 +204,10 @@ function overview() {
   const ready = workloads.filter((app) => app.desired > 0 && app.ready >= app.desired).length;
   const wanted = workloads.filter((app) => app.desired > 0).length;
   const open = state.diagnoses.filter((incident) => incident.status === "open").length;
+  if (!state.status.last_scan) return [el("h1", {}, "Nobody knows how the apps are"), el("p", { class: "muted" }, "The cluster was not looked at yet. This page tries again by itself.")];
+  const fine = blind() ? "No findings, as far as Argus can see" : "Everything is fine";
   return [
-    el("h1", {}, findings.length === 0 ? "Everything is fine" : `${plural(open, "app needs", "apps need")} a look`),
+    el("h1", {}, findings.length === 0 ? fine : `${plural(open, "app needs", "apps need")} a look`),
     el(
       "div",
       { class: "grid" },
@@ -277,7 +282,7 @@ function diagnoses() {
   const over = state.diagnoses.filter((incident) => incident.status !== "open");
   return [
     el("h1", {}, "AI Diagnoses"),
-    open.length === 0 && el("div", { class: "banner good" }, el("p", {}, "Nothing is wrong in the namespaces that Argus looks at.")),
+    open.length === 0 && !blind() && el("div", { class: "banner good" }, el("p", {}, "Nothing is wrong in the namespaces that Argus looks at.")),
     open.map(card),
     over.length > 0 && el("h2", {}, "Over"),
     over.map((incident) => el("div", { class: "card row" }, pill("resolved", "good"), el("strong", {}, title(incident)), el("span", { class: "muted small" }, when(incident.resolved_at)))),
@@ -368,6 +373,8 @@ async function tryPlan(mine, plan) {
   if (walk === mine) showPlan(mine, {});
 }
 
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 const WHY = {
   denied: ["Policy does not allow this plan", "It will not be carried out. You can show it to somebody who may change the policy, or do it by hand if you know what you do."],
   manual_steps: ["A person has to do this", "Argus never does this by itself. Copy the commands, and run them by hand if you agree with them."],
@@ -379,7 +386,7 @@ function reasons(error) {
   const { problem } = error;
   const [what, then] = WHY[problem.code] || ["This plan can't be carried out now", ""];
   const lines = {
-    denied: () => (problem.violations || []).map((found) => [found.message, found.hint && ` What would help: ${found.hint}.`, found.step !== null && found.step !== undefined ? ` (step ${found.step + 1})` : ""]),
+    denied: () => (problem.violations || []).map((found) => [`${capital(found.message)}.`, found.hint && ` What would help: ${found.hint}.`]),
     manual_steps: () => Object.entries(problem.steps || {}).map(([step, why]) => [`Step ${Number(step) + 1}: ${why}`]),
     missing_permissions: () => (problem.missing || []).map((missing) => [missing]),
   }[problem.code];
@@ -457,7 +464,7 @@ function sentence({ field, before, after }) {
     [/limits\.cpu$/, `The computing time that one copy${of} may use`],
     [/requests\.cpu$/, `The computing time that is reserved for one copy${of}`],
     [/^spec\.replicas$/, "The number of copies"],
-    [/\.image$/, `The program that runs${of}`],
+    [/\.image$/, `The program that ${container || "a copy"} runs`],
   ];
   const [, name] = names.find(([pattern]) => pattern.test(field)) || [null, `The setting ${field}`];
   if (before === "none") return `${name} is set to ${after}.`;
@@ -523,7 +530,8 @@ function showRunning(mine) {
 async function run(mine, typed) {
   mine.running = true;
   mine.before = state.scan.findings;
-  mine.key ||= crypto.randomUUID?.() || String(Math.random());
+  // Each confirmation is one execution, however often the request is sent.
+  mine.key = crypto.randomUUID?.() || String(Math.random());
   showRunning(mine);
   try {
     const said = { digest: mine.tried.digest, confirmed: true, typed_name: typed || null };
@@ -764,7 +772,7 @@ function recordRow(record) {
     {},
     el("td", { class: "time" }, new Date(record.timestamp).toLocaleString()),
     el("td", {}, pill(inWords(record.event), kind), record.step !== undefined && el("div", { class: "small muted" }, `step ${record.step + 1}`)),
-    el("td", {}, String(who)),
+    el("td", { class: "who" }, String(who)),
     el("td", {}, record.command && el("pre", {}, record.command), record.outcome && el("div", { class: "small" }, record.outcome)),
     el("td", {}, el("details", { class: "small" }, el("summary", {}, `#${record.sequence}`), el("pre", {}, JSON.stringify(record, null, 2)))),
   );

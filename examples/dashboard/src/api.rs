@@ -353,7 +353,7 @@ async fn apply(
         let detail = "nothing was done: `confirmed` has to be true, which says \"I understand this will change my cluster\"";
         return Err(Failure::new(StatusCode::FORBIDDEN, "not_approved", detail));
     }
-    let key = key.map(|key| format!("{}/{}/{key}", caller.name, id.id));
+    let key = key.map(|key| format!("{}/{}/{}/{key}", caller.name, id.id, said.digest));
     let walk = host.asked_by(&caller.name);
     let run = async move {
         let dry_run = tried(&walk, &id).await?;

@@ -2,15 +2,27 @@
 
 use std::time::Duration;
 
-use argus_core::Kube;
-use argus_core::testing::cluster::Cluster;
+use argus_core::testing::cluster::{Cluster, Served};
+use argus_core::{Kube, Scanner, Scope};
+
+/// A cluster in memory, and its API on the loopback.
+pub struct Demo {
+    /// The cluster; it ends when this is dropped.
+    pub cluster: Cluster,
+    /// Where kubectl finds it.
+    pub served: Served,
+    /// The same for Argus.
+    pub kube: Kube,
+}
 
 /// A shop where one app runs out of memory, one has an image that doesn't exist, one is switched off, and one is healthy.
 ///
 /// # Errors
 /// When an app can't be made.
-pub async fn shop() -> Result<(Cluster, Kube), Box<dyn std::error::Error>> {
-    let cluster = Cluster::start();
+pub async fn shop() -> Result<Demo, Box<dyn std::error::Error>> {
+    let cluster = Cluster::with_start_time(Duration::from_millis(700));
+    let kube = Kube::new(cluster.client_as("dashboard")).unready_after(Duration::from_secs(1));
+    let served = cluster.serve().await?;
     let image = |name: &str| format!("registry.example/{name}");
     cluster
         .deployment("shop", "web", &image("web:4.2"))
@@ -22,7 +34,10 @@ pub async fn shop() -> Result<(Cluster, Kube), Box<dyn std::error::Error>> {
         .replicas(2)
         .create()
         .await?;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // The old version of checkout has to have run before the new one can be known to be broken.
+    while !all_ready(&kube).await? {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     cluster
         .deployment("shop", "shopify-rpa", &image("rpa:1.7"))
         .needs_memory("200Mi")
@@ -39,6 +54,14 @@ pub async fn shop() -> Result<(Cluster, Kube), Box<dyn std::error::Error>> {
         .replicas(0)
         .create()
         .await?;
-    let kube = Kube::new(cluster.client_as("dashboard")).unready_after(Duration::from_secs(1));
-    Ok((cluster, kube))
+    Ok(Demo {
+        cluster,
+        served,
+        kube,
+    })
+}
+
+async fn all_ready(kube: &Kube) -> Result<bool, Box<dyn std::error::Error>> {
+    let scan = kube.scan(&Scope::namespaces(["shop"])?).await?;
+    Ok(scan.workloads.iter().all(|app| app.ready >= app.desired))
 }

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use argus_core::testing::cluster::Cluster;
 use argus_core::{
     Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Remediator, Scope,
 };
 use argus_policy::RegoEngine;
 use dashboard::config::Settings;
+use dashboard::demo::Demo;
 use dashboard::guard::Guard;
 use dashboard::{About, Host, Telling, app, demo};
 use tokio::net::TcpListener;
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
 }
 
 /// The cluster, what it is called, and what has to live as long as it.
-async fn cluster(settings: &Settings) -> Result<(Kube, String, Option<Cluster>), Box<dyn Error>> {
+async fn cluster(settings: &Settings) -> Result<(Kube, String, Option<Demo>), Box<dyn Error>> {
     if let Some(file) = &settings.kubeconfig {
         let kube = Kube::from_kubeconfig(file, settings.context.clone()).await?;
         let name = settings.context.clone();
@@ -55,8 +55,9 @@ async fn cluster(settings: &Settings) -> Result<(Kube, String, Option<Cluster>),
     if settings.in_cluster {
         return Ok((Kube::in_cluster()?, "this cluster".into(), None));
     }
-    let (memory, kube) = demo::shop().await?;
-    Ok((kube, "a cluster in memory".into(), Some(memory)))
+    let demo = demo::shop().await?;
+    let kube = demo.kube.clone();
+    Ok((kube, "a cluster in memory".into(), Some(demo)))
 }
 
 fn model(settings: &Settings) -> Result<(Arc<dyn LlmProvider>, String), Box<dyn Error>> {
@@ -84,10 +85,10 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
-    let (kube, name, memory) = cluster(&settings).await?;
+    let (kube, name, demo) = cluster(&settings).await?;
     let (llm, model) = model(&settings)?;
-    let demo = memory.is_some();
-    let namespaces = if demo && settings.namespaces.is_empty() {
+    let in_memory = demo.is_some();
+    let namespaces = if in_memory && settings.namespaces.is_empty() {
         vec!["shop".to_owned()]
     } else {
         settings.namespaces.clone()
@@ -101,7 +102,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     }
     let audit = FileAudit::open(&folder).await?;
     let telling = Telling::default();
-    let enabled = settings.remediation_enabled || demo;
+    let enabled = settings.remediation_enabled || in_memory;
     let remediator = Remediator::builder()
         .scope(Scope::namespaces(namespaces.clone())?)
         .settings(argus_core::Settings {
@@ -124,7 +125,11 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         allow_high_risk: settings.allow_high_risk,
     };
     let interval =
-        Duration::from_secs(settings.watch_interval.unwrap_or(if demo { 3 } else { 30 }));
+        Duration::from_secs(
+            settings
+                .watch_interval
+                .unwrap_or(if in_memory { 3 } else { 30 }),
+        );
     let host = Host::new(about, remediator, audit, folder.clone(), telling, interval);
 
     let mut hosts = settings.hosts.clone();
@@ -133,6 +138,10 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
+    if let Some(demo) = &demo {
+        let cluster = demo.served.address();
+        tracing::info!(%cluster, "the cluster in memory is there for kubectl too: --server=http://{cluster}");
+    }
     tracing::info!(%address, folder = %folder.display(), "the dashboard is at http://{address}/");
     let background = host.clone();
     let watching = tokio::spawn(async move {

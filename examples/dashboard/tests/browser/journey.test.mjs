@@ -1,0 +1,265 @@
+// What somebody does who never used Kubernetes, in a real browser.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { close, folder, kubeconfig, kubectl, look, model, open, plan, shots, start } from "./host.mjs";
+
+after(close);
+const WEB = "/apis/apps/v1/namespaces/shop/deployments";
+
+const card = (page, app) => page.locator("article", { hasText: app });
+async function suggest(page, app) {
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  await card(page, app).getByRole("button", { name: "Suggest Fix" }).click();
+}
+const applyButton = (page) => page.getByRole("button", { name: "Apply Fix" });
+async function confirm(page) {
+  await page.getByLabel("I understand this will change my cluster").check();
+  await applyButton(page).click();
+}
+
+test("from a finding to fixed, and back", async (t) => {
+  const host = await start();
+  t.after(() => host.stop());
+  const page = await open(t, host.url);
+  await page.getByRole("heading", { name: /apps? needs? a look/ }).waitFor();
+  await page.getByText("shopify-rpa runs out of memory").first().waitFor();
+  await look(page, "overview");
+
+  await suggest(page, "shopify-rpa runs out of memory");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Tried, and allowed by policy.").waitFor();
+  assert.match(await dialog.innerText(), /medium risk/);
+  assert.match(await dialog.innerText(), /The memory that one copy of app may use goes from 128Mi to 256Mi\./);
+  assert.equal(await applyButton(page).isDisabled(), true);
+  // Rollback and what only experts read are folded.
+  assert.equal(await dialog.locator("details[open]").count(), 0);
+  await look(page, "plan");
+
+  await dialog.getByRole("button", { name: "Copy All Commands" }).click();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(copied, "kubectl set resources deployment/shopify-rpa -n shop -c app --limits=memory=256Mi");
+
+  await page.getByLabel("I understand this will change my cluster").check();
+  await page.getByLabel("I understand this will change my cluster").uncheck();
+  assert.equal(await applyButton(page).isDisabled(), true);
+  await confirm(page);
+  await dialog.getByText("Carrying out the plan").waitFor();
+  await look(page, "applying");
+  await page.locator("#summary").waitFor();
+  assert.match(await page.locator("#summary").innerText(), /^Fixed: 2 issues resolved\. Remaining: 2 issues still present\./);
+  assert.match(await dialog.innerText(), /The fix is in place/);
+  assert.match(await dialog.innerText(), /Before[\s\S]*shopify-rpa runs out of memory[\s\S]*After/);
+  await look(page, "fixed");
+
+  const after = await kubectl(host.cluster, "GET", `${WEB}/shopify-rpa`);
+  assert.equal(after.spec.template.spec.containers[0].resources.limits.memory, "256Mi");
+  await dialog.getByRole("button", { name: "Undo" }).click();
+  await dialog.getByText("everything was put back").waitFor();
+  const back = await kubectl(host.cluster, "GET", `${WEB}/shopify-rpa`);
+  assert.equal(back.spec.template.spec.containers[0].resources.limits.memory, "128Mi");
+  await look(page, "undone");
+  await dialog.getByRole("button", { name: "Done" }).click();
+
+  await page.getByRole("tab", { name: "Remediations" }).click();
+  await page.getByText("undone", { exact: true }).waitFor();
+  await look(page, "remediations");
+  await page.getByRole("button", { name: "Details" }).first().click();
+  await dialog.getByText("How it ended: undone").waitFor();
+  await look(page, "details");
+  await page.keyboard.press("Escape");
+
+  await page.getByRole("tab", { name: "Audit" }).click();
+  await page.getByRole("button", { name: "Check the chain" }).click();
+  await page.getByText(/The chain is whole: \d+ records/).waitFor();
+  await look(page, "audit");
+  await page.getByLabel("What happened").selectOption("approved");
+  await page.getByRole("button", { name: "Filter" }).click();
+  await page.waitForFunction(() => document.querySelectorAll("main tbody tr").length === 1);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Export as CSV" }).click()]);
+  assert.equal(download.suggestedFilename(), "argus-audit.csv");
+  await page.getByRole("tab", { name: "Settings" }).click();
+  await page.getByText("allowed, after a confirmation").waitFor();
+  await look(page, "settings");
+});
+
+test("with the keyboard alone, in the dark, on a phone", async (t) => {
+  const host = await start();
+  t.after(() => host.stop());
+  const page = await open(t, host.url, { viewport: { width: 390, height: 844 }, colorScheme: "dark" });
+  await page.getByRole("tab", { name: "Overview" }).focus();
+  await page.keyboard.press("ArrowRight");
+  const button = card(page, "checkout can't load its image").getByRole("button", { name: "Suggest Fix" });
+  await button.waitFor();
+  await look(page, "phone-dark-diagnoses");
+  const focused = (wanted) => page.evaluate(([wanted]) => document.activeElement?.textContent.trim() === wanted || document.activeElement?.id === wanted, [wanted]);
+  const tabTo = async (wanted) => {
+    for (let presses = 0; presses < 60; presses++) {
+      if (await focused(wanted)) return;
+      await page.keyboard.press("Tab");
+    }
+    assert.fail(`${wanted} can't be reached with the keyboard`);
+  };
+  await tabTo("Suggest Fix");
+  await page.keyboard.press("Enter");
+  await page.getByText("Tried, and allowed by policy.").waitFor();
+  await look(page, "phone-dark-plan");
+  await tabTo("understand");
+  await page.keyboard.press("Space");
+  await tabTo("apply");
+  await page.keyboard.press("Enter");
+  await page.getByText("The fix is in place").waitFor();
+  await look(page, "phone-dark-fixed");
+  await tabTo("Done");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+});
+
+test("plans that go too far, that only people may carry out, and of high risk", async (t) => {
+  const scripted = await model();
+  const host = await start(...scripted.flags, "--allow-high-risk");
+  t.after(() => (host.stop(), scripted.stop()));
+  const page = await open(t, host.url);
+  const dialog = page.getByRole("dialog");
+
+  scripted.plan = plan("Stop coredns.", ["kubectl scale deployment/coredns -n kube-system --replicas=1"]);
+  await suggest(page, "newsletter");
+  await dialog.getByText("Policy does not allow this plan").waitFor();
+  assert.match(await dialog.innerText(), /kube-system/);
+  assert.equal(await applyButton(page).count(), 0);
+  assert.equal(await dialog.getByRole("button", { name: "Copy All Commands" }).count(), 1);
+  await look(page, "denied");
+  await page.keyboard.press("Escape");
+
+  scripted.plan = plan("Empty a machine.", ["kubectl drain node-1"]);
+  await suggest(page, "newsletter");
+  await dialog.getByText("A person has to do this").waitFor();
+  assert.equal(await applyButton(page).count(), 0);
+  await look(page, "manual");
+  await page.keyboard.press("Escape");
+
+  scripted.plan = plan("Switch the web app off.", ["kubectl scale deployment/web -n shop --replicas=0"]);
+  await suggest(page, "newsletter");
+  await dialog.getByText("Tried, and allowed by policy.").waitFor();
+  assert.match(await dialog.innerText(), /high risk/);
+  await page.getByLabel("I understand this will change my cluster").check();
+  assert.equal(await applyButton(page).isDisabled(), true);
+  await page.getByLabel("Type the name").fill("wbe");
+  assert.equal(await applyButton(page).isDisabled(), true);
+  await page.getByLabel("Type the name").fill("web");
+  await look(page, "high-risk");
+  await applyButton(page).click();
+  // An app that is switched off is not a fix.
+  await dialog.getByText(/but the problem is not solved|everything was put back/).waitFor();
+  await look(page, "not-solved");
+  await page.keyboard.press("Escape");
+
+  scripted.plan = { prose: "Sure! Just restart it." };
+  await suggest(page, "newsletter");
+  await dialog.getByText("There is no plan for this").waitFor();
+  await look(page, "no-plan");
+});
+
+test("somebody changes the app while the plan is read", async (t) => {
+  const host = await start();
+  t.after(() => host.stop());
+  const page = await open(t, host.url);
+  await suggest(page, "shopify-rpa runs out of memory");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Tried, and allowed by policy.").waitFor();
+  await kubectl(host.cluster, "PATCH", `${WEB}/shopify-rpa`, { spec: { template: { spec: { containers: [{ name: "app", env: [{ name: "NEW", value: "1" }] }] } } } });
+  await confirm(page);
+  await dialog.getByText("Something changed meanwhile").waitFor();
+  await look(page, "stale");
+  await dialog.getByRole("button", { name: "Look again" }).click();
+  await dialog.getByText("Tried, and allowed by policy.").waitFor();
+  await confirm(page);
+  await dialog.getByText("The fix is in place").waitFor();
+});
+
+test("the host dies while it applies, and starts again", async (t) => {
+  const cluster = await start();
+  const data = folder();
+  const flags = ["--kubeconfig", kubeconfig(cluster.cluster), "--namespace", "shop", "--data", data, "--remediation-enabled", "--watch-interval", "1"];
+  let host = await start(...flags);
+  t.after(() => Promise.all([host.stop("SIGKILL"), cluster.stop()]));
+  const page = await open(t, host.url);
+  await suggest(page, "shopify-rpa runs out of memory");
+  await page.getByText("Tried, and allowed by policy.").waitFor();
+  await confirm(page);
+  await page.getByText("waiting until the app has come to rest").waitFor();
+  await host.stop("SIGKILL");
+  await page.getByText("The connection is lost.").waitFor();
+  await page.screenshot({ path: join(shots, "lost.png") });
+  host = await start("--listen", new URL(host.url).host, ...flags);
+  await page.getByText("The fix is in place").waitFor();
+  await look(page, "lost-and-found");
+  // A page that was opened anew says the same.
+  await page.reload();
+  await page.getByRole("tab", { name: "Remediations" }).click();
+  await page.getByText("succeeded", { exact: true }).waitFor();
+  const app = await kubectl(cluster.cluster, "GET", `${WEB}/shopify-rpa`);
+  assert.equal(app.spec.template.spec.containers[0].resources.limits.memory, "256Mi");
+  assert.equal(app.metadata.generation, 2);
+});
+
+test("text from the cluster is shown as text", async (t) => {
+  const host = await start();
+  t.after(() => host.stop());
+  const image = "registry.example/<img src=x onerror=alert(1)>:does-not-exist";
+  const container = { name: "app", image };
+  const labels = { app: "evil" };
+  await kubectl(host.cluster, "POST", WEB, { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "evil", namespace: "shop" }, spec: { replicas: 1, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers: [container] } } } });
+  const page = await open(t, host.url);
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  await card(page, "evil").getByText("onerror").first().waitFor();
+  assert.equal(await page.locator("main img").count(), 0);
+  await suggest(page, "evil");
+  await page.getByRole("dialog").getByText(/allowed by policy|There is nothing to do|has to do this|no plan/).first().waitFor();
+  assert.equal(await page.locator("dialog img").count(), 0);
+});
+
+test("with applying switched off, and for somebody who may only look", async (t) => {
+  const cluster = await start();
+  const sha = (token) => createHash("sha256").update(token).digest("hex");
+  const config = join(folder(), "config.yaml");
+  writeFileSync(config, `users:\n- {name: grace, role: operator, token_sha256: ${sha("grace's token")}}\n- {name: vera, role: viewer, token_sha256: ${sha("vera's token")}}\n`);
+  const host = await start("--kubeconfig", kubeconfig(cluster.cluster), "--namespace", "shop", "--data", folder(), "--config", config, "--watch-interval", "1");
+  t.after(() => Promise.all([host.stop(), cluster.stop()]));
+  const page = await open(t, host.url);
+  await page.getByLabel("Your token").fill("a wrong token");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByText("nobody has this token").waitFor();
+  await look(page, "login");
+  await page.getByLabel("Your token").fill("grace's token");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await suggest(page, "shopify-rpa runs out of memory");
+  await page.getByText("Applying is switched off on this host.").waitFor();
+  assert.equal(await applyButton(page).count(), 0);
+  await look(page, "switched-off");
+  await page.keyboard.press("Escape");
+  await page.getByRole("tab", { name: "Settings" }).click();
+  assert.equal(await page.getByRole("button", { name: "Save" }).isDisabled(), true);
+  await page.getByRole("button", { name: "Log out" }).click();
+
+  await page.getByLabel("Your token").fill("vera's token");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  assert.equal(await card(page, "shopify-rpa").getByRole("button", { name: "Suggest Fix" }).isDisabled(), true);
+});
+
+test("a cluster that does not answer", async (t) => {
+  const cluster = await start();
+  const host = await start("--kubeconfig", kubeconfig(cluster.cluster), "--namespace", "shop", "--data", folder(), "--watch-interval", "1");
+  t.after(() => host.stop());
+  await cluster.stop("SIGKILL");
+  const page = await open(t, host.url);
+  await page.getByText("The cluster does not answer").waitFor();
+  await page.getByText("Not everything could be looked at").waitFor();
+  await page.getByText("Nobody knows how the apps are").waitFor();
+  await look(page, "no-cluster");
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  assert.equal(await page.getByText("Nothing is wrong").count(), 0);
+});
