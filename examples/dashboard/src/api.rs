@@ -9,14 +9,15 @@ use std::time::Duration;
 use aide::OperationInput;
 use aide::axum::routing::{get_with, post_with};
 use aide::axum::{ApiRouter, IntoApiResponse};
-use aide::openapi::{Info, OpenApi};
+use aide::generate::GenContext;
+use aide::openapi::{Info, OpenApi, Operation};
 use aide::transform::TransformOperation;
 use argus_core::{
     Answer, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun, FileAudit,
     Finding, IncidentId, Outcome, Plan, PlanId, PlanState, Remediator, Severity, Shown, Workload,
     csv,
 };
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -26,6 +27,7 @@ use axum::{Extension, Json, Router};
 use futures::stream;
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -183,7 +185,7 @@ async fn settings(State(host): State<Host>) -> Json<Settings> {
 async fn set_settings(
     State(host): State<Host>,
     caller: Caller,
-    Json(wanted): Json<Settings>,
+    Body(wanted): Body<Settings>,
 ) -> Answered<Settings> {
     caller.may(Role::Admin)?;
     if !(1..=3600).contains(&wanted.watch_interval) {
@@ -310,6 +312,46 @@ struct Confirmation {
     typed_name: Option<String>,
 }
 
+/// A body of JSON; what is wrong with it is a [`Failure`] like any other.
+struct Body<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let read = Json::from_request(request, state).await;
+        let Json(value) =
+            read.map_err(|error| Failure::new(error.status(), "bad_request", error.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Body<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        Json::<T>::operation_input(context, operation);
+    }
+}
+
+/// A query; the same.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let read = Query::from_request_parts(parts, state).await;
+        let Query(value) =
+            read.map_err(|error| Failure::new(error.status(), "bad_request", error.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Asked<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        Query::<T>::operation_input(context, operation);
+    }
+}
+
 /// The header `Idempotency-Key`: two requests with one key are one execution.
 struct Key(Option<String>);
 
@@ -346,7 +388,7 @@ async fn apply(
     caller: Caller,
     Path(id): Path<Id>,
     Key(key): Key,
-    Json(said): Json<Confirmation>,
+    Body(said): Body<Confirmation>,
 ) -> Answered<Applied> {
     caller.may(Role::Operator)?;
     if !said.confirmed {
@@ -383,7 +425,7 @@ async fn undo(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> A
 
 async fn audit(
     State(host): State<Host>,
-    Query(query): Query<AuditQuery>,
+    Asked(query): Asked<AuditQuery>,
 ) -> Answered<Vec<AuditRecord>> {
     let limit = query.limit.unwrap_or(100).min(MAX_RECORDS);
     let query = AuditQuery {
@@ -395,7 +437,7 @@ async fn audit(
 
 async fn audit_csv(
     State(host): State<Host>,
-    Query(query): Query<AuditQuery>,
+    Asked(query): Asked<AuditQuery>,
 ) -> Result<impl IntoApiResponse, Failure> {
     let records = host.0.audit.records(&query).await?;
     let mut table = String::from(CSV_HEAD);

@@ -1,5 +1,6 @@
 // What somebody does who never used Kubernetes, in a real browser.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -262,4 +263,36 @@ test("a cluster that does not answer", async (t) => {
   await look(page, "no-cluster");
   await page.getByRole("tab", { name: "AI Diagnoses" }).click();
   assert.equal(await page.getByText("Nothing is wrong").count(), 0);
+});
+
+const real = { config: process.env.ARGUS_TEST_KUBECONFIG, kubectl: process.env.ARGUS_TEST_KUBECTL };
+test("the same journey on a real API server", { skip: real.config ? false : "no control plane is running: use `make test`" }, async (t) => {
+  const namespace = `dashboard-${process.pid}`;
+  const run = (args, input) => execFileSync(real.kubectl, ["--kubeconfig", real.config, ...args], { input, encoding: "utf8" });
+  run(["create", "namespace", namespace]);
+  // The very app that is broken in memory.
+  const memory = await start();
+  const { metadata, spec } = await kubectl(memory.cluster, "GET", `${WEB}/shopify-rpa`);
+  await memory.stop();
+  const { name, annotations } = metadata;
+  run(["apply", "-f", "-"], JSON.stringify({ apiVersion: "apps/v1", kind: "Deployment", metadata: { name, namespace, annotations }, spec }));
+  const host = await start("--kubeconfig", real.config, "--namespace", namespace, "--data", folder(), "--remediation-enabled", "--watch-interval", "1");
+  t.after(() => (host.stop(), run(["delete", "namespace", namespace, "--wait=false"])));
+  const limit = () => run(["get", "deployment", name, "-n", namespace, "-o", "jsonpath={.spec.template.spec.containers[0].resources.limits.memory}"]);
+
+  const page = await open(t, host.url);
+  const dialog = page.getByRole("dialog");
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  await card(page, "shopify-rpa runs out of memory").waitFor({ timeout: 60_000 });
+  await suggest(page, "shopify-rpa runs out of memory");
+  await dialog.getByText("Tried, and allowed by policy.").waitFor();
+  assert.equal(limit(), "128Mi");
+  await confirm(page);
+  await dialog.getByText("The fix is in place").waitFor({ timeout: 90_000 });
+  assert.match(await page.locator("#summary").innerText(), /^Fixed: \d issues? resolved\. Remaining: no issues\./);
+  assert.equal(limit(), "256Mi");
+  await look(page, "real-fixed");
+  await dialog.getByRole("button", { name: "Undo" }).click();
+  await dialog.getByText("everything was put back").waitFor();
+  assert.equal(limit(), "128Mi");
 });

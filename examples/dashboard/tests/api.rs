@@ -1,0 +1,625 @@
+//! The routes as programs use them: who may ask for what, what is refused and why, and what stays true whatever is asked.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::time::Duration;
+
+use argus_core::testing::cluster::Cluster;
+use argus_core::{FileAudit, FilePlans, Kube, Playbook, Remediator, Scope, Settings};
+use argus_policy::RegoEngine;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use dashboard::guard::{Guard, Role, User};
+use dashboard::{About, Host, Telling, app};
+use futures::future::join_all;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+/// A host of a shop where one app runs out of memory.
+struct Shop {
+    cluster: Cluster,
+    host: Host,
+    app: Router,
+    _folder: TempDir,
+}
+
+struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Response {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+    fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn users() -> Vec<User> {
+    let user = |name: &str, role| User {
+        name: name.into(),
+        role,
+        token_sha256: Sha256::digest(name)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    };
+    vec![
+        user("vera", Role::Viewer),
+        user("grace", Role::Operator),
+        user("ada", Role::Admin),
+    ]
+}
+
+impl Shop {
+    async fn open(enabled: bool, users: Vec<User>) -> Self {
+        let cluster = Cluster::start();
+        let app = cluster.deployment("shop", "web", "registry.example/web:1");
+        let app = app.needs_memory("200Mi").memory_limit("128Mi");
+        app.create().await.unwrap();
+        let scope = Scope::namespaces(["shop"]).unwrap();
+        let kube = Kube::new(cluster.client_as("dashboard"));
+        cluster.wait_for_findings(&kube, &scope).await.unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let audit = FileAudit::open(folder.path()).await.unwrap();
+        let telling = Telling::default();
+        let remediator = Remediator::builder()
+            .scope(scope)
+            .settings(Settings {
+                enabled,
+                allow_high_risk: false,
+            })
+            .llm(Playbook::new())
+            .policy(RegoEngine::builtin().unwrap())
+            .cluster(kube)
+            .audit(audit.clone())
+            .plans(FilePlans::open(folder.path().join("plans")).await.unwrap())
+            .observe(telling.observer())
+            .build()
+            .unwrap();
+        let about = About {
+            cluster: "a test".into(),
+            namespaces: vec!["shop".into()],
+            model: "fixed rules".into(),
+            remediation_enabled: enabled,
+            allow_high_risk: false,
+        };
+        let path = folder.path().to_owned();
+        let host = Host::new(
+            about,
+            remediator,
+            audit,
+            path,
+            telling,
+            Duration::from_secs(30),
+        );
+        host.refresh().await.unwrap();
+        let guard = Guard::new(vec!["localhost".into()], users, false);
+        Self {
+            cluster,
+            app: app_of(&host, guard),
+            host,
+            _folder: folder,
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        Response {
+            status,
+            headers,
+            text,
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Response {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost:8080");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = match body {
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        self.send(request.unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.ask(Method::GET, path, None, &[]).await
+    }
+
+    async fn post(&self, path: &str, body: Option<Value>) -> Response {
+        self.ask(Method::POST, path, body, &[]).await
+    }
+
+    /// A plan for the broken app.
+    async fn plan(&self) -> String {
+        let incidents = self.get("/api/diagnoses").await.json();
+        let incident = incidents["incidents"][0]["incident_id"].as_str().unwrap();
+        let plan = self.post(&format!("/api/remediate/{incident}"), None).await;
+        assert_eq!(plan.status, StatusCode::OK, "{}", plan.text);
+        plan.json()["plan_id"].as_str().unwrap().to_owned()
+    }
+
+    /// The digest of what it would change.
+    async fn tried(&self, plan: &str) -> String {
+        let tried = self
+            .post(&format!("/api/remediate/{plan}/dry-run"), None)
+            .await;
+        assert_eq!(tried.status, StatusCode::OK, "{}", tried.text);
+        tried.json()["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// How often the dashboard changed something.
+    fn writes(&self) -> usize {
+        let writes = self.cluster.writes();
+        let real = writes
+            .iter()
+            .filter(|write| write.user == "dashboard" && !write.dry_run && write.code == 200);
+        real.count()
+    }
+}
+
+fn app_of(host: &Host, guard: Guard) -> Router {
+    app(host.clone(), guard)
+}
+
+fn yes(digest: &str) -> Value {
+    json!({ "digest": digest, "confirmed": true })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_missions_routes_from_incident_to_proof() {
+    let shop = Shop::open(true, Vec::new()).await;
+    let plan = shop.plan().await;
+    let digest = shop.tried(&plan).await;
+    assert_eq!(shop.writes(), 0);
+    let applied = shop
+        .post(&format!("/api/remediate/{plan}/apply"), Some(yes(&digest)))
+        .await;
+    assert_eq!(applied.status, StatusCode::OK, "{}", applied.text);
+    let applied = applied.json();
+    assert_eq!(applied["plan_id"], *plan);
+    assert_eq!(applied["success"], true);
+    assert_eq!(applied["error"], Value::Null);
+    assert!(applied["summary"].as_str().unwrap().starts_with("Fixed: "));
+    for field in ["executed_at", "output"] {
+        assert!(applied[field].is_string(), "{field}");
+    }
+    assert_eq!(shop.writes(), 1);
+
+    let audit = shop
+        .get(&format!("/api/audit?plan_id={plan}&limit=2"))
+        .await
+        .json();
+    assert_eq!(audit[0]["event"], "finished");
+    assert_eq!(audit.as_array().unwrap().len(), 2);
+    let older = shop.get("/api/audit?before=2").await.json();
+    assert_eq!(older[0]["event"], "suggested");
+    let csv = shop.get("/api/audit.csv").await;
+    assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+    assert!(csv.text.contains("kubectl set resources deployment/web"));
+    assert_eq!(shop.get("/api/audit/verify").await.json()["ok"], true);
+    let state = shop.get(&format!("/api/plans/{plan}")).await.json();
+    assert_eq!(state["state"]["is_finished"], true);
+    assert_eq!(
+        shop.get("/api/plans").await.json()["plans"][0]["plan_id"],
+        *plan
+    );
+
+    let undone = shop
+        .post(&format!("/api/remediate/{plan}/undo"), None)
+        .await;
+    assert_eq!(undone.json()["ending"], "undone", "{}", undone.text);
+    assert_eq!(shop.writes(), 2);
+    let again = shop
+        .post(&format!("/api/remediate/{plan}/undo"), None)
+        .await;
+    assert_eq!(
+        (again.status, again.code().as_str()),
+        (StatusCode::CONFLICT, "not_undoable")
+    );
+    assert!(
+        shop.get("/metrics")
+            .await
+            .text
+            .contains("argus_plans_executed_total{succeeded=\"true\"} 2")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_changes_nothing() {
+    let shop = Shop::open(true, Vec::new()).await;
+    let plan = shop.plan().await;
+    let digest = shop.tried(&plan).await;
+    let apply = format!("/api/remediate/{plan}/apply");
+    let refused = async |body: Value, status: StatusCode, code: &str| {
+        let response = shop.post(&apply, Some(body)).await;
+        assert_eq!(response.status, status, "{}", response.text);
+        assert_eq!(response.headers["content-type"], "application/problem+json");
+        assert_eq!(response.code(), code);
+        assert!(response.json()["detail"].as_str().unwrap().len() > 20);
+    };
+    let other = format!("sha256:{}", "0".repeat(64));
+    refused(yes(&other), StatusCode::CONFLICT, "stale").await;
+    let unconfirmed = json!({ "digest": digest, "confirmed": false });
+    refused(unconfirmed, StatusCode::FORBIDDEN, "not_approved").await;
+    let misspelt = json!({ "digest": digest, "confirmed": true, "typed": "web" });
+    refused(misspelt, StatusCode::UNPROCESSABLE_ENTITY, "bad_request").await;
+    let no_digest = json!({ "digest": "x", "confirmed": true });
+    refused(no_digest, StatusCode::UNPROCESSABLE_ENTITY, "bad_request").await;
+    let query = shop.get("/api/audit?limt=3").await;
+    assert_eq!(
+        (query.status, query.code().as_str()),
+        (StatusCode::BAD_REQUEST, "bad_request")
+    );
+    assert!(query.text.contains("limt"), "{}", query.text);
+    for unknown in [
+        "PLAN-00000000000000000000000000000000",
+        "x",
+        "..%2F..%2Fetc",
+    ] {
+        let path = format!("/api/remediate/{unknown}/apply");
+        let response = shop.post(&path, Some(yes(&digest))).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{}", response.text);
+    }
+    assert_eq!(
+        shop.post("/api/remediate/INC-none", None).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let huge = json!({ "digest": "x".repeat(100_000), "confirmed": true });
+    assert_eq!(
+        shop.post(&apply, Some(huge)).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert_eq!(shop.writes(), 0);
+
+    // Somebody changes the app after the dry run.
+    let changed = shop
+        .cluster
+        .deployment("shop", "web", "registry.example/web:2");
+    changed
+        .needs_memory("200Mi")
+        .memory_limit("128Mi")
+        .update()
+        .await
+        .unwrap();
+    refused(yes(&digest), StatusCode::CONFLICT, "stale").await;
+    assert_eq!(shop.writes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn switched_off_means_that_nothing_is_carried_out() {
+    let shop = Shop::open(false, Vec::new()).await;
+    let plan = shop.plan().await;
+    let digest = shop.tried(&plan).await;
+    let response = shop
+        .post(&format!("/api/remediate/{plan}/apply"), Some(yes(&digest)))
+        .await;
+    assert_eq!(
+        (response.status, response.code().as_str()),
+        (StatusCode::FORBIDDEN, "disabled")
+    );
+    let response = shop
+        .post(&format!("/api/remediate/{plan}/undo"), None)
+        .await;
+    assert_eq!(
+        (response.status, response.code().as_str()),
+        (StatusCode::FORBIDDEN, "disabled")
+    );
+    assert_eq!(shop.writes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_is_one_execution() {
+    let shop = Shop::open(true, Vec::new()).await;
+    let plan = shop.plan().await;
+    let digest = shop.tried(&plan).await;
+    let path = format!("/api/remediate/{plan}/apply");
+    let key = [("idempotency-key", "one")];
+    let requests = (0..16).map(|_| shop.ask(Method::POST, &path, Some(yes(&digest)), &key));
+    let answers = join_all(requests).await;
+    let first = answers[0].text.clone();
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        assert_eq!(answer.text, first);
+    }
+    assert_eq!(shop.writes(), 1);
+    // Without a key each is asked for anew, and there is nothing left to change.
+    let without = shop.post(&path, Some(yes(&digest))).await;
+    assert_eq!(without.code(), "dry_run_failed", "{}", without.text);
+    assert_eq!(shop.writes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_without_a_key_change_one_object_once() {
+    let shop = Shop::open(true, Vec::new()).await;
+    let plan = shop.plan().await;
+    let digest = shop.tried(&plan).await;
+    let path = format!("/api/remediate/{plan}/apply");
+    let requests = (0..32).map(|_| shop.post(&path, Some(yes(&digest))));
+    let answers = join_all(requests).await;
+    let done = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::OK);
+    assert_eq!(done.count(), 1);
+    for answer in answers
+        .iter()
+        .filter(|answer| answer.status != StatusCode::OK)
+    {
+        let code = answer.code();
+        assert!(
+            ["busy", "stale", "dry_run_failed"].contains(&code.as_str()),
+            "{}",
+            answer.text
+        );
+    }
+    assert_eq!(shop.writes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_does_not_stop_the_plan() {
+    let shop = Shop::open(true, Vec::new()).await;
+    let plan = shop.plan().await;
+    let digest = shop.tried(&plan).await;
+    let path = format!("/api/remediate/{plan}/apply");
+    let request = shop.post(&path, Some(yes(&digest)));
+    let left = tokio::time::timeout(Duration::from_millis(15), request).await;
+    assert!(left.is_err(), "it was done before the client could leave");
+    for _ in 0..1000 {
+        if shop.get(&format!("/api/plans/{plan}")).await.json()["state"]["is_finished"] == true {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(shop.writes(), 1);
+    assert_eq!(shop.host.running(), 0);
+}
+
+/// Every route that changes something, or costs something.
+fn acting(plan: &str, digest: &str) -> Vec<(Role, String, Option<Value>)> {
+    vec![
+        (Role::Operator, "/api/scan".into(), None),
+        (Role::Operator, "/api/diagnose".into(), None),
+        (Role::Operator, "/api/remediate/INC-none".into(), None),
+        (
+            Role::Operator,
+            format!("/api/remediate/{plan}/dry-run"),
+            None,
+        ),
+        (
+            Role::Operator,
+            format!("/api/remediate/{plan}/apply"),
+            Some(yes(digest)),
+        ),
+        (Role::Operator, format!("/api/remediate/{plan}/undo"), None),
+        (
+            Role::Admin,
+            "/api/settings".into(),
+            Some(json!({ "watch_interval": 7 })),
+        ),
+    ]
+}
+
+const READING: [&str; 9] = [
+    "/api/status",
+    "/api/scan",
+    "/api/diagnoses",
+    "/api/trend",
+    "/api/settings",
+    "/api/plans",
+    "/api/audit",
+    "/api/audit.csv",
+    "/metrics",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_may_do_what_it_may_and_nothing_more() {
+    let shop = Shop::open(false, users()).await;
+    let (plan, digest) = (
+        "PLAN-00000000000000000000000000000000",
+        format!("sha256:{}", "0".repeat(64)),
+    );
+    for path in READING {
+        assert_eq!(
+            shop.get(path).await.status,
+            StatusCode::UNAUTHORIZED,
+            "{path}"
+        );
+        for user in ["vera", "grace", "ada"] {
+            let token = format!("Bearer {user}");
+            let response = shop
+                .ask(Method::GET, path, None, &[("authorization", &token)])
+                .await;
+            assert_eq!(response.status, StatusCode::OK, "{user} {path}");
+        }
+    }
+    for (needed, path, body) in acting(plan, &digest) {
+        let response = shop.post(&path, body.clone()).await;
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED, "{path}");
+        for user in users() {
+            let token = format!("Bearer {}", user.name);
+            let response = shop
+                .ask(
+                    Method::POST,
+                    &path,
+                    body.clone(),
+                    &[("authorization", &token)],
+                )
+                .await;
+            let may = user.role >= needed;
+            assert_eq!(
+                response.code() != "role",
+                may,
+                "{} {path}: {}",
+                user.name,
+                response.text
+            );
+        }
+    }
+    // Without a login there is the page, and nothing behind it.
+    for path in [
+        "/",
+        "/app.js",
+        "/app.css",
+        "/icon.svg",
+        "/healthz",
+        "/readyz",
+    ] {
+        assert_eq!(shop.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_in_and_out_and_guessing() {
+    let shop = Shop::open(false, users()).await;
+    let login = shop
+        .post("/api/login", Some(json!({ "token": "grace" })))
+        .await;
+    assert_eq!(login.status, StatusCode::OK);
+    let cookie = login.headers["set-cookie"].to_str().unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let with_cookie = [("cookie", cookie.as_str())];
+    let me = shop.ask(Method::GET, "/api/me", None, &with_cookie).await;
+    assert_eq!(me.json(), json!({ "name": "grace", "role": "operator" }));
+    shop.ask(Method::POST, "/api/logout", None, &with_cookie)
+        .await;
+    let me = shop.ask(Method::GET, "/api/me", None, &with_cookie).await;
+    assert_eq!(me.status, StatusCode::UNAUTHORIZED);
+
+    for _ in 0..10 {
+        let wrong = shop
+            .post("/api/login", Some(json!({ "token": "guess" })))
+            .await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    }
+    let right = shop
+        .post("/api/login", Some(json!({ "token": "grace" })))
+        .await;
+    assert_eq!(right.status, StatusCode::TOO_MANY_REQUESTS);
+    let bearer = shop
+        .ask(
+            Method::GET,
+            "/api/status",
+            None,
+            &[("authorization", "Bearer grace")],
+        )
+        .await;
+    assert_eq!(bearer.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pages_and_other_names_are_kept_out() {
+    let shop = Shop::open(true, Vec::new()).await;
+    let with = async |method: Method, headers: &[(&str, &str)]| {
+        let mut request = Request::builder().method(method).uri("/api/scan");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        shop.send(request.body(Body::empty()).unwrap()).await
+    };
+    let ok = StatusCode::OK;
+    let own = ("host", "localhost:8080");
+    assert_eq!(with(Method::POST, &[own]).await.status, ok);
+    assert_eq!(
+        with(Method::POST, &[own, ("origin", "http://localhost:8080")])
+            .await
+            .status,
+        ok
+    );
+    for origin in [
+        "http://evil.example",
+        "http://localhost:8081",
+        "null",
+        "http://localhost:8080.evil.example",
+        "https://localhost",
+    ] {
+        let response = with(Method::POST, &[own, ("origin", origin)]).await;
+        assert_eq!(response.code(), "origin", "{origin}");
+    }
+    for site in ["cross-site", "same-site", "none"] {
+        let response = with(Method::POST, &[own, ("sec-fetch-site", site)]).await;
+        assert_eq!(response.code(), "origin", "{site}");
+    }
+    // A name that leads here by somebody else's DNS.
+    for host in ["evil.example", "localhost.evil.example:8080", ""] {
+        let response = with(Method::GET, &[("host", host)]).await;
+        assert_eq!(response.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
+    }
+    let page = shop.get("/").await;
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe")
+    );
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        assert_eq!(page.headers[name], value);
+    }
+    assert_eq!(
+        shop.get("/api/status").await.headers["cache-control"],
+        "no-store"
+    );
+    assert!(
+        !page.text.contains("<script>")
+            && !page.text.contains("style=")
+            && !page.text.contains("//")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_says_what_there_is() {
+    let shop = Shop::open(false, Vec::new()).await;
+    let document = shop.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    for path in [
+        "/api/remediate/{id}",
+        "/api/remediate/{id}/apply",
+        "/api/audit",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            assert!(operation["responses"]["200"].is_object(), "{method} {path}");
+        }
+    }
+    let result = &document["components"]["schemas"]["Applied"]["properties"];
+    for field in [
+        "plan_id",
+        "executed_at",
+        "success",
+        "output",
+        "error",
+        "summary",
+    ] {
+        assert!(result[field].is_object(), "{field}: {result}");
+    }
+}
