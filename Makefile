@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios control-plane test-rust test-c install-c python test-python fuzz fmt lint deny bench clean
+.PHONY: help demo dashboard test-dashboard test scenarios control-plane test-rust test-c install-c python test-python fuzz fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -11,6 +11,9 @@ help: ## show this
 
 demo: ## the main job, to its end, on a cluster in memory
 	@$(CARGO) run --quiet --locked -p quickstart
+
+dashboard: ## the page, on a cluster in memory with broken apps: http://127.0.0.1:8080/
+	@$(CARGO) run --quiet --locked -p dashboard
 
 test: ## every test of every language; ARGUS_TEST_ALL=1 makes a skip a failure
 	@.ci/test
@@ -29,6 +32,9 @@ test-c: ## the C and C++ hosts
 
 install-c: ## builds the C library and installs it: `make install-c PREFIX=/usr/local`
 	@bindings/c/install.sh $(or $(PREFIX),$(error say where to: `make install-c PREFIX=/usr/local`))
+
+test-dashboard: ## the dashboard in a real browser, and its routes
+	@examples/dashboard/test.sh
 
 python: ## builds the wheel and installs it into a fresh virtual environment
 	@bindings/python/install.sh

@@ -10,9 +10,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// What went wrong.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Failure(Box<Told>);
+
 /// What went wrong, for programs and for people.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(crate) struct Failure {
+#[schemars(rename = "Problem")]
+struct Told {
     /// The status of the response.
     status: u16,
     /// A few words.
@@ -28,13 +34,14 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self(Box::new(Told {
             status: status.as_u16(),
-            title: title(status).to_owned(),
+            title: title.to_owned(),
             detail: detail.into(),
             code: code.to_owned(),
             details: Map::new(),
-        }
+        }))
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -50,10 +57,6 @@ impl Failure {
     }
 }
 
-fn title(status: StatusCode) -> &'static str {
-    status.canonical_reason().unwrap_or("Error")
-}
-
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = match problem.code {
@@ -66,10 +69,9 @@ impl From<Problem> for Failure {
             "dry_run_failed" | "scan_failed" | "halted" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self {
-            details: problem.details,
-            ..Self::new(status, problem.code, problem.message)
-        }
+        let mut failure = Self::new(status, problem.code, problem.message);
+        failure.0.details = problem.details;
+        failure
     }
 }
 
@@ -99,7 +101,8 @@ impl From<ScanError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let kind = HeaderValue::from_static("application/problem+json");

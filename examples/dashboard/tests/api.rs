@@ -1,5 +1,10 @@
 //! The routes as programs use them: who may ask for what, what is refused and why, and what stays true whatever is asked.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::time::Duration;
 
