@@ -14,6 +14,7 @@ use crate::plan::PlanId;
 
 mod chain;
 mod checkpoint;
+mod copy;
 mod file;
 mod group;
 mod merkle;
@@ -24,6 +25,7 @@ mod segment;
 mod tee;
 pub use chain::Tail;
 pub use checkpoint::{AuditKey, AuditSigner, Checkpoint, CheckpointError};
+pub use copy::{CopiedAudit, RecordCopy};
 pub use file::{FileAudit, FileAuditOptions, InclusionProof};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresAudit, PostgresAuditOptions};

@@ -69,9 +69,9 @@ mod disk;
 mod audit;
 pub use audit::{
     AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditRecord,
-    AuditSigner, AuditSink, AuditTee, CSV_HEAD, Checkpoint, CheckpointError, FileAudit,
-    FileAuditOptions, InclusionProof, PlanState, StepStatus, Tail, csv, step_statuses,
-    unfinished_plans,
+    AuditSigner, AuditSink, AuditTee, CSV_HEAD, Checkpoint, CheckpointError, CopiedAudit,
+    FileAudit, FileAuditOptions, InclusionProof, PlanState, RecordCopy, StepStatus, Tail, csv,
+    step_statuses, unfinished_plans,
 };
 #[cfg(feature = "postgres")]
 pub use audit::{PostgresAudit, PostgresAuditOptions};

@@ -33,7 +33,7 @@ pub enum PlanError {
     #[error("the answer is not one JSON object: {0}")]
     NotJson(String),
     /// JSON of another shape.
-    #[error("the answer does not follow the schema at `{place}`: {problem}")]
+    #[error("the answer does not follow the schema{}: {problem}", if place.is_empty() { String::new() } else { format!(" at `{place}`") })]
     Schema {
         /// A JSON pointer, empty for the whole.
         place: String,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::boundary::{Failure, give as give_json, options, text, with_error};
 use crate::handles::{Handle, get, give};
-use crate::host::{self, ProviderTable, SinkTable, Trail};
+use crate::host::{self, HostSink, ProviderTable, SinkTable, Trail};
 use crate::runtime::{Runtime, Shared};
 
 /// How long pods of the cluster in memory may take to start.
@@ -420,7 +420,7 @@ pub unsafe extern "C" fn argus_audit_file(
             let folder = PathBuf::from(text(folder)?);
             let opened = runtime.wait(async move { FileAudit::open(folder).await })?;
             let file = opened.map_err(|problem| Failure::of("audit_failed")(&problem))?;
-            let trail = Arc::new(Trail::new(file, table, host)?);
+            let trail = Arc::new(Trail::new(file, HostSink::new(table, host)?));
             give(out, Kept { trail, runtime })
         })
     }

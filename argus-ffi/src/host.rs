@@ -1,24 +1,17 @@
 //! Doors that a C host opens itself: tables of functions, and replies from any thread.
 
 use std::ffi::{CString, c_char, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use argus_core::{
-    AuditEntry, AuditError, AuditQuery, AuditRecord, AuditSink, Completion, FileAudit, LlmError,
-    LlmProvider, Prompt,
+    AuditRecord, Completion, CopiedAudit, FileAudit, LlmError, LlmProvider, Prompt, RecordCopy,
 };
 use async_trait::async_trait;
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use crate::boundary::{Failure, text, with_error};
 use crate::handles::{Handle, put, take};
-
-/// How long a sink of the host may take for one record, in seconds.
-const SINK_SECONDS: u64 = 30;
 
 /// What a host answers to one call; freed by the answer.
 #[allow(
@@ -179,72 +172,36 @@ pub(crate) unsafe fn provider(
     Ok(Arc::new(HostLlm(Arc::new(host))))
 }
 
-/// The trail of a folder, and the host's own place for records.
-pub(crate) struct Trail {
-    file: FileAudit,
-    host: Option<Arc<Host>>,
-    failed: AtomicBool,
-}
+/// The host's own place for records.
+pub(crate) struct HostSink(Arc<Host>);
 
-impl Trail {
+/// A trail, and the host's own place for records if there is one.
+pub(crate) type Trail = CopiedAudit<FileAudit, Option<HostSink>>;
+
+impl HostSink {
     /// # Safety
     /// `table` is null or points to a table that is as long as it says.
     pub(crate) unsafe fn new(
-        file: FileAudit,
         table: *const SinkTable,
         host: *mut c_void,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Option<Self>, Failure> {
         // SAFETY: the caller vouches for it.
-        let host = match unsafe { table.as_ref() } {
-            None => None,
-            Some(table) => {
-                let expected = size_of::<SinkTable>();
-                // SAFETY: the caller vouches for what is in the table.
-                let host =
-                    unsafe { Host::new(table.size, expected, table.append, table.drop, host)? };
-                Some(Arc::new(host))
-            }
+        let Some(table) = (unsafe { table.as_ref() }) else {
+            return Ok(None);
         };
-        Ok(Self {
-            file,
-            host,
-            failed: AtomicBool::new(false),
-        })
-    }
-
-    async fn copy(&self, record: &AuditRecord) -> Result<(), AuditError> {
-        let Some(host) = &self.host else {
-            return Ok(());
-        };
-        let sink = |problem: String| AuditError::Sink(argus_core::redact(&problem));
-        let json = serde_json::to_string(record).map_err(|error| sink(error.to_string()))?;
-        let answer = timeout(Duration::from_secs(SINK_SECONDS), host.ask(json)).await;
-        match answer {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(refusal)) => Err(sink(refusal.message)),
-            Err(_) => Err(sink(format!(
-                "the host did not answer within {SINK_SECONDS} seconds"
-            ))),
-        }
+        let expected = size_of::<SinkTable>();
+        // SAFETY: the caller vouches for what is in the table.
+        let host = unsafe { Host::new(table.size, expected, table.append, table.drop, host)? };
+        Ok(Some(Self(Arc::new(host))))
     }
 }
 
 #[async_trait]
-impl AuditSink for Trail {
-    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
-        if self.failed.load(Ordering::SeqCst) {
-            return Err(AuditError::Poisoned);
-        }
-        let record = self.file.append(entry).await?;
-        let copied = self.copy(&record).await;
-        if copied.is_err() {
-            self.failed.store(true, Ordering::SeqCst);
-        }
-        copied.map(|()| record)
-    }
-
-    async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
-        self.file.records(query).await
+impl RecordCopy for HostSink {
+    async fn copy(&self, record: &AuditRecord) -> Result<(), String> {
+        let json = serde_json::to_string(record).map_err(|error| error.to_string())?;
+        let answer = self.0.ask(json).await;
+        answer.map(|_| ()).map_err(|refusal| refusal.message)
     }
 }
 

@@ -163,8 +163,9 @@ impl PostgresAudit {
             false,
         )]);
         migrator.dangerous_set_table_name("argus_migrations");
+        // Its `run` makes futures that can't be sent to another thread.
         migrator
-            .run(&mut connection)
+            .run_direct(None, &mut connection, false)
             .await
             .map_err(failed("migrated"))?;
         let grants: String = sqlx::query_scalar(

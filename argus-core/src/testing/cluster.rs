@@ -164,6 +164,7 @@ impl Cluster {
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": { "name": "memory-node-0", "labels": { "kubernetes.io/hostname": "memory-node-0", "kubernetes.io/os": "linux" } },
+            "spec": {},
             "status": { "allocatable": { "cpu": "8", "memory": "16Gi", "pods": "110" }, "capacity": { "cpu": "8", "memory": "16Gi", "pods": "110" },
                         "conditions": [{ "type": "Ready", "status": "True" }] },
         });

@@ -11,13 +11,14 @@ from argus._argus import (
     Plan,
     Playbook,
     PolicyEngine,
+    PostgresAudit,
     Prompt,
     Remediator,
     TestCluster,
     __version__,
     parse_command,
 )
-from argus._doors import Completion, LlmProvider
+from argus._doors import Completion, LlmProvider, RecordSink
 from argus._errors import (
     ArgusError,
     AuditFailed,
@@ -76,7 +77,9 @@ __all__ = [
     "Playbook",
     "PolicyEngine",
     "PolicyFailed",
+    "PostgresAudit",
     "Prompt",
+    "RecordSink",
     "Remediator",
     "ScanFailed",
     "ScopeError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from argus._argus import Approved, DryRun, GenAi, Permitted, Plan, Playbook, Remediator
@@ -17,10 +17,30 @@ class AsyncRemediator:
     loop of the caller.
     """
 
-    def __init__(self, *, llm: Any, **doors: Any) -> None:
+    def __init__(self, *, llm: Any, observe: Callable[[dict[str, Any]], object] | None = None, **doors: Any) -> None:
         built_in = isinstance(llm, (Playbook, GenAi))
         self._llm = None if built_in else OnLoop(llm)
-        self._remediator = Remediator(llm=self._llm or llm, **doors)
+        self._listening: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = set()
+
+        def tell(record: dict[str, Any]) -> None:
+            for loop, queue in tuple(self._listening):
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(queue.put_nowait, record)
+            if observe is not None:
+                observe(record)
+
+        self._remediator = Remediator(llm=self._llm or llm, observe=tell, **doors)
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Each record of the trail from now on, as soon as it is durable: `async for record in remediator.progress()`."""
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        listener = (asyncio.get_running_loop(), queue)
+        self._listening.add(listener)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listening.discard(listener)
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         if self._llm is not None:

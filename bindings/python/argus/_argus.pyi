@@ -2,6 +2,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
+from argus._doors import RecordSink
 from typing_extensions import Self
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Plan",
     "Playbook",
     "PolicyEngine",
+    "PostgresAudit",
     "Prompt",
     "Remediator",
     "TestCluster",
@@ -90,21 +92,26 @@ class TestCluster:
 
 @final
 class FileAudit:
-    def __new__(cls, folder: str | os.PathLike[str]) -> Self: ...
-    def records(
-        self,
-        *,
-        plan_id: str | None = None,
-        incident_id: str | None = None,
-        text: str | None = None,
-        before: int | None = None,
-        limit: int | None = None,
-    ) -> list[dict[str, Any]]: ...
+    def __new__(cls, folder: str | os.PathLike[str], *, also: RecordSink | None = None) -> Self: ...
+    def records(self, **query: Any) -> list[dict[str, Any]]: ...
     @staticmethod
     def verify(folder: str | os.PathLike[str]) -> int: ...
 
 @final
+class PostgresAudit:
+    def __new__(cls, url: str, *, also: RecordSink | None = None) -> Self: ...
+    def records(self, **query: Any) -> list[dict[str, Any]]: ...
+    @staticmethod
+    def migrate(owner_url: str, role: str) -> None: ...
+    @staticmethod
+    def verify(url: str) -> int: ...
+
+@final
 class Plan:
+    __match_args__: tuple[str, str, str]
+    @staticmethod
+    def from_json(text: str) -> Plan: ...
+    def __reduce__(self) -> tuple[Any, tuple[str]]: ...
     @property
     def plan_id(self) -> str: ...
     @property
@@ -172,7 +179,7 @@ class Remediator:
         llm: Any,
         policy: PolicyEngine,
         cluster: Kube | TestCluster,
-        audit: FileAudit,
+        audit: FileAudit | PostgresAudit,
         plans: str | os.PathLike[str] | None = None,
         enabled: bool = False,
         allow_high_risk: bool = False,

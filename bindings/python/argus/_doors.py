@@ -30,6 +30,24 @@ class LlmProvider(Protocol):
         """Answer `prompt` with the JSON that `prompt.schema` describes."""
 
 
+class RecordSink(Protocol):
+    """One more place for the records of a trail: any object with this one method, which may be `async`."""
+
+    def append(self, record: dict[str, Any], /) -> Awaitable[None] | None:
+        """Keep `record`; return only when it is durable."""
+
+
+def append(sink: RecordSink, record: dict[str, Any]) -> None:
+    """Hands a record on; what the native half calls."""
+    kept = sink.append(record)
+    if inspect.isawaitable(kept):
+        asyncio.run(_kept(kept))
+
+
+async def _kept(kept: Awaitable[None]) -> None:
+    await kept
+
+
 class OnLoop:
     """A provider whose coroutines run on the event loop of whoever waits for them."""
 

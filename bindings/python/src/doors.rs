@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
-    AuditQuery, AuditSink, Completion, GenAi as CoreGenAi, Kube as CoreKube, LlmError, LlmProvider,
-    PlanId, PolicyInput, Scope, Settings, Wire, floor,
+    AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, GenAi as CoreGenAi,
+    Kube as CoreKube, LlmError, LlmProvider, PlanId, PolicyInput, PostgresAudit as Postgres,
+    RecordCopy, Scope, Settings, Wire, floor,
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::{
     Bound, Py, PyAny, PyAnyMethods, PyErr, PyRef, PyResult, Python, pyclass, pymethods,
 };
+use pyo3::types::PyDict;
 use serde_json::{Map, Value};
 
 use crate::convert::{from_python, to_python};
@@ -375,9 +377,57 @@ pub(crate) fn cluster(object: &Bound<'_, PyAny>) -> PyResult<CoreKube> {
     Ok(CoreKube::new(client).unready_after(STARTING))
 }
 
+/// A Python object with a method `append(record)` that keeps records too.
+struct PythonCopy(Py<PyAny>);
+
+#[async_trait]
+impl RecordCopy for PythonCopy {
+    async fn copy(&self, record: &AuditRecord) -> Result<(), String> {
+        let sink = Python::attach(|py| self.0.clone_ref(py));
+        let record = record.clone();
+        let keep = move || {
+            Python::attach(|py| -> PyResult<()> {
+                let record = to_python(py, &record)?;
+                let doors = py.import("argus._doors")?;
+                doors.call_method1("append", (sink, record)).map(|_| ())
+            })
+        };
+        match tokio::task::spawn_blocking(keep).await {
+            Ok(kept) => kept.map_err(|raised| format!("the sink raised {raised}")),
+            Err(_) => Err("the sink did not come to its end".into()),
+        }
+    }
+}
+
+fn copied<A: AuditSink + 'static>(trail: A, also: Option<Py<PyAny>>) -> Arc<dyn AuditSink> {
+    match also {
+        Some(sink) => Arc::new(CopiedAudit::new(trail, PythonCopy(sink))),
+        None => Arc::new(trail),
+    }
+}
+
+/// The records of a trail that a caller wants.
+fn wanted<'py>(
+    py: Python<'py>,
+    audit: &Arc<dyn AuditSink>,
+    query: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let query: AuditQuery = match query {
+        Some(given) => read(&from_python(given)?)?,
+        None => AuditQuery::default(),
+    };
+    let audit = Arc::clone(audit);
+    let records = wait(py, async move { audit.records(&query).await })?;
+    let records = records.map_err(|error| errors::plain(py, "AuditFailed", &error))?;
+    to_python(py, &records)
+}
+
 /// The audit trail in the files of a folder; one writer at a time.
+///
+/// `also` is one more place for every record: an object with a method `append(record)`, which may be async. Nothing is done that
+/// relies on a record that isn't in both; it has 30 seconds, and what it raises is a failure of the trail.
 #[pyclass(frozen, module = "argus")]
-pub(crate) struct FileAudit(pub(crate) argus_core::FileAudit);
+pub(crate) struct FileAudit(Arc<dyn AuditSink>);
 
 #[pymethods]
 impl FileAudit {
@@ -385,40 +435,23 @@ impl FileAudit {
     ///
     /// :raises AuditFailed: for a trail that was altered, or that another process writes.
     #[new]
-    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+    #[pyo3(signature = (folder, *, also=None))]
+    fn new(py: Python<'_>, folder: PathBuf, also: Option<Py<PyAny>>) -> PyResult<Self> {
         let opened = wait(py, async move { argus_core::FileAudit::open(folder).await })?;
         opened
-            .map(Self)
+            .map(|trail| Self(copied(trail, also)))
             .map_err(|error| errors::plain(py, "AuditFailed", &error))
     }
 
-    /// The records, newest first: of one plan or one incident, with this text in their command or outcome, before the record
-    /// with this number, at most so many.
-    #[pyo3(signature = (*, plan_id=None, incident_id=None, text=None, before=None, limit=None))]
+    /// The records, newest first. All conditions are optional: `incident_id`, `plan_id`, `actor`, `event`, `action`, `text` (in the
+    /// command or the outcome), `since`, `until`, `after` and `before` (a record's number), and at most `limit`.
+    #[pyo3(signature = (**query))]
     fn records<'py>(
         &self,
         py: Python<'py>,
-        plan_id: Option<&str>,
-        incident_id: Option<&str>,
-        text: Option<String>,
-        before: Option<u64>,
-        limit: Option<usize>,
+        query: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let query = AuditQuery {
-            plan_id: plan_id.map(|id| self::plan_id(py, id)).transpose()?,
-            incident_id: incident_id
-                .map(argus_core::IncidentId::new)
-                .transpose()
-                .map_err(|error| errors::plain(py, "IncidentError", &error))?,
-            text,
-            before,
-            limit,
-            ..AuditQuery::default()
-        };
-        let audit = self.0.clone();
-        let records = wait(py, async move { audit.records(&query).await })?;
-        let records = records.map_err(|error| errors::plain(py, "AuditFailed", &error))?;
-        to_python(py, &records)
+        wanted(py, &self.0, query)
     }
 
     /// Checks the trail of a folder, record by record; how many there are.
@@ -430,6 +463,76 @@ impl FileAudit {
         tail.map(|tail| tail.records)
             .map_err(|error| errors::plain(py, "AuditFailed", &error))
     }
+}
+
+/// The audit trail in PostgreSQL, for several hosts, with their plans; `also` as of `FileAudit`.
+#[pyclass(frozen, module = "argus")]
+pub(crate) struct PostgresAudit {
+    audit: Arc<dyn AuditSink>,
+    plans: argus_core::PostgresPlans,
+}
+
+#[pymethods]
+impl PostgresAudit {
+    /// Opens the trail; its tables are made by `migrate`.
+    ///
+    /// :raises AuditFailed: when the server can't be reached, or the trail was altered.
+    #[new]
+    #[pyo3(signature = (url, *, also=None))]
+    fn new(py: Python<'_>, url: String, also: Option<Py<PyAny>>) -> PyResult<Self> {
+        let opened = wait(py, async move { Postgres::open(&url).await })?;
+        let trail = opened.map_err(|error| errors::plain(py, "AuditFailed", &error))?;
+        let plans = trail.plans();
+        let audit = copied(trail, also);
+        Ok(Self { audit, plans })
+    }
+
+    /// The records, newest first; see `FileAudit.records`.
+    #[pyo3(signature = (**query))]
+    fn records<'py>(
+        &self,
+        py: Python<'py>,
+        query: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        wanted(py, &self.audit, query)
+    }
+
+    /// Makes the tables, or brings them up to date, as their owner, and gives `role` what hosts need and no more.
+    ///
+    /// :raises AuditFailed: when the server can't be reached, or doesn't permit it.
+    #[staticmethod]
+    fn migrate(py: Python<'_>, owner_url: String, role: String) -> PyResult<()> {
+        let made = wait(
+            py,
+            async move { Postgres::migrate(&owner_url, &role).await },
+        )?;
+        made.map_err(|error| errors::plain(py, "AuditFailed", &error))
+    }
+
+    /// Checks the trail, record by record; how many there are.
+    ///
+    /// :raises AuditFailed: names the first bad record.
+    #[staticmethod]
+    fn verify(py: Python<'_>, url: String) -> PyResult<u64> {
+        let tail = wait(py, async move { Postgres::verify(&url).await })?;
+        tail.map(|tail| tail.records)
+            .map_err(|error| errors::plain(py, "AuditFailed", &error))
+    }
+}
+
+/// A trail of either kind, with the plans that go with it.
+pub(crate) fn audit(
+    object: &Bound<'_, PyAny>,
+) -> PyResult<(Arc<dyn AuditSink>, Option<argus_core::PostgresPlans>)> {
+    if let Ok(file) = object.extract::<PyRef<'_, FileAudit>>() {
+        return Ok((Arc::clone(&file.0), None));
+    }
+    if let Ok(postgres) = object.extract::<PyRef<'_, PostgresAudit>>() {
+        let plans = postgres.plans.clone();
+        return Ok((Arc::clone(&postgres.audit), Some(plans)));
+    }
+    let problem = "audit has to be a FileAudit or a PostgresAudit";
+    Err(pyo3::exceptions::PyTypeError::new_err(problem))
 }
 
 /// A plan's id, read.

@@ -32,6 +32,7 @@ fn _argus(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<doors::Kube>()?;
     module.add_class::<doors::Playbook>()?;
     module.add_class::<doors::PolicyEngine>()?;
+    module.add_class::<doors::PostgresAudit>()?;
     module.add_class::<doors::Prompt>()?;
     module.add_class::<doors::TestCluster>()?;
     module.add_class::<remediator::Remediator>()?;

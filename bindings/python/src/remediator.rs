@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::{Bound, Py, PyAny, PyAnyMethods, PyRef, PyResult, Python, pyclass, pymethods};
 
 use crate::convert::{from_python, to_python};
-use crate::doors::{self, FileAudit, PolicyEngine};
+use crate::doors::{self, PolicyEngine};
 use crate::errors;
 use crate::runtime::wait;
 use crate::states::{Approved, DryRun, Permitted, Plan};
@@ -28,7 +28,7 @@ fn answer<T>(py: Python<'_>, result: Result<T, RemediatorError>) -> PyResult<T> 
 
 #[pymethods]
 impl Remediator {
-    /// `plans` is a folder where plans are kept for the next process. `observe` is called with each record of the trail as soon as
+    /// `plans` is a folder where plans are kept for the next process; a trail in PostgreSQL keeps them itself. `observe` is called with each record of the trail as soon as
     /// it is durable, and must return quickly. `on_failure` is `undo` or `stop`.
     #[new]
     #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None))]
@@ -39,7 +39,7 @@ impl Remediator {
         llm: &Bound<'_, PyAny>,
         policy: PyRef<'_, PolicyEngine>,
         cluster: &Bound<'_, PyAny>,
-        audit: PyRef<'_, FileAudit>,
+        audit: &Bound<'_, PyAny>,
         plans: Option<PathBuf>,
         enabled: bool,
         allow_high_risk: bool,
@@ -55,6 +55,7 @@ impl Remediator {
                 return Err(PyValueError::new_err(problem));
             }
         };
+        let (audit, kept) = doors::audit(audit)?;
         let mut builder = Core::builder()
             .scope(doors::scope(py, scope)?)
             .settings(Settings {
@@ -65,7 +66,10 @@ impl Remediator {
             .llm(doors::provider(llm)?)
             .policy(std::sync::Arc::clone(&policy.0))
             .cluster(doors::cluster(cluster)?)
-            .audit(audit.0.clone());
+            .audit(audit);
+        if let Some(kept) = kept {
+            builder = builder.plans(kept);
+        }
         if let Some(folder) = plans {
             let opened = wait(py, async move { FilePlans::open(folder).await })?;
             builder =

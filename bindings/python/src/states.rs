@@ -5,7 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use argus_core::{Answer, Shown, ShownChange};
-use pyo3::prelude::{Bound, PyAny, PyResult, Python, pyclass, pymethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, Python, pyclass, pymethods};
 
 use crate::convert::{to_python, to_text};
 use crate::errors;
@@ -16,6 +17,24 @@ pub(crate) struct Plan(pub(crate) argus_core::Plan);
 
 #[pymethods]
 impl Plan {
+    #[classattr]
+    fn __match_args__() -> (&'static str, &'static str, &'static str) {
+        ("summary", "steps", "risk_level")
+    }
+    /// A plan from its JSON text, as `to_json` writes it. It passes every door again.
+    ///
+    /// :raises ValueError: for what isn't a plan.
+    #[staticmethod]
+    fn from_json(text: &str) -> PyResult<Self> {
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(|error| PyValueError::new_err(format!("this is no plan: {error}")))
+    }
+    /// Pickled as JSON.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        let from_json = py.get_type::<Self>().getattr("from_json")?;
+        Ok((from_json, (self.to_json()?,)))
+    }
     /// The plan's id.
     #[getter]
     fn plan_id(&self) -> &str {

@@ -390,16 +390,18 @@ function reasons(error) {
     manual_steps: () => Object.entries(problem.steps || {}).map(([step, why]) => [`Step ${Number(step) + 1}: ${why}`]),
     missing_permissions: () => (problem.missing || []).map((missing) => [missing]),
   }[problem.code];
-  return el("div", { class: "banner bad", role: "alert" }, el("h3", {}, what), lines ? el("ul", {}, lines().map((line) => el("li", {}, line))) : el("p", {}, error.message), then && el("p", {}, then));
+  const kind = problem.code === "manual_steps" ? "warn" : "bad";
+  return el("div", { class: `banner ${kind}`, role: "alert" }, el("h3", {}, what), lines ? el("ul", {}, lines().map((line) => el("li", {}, line))) : el("p", {}, error.message), then && el("p", {}, then));
 }
 
 function showPlan(mine, { note }) {
   const { plan, tried, refused } = mine;
   const enabled = state.status.remediation_enabled;
-  const risk = { low: "low", medium: "medium", high: "high" }[plan.risk_level];
+  // What people do by hand is more than Argus can judge.
+  const byHand = refused?.problem?.code === "manual_steps";
   const body = [
     el("p", {}, el("strong", {}, plan.summary)),
-    el("p", { class: "muted" }, `Risk: ${plan.risk_level}. ${plan.risk_reason}`),
+    !byHand && el("p", { class: "muted" }, `Risk: ${plan.risk_level}. ${plan.risk_reason}`),
     note,
     refused instanceof Refused && reasons(refused),
     refused && !(refused instanceof Refused) && failed("The plan could not be tried", refused),
@@ -429,7 +431,7 @@ function showPlan(mine, { note }) {
   } else if (tried) {
     confirm = el("p", { class: "muted", id: "switched-off" }, "Applying is switched off on this host. Copy the commands and run them by hand, or let whoever runs the host start it with --remediation-enabled.");
   }
-  showModal({ heading: mine.head, badge: pill(`${plan.risk_level} risk`, risk), body, foot: [confirm, el("div", { class: "row" }, foot)] });
+  showModal({ heading: mine.head, badge: byHand ? pill("by hand", "warn") : pill(`${plan.risk_level} risk`, plan.risk_level), body, foot: [confirm, el("div", { class: "row" }, foot)] });
 }
 
 function stepItem(step, at, shown, status) {
@@ -557,6 +559,7 @@ async function lostWhileRunning(mine) {
       const { state: now } = await get(`/api/plans/${mine.plan.plan_id}`);
       if (now?.is_finished) {
         mine.running = false;
+        refresh();
         return showFinished(mine, now);
       }
       if (!now?.approved_by) {
@@ -598,17 +601,17 @@ function verdictOf(outcome) {
   return ENDINGS[outcome.ending] || ENDINGS.stuck;
 }
 
-function showOutcome(mine, outcome) {
-  const [heading, kind] = verdictOf(outcome);
+function showOutcome(mine, outcome, undo = false) {
+  const [heading, kind] = undo && outcome.success ? ["Everything is as it was before the plan", "good"] : verdictOf(outcome);
   const mark = { settled: STATUS.step_settled, applied: STATUS.step_applied, undone: STATUS.step_undone, stuck: STATUS.undo_failed, unknown: STATUS.step_unknown, untouched: { mark: "–", kind: "", text: "was not begun" } };
   const { rescan } = outcome;
   const list = (findings, none) => (findings.length ? el("ul", {}, findings.map((finding) => el("li", {}, finding.title))) : el("p", { class: "muted" }, none));
   showModal({
     heading: mine.head,
     body: [
-      el("div", { class: `banner ${kind}`, role: "status" }, el("h3", {}, heading), el("p", { id: "summary" }, outcome.summary || "The cluster could not be scanned again, so nobody knows whether it helped."), outcome.error && el("p", {}, `What went wrong: ${outcome.error}`)),
+      el("div", { class: `banner ${kind}`, role: "status" }, el("h3", {}, heading), el("p", { id: "summary" }, undo && outcome.success ? "What was wrong then may come back: that is what undoing means." : outcome.summary || "The cluster could not be scanned again, so nobody knows whether it helped."), outcome.error && el("p", {}, `What went wrong: ${outcome.error}`)),
       el("ol", { class: "steps" }, mine.plan.steps.map((step, at) => stepItem(step, at, null, mark[outcome.steps[at]] || mark.untouched))),
-      rescan && el("div", { class: "two" }, el("div", {}, el("h3", {}, "Before"), list([...rescan.fixed, ...rescan.remaining], "Nothing was wrong.")), el("div", {}, el("h3", {}, "After"), list([...rescan.remaining, ...rescan.new], "Nothing is wrong any more."), rescan.new.length > 0 && el("p", { class: "small" }, `${plural(rescan.new.length, "finding is", "findings are")} new.`))),
+      rescan && !undo && el("div", { class: "two" }, el("div", {}, el("h3", {}, "Before"), list([...rescan.fixed, ...rescan.remaining], "Nothing was wrong.")), el("div", {}, el("h3", {}, "After"), list([...rescan.remaining, ...rescan.new], "Nothing is wrong any more."), rescan.new.length > 0 && el("p", { class: "small" }, `${plural(rescan.new.length, "finding is", "findings are")} new.`))),
     ],
     foot: el("div", { class: "row" }, undoButton(mine, outcome), el("span", { class: "space" }), el("button", { type: "button", class: "primary", onclick: () => modal.close() }, "Done")),
   });
@@ -627,7 +630,7 @@ async function undo(mine) {
   try {
     const outcome = await post(`/api/remediate/${mine.plan.plan_id}/undo`);
     mine.running = false;
-    if (walk === mine) showOutcome(mine, outcome);
+    if (walk === mine) showOutcome(mine, outcome, true);
   } catch (error) {
     mine.running = false;
     if (walk === mine) error instanceof Refused ? showRefused(mine, error) : lostWhileRunning(mine);
@@ -639,7 +642,7 @@ function showFinished(mine, now) {
   const [heading, kind] = ENDINGS[ending] || ENDINGS.stuck;
   showModal({
     heading: mine.head,
-    body: el("div", { class: `banner ${kind}`, role: "status" }, el("h3", {}, heading), el("p", {}, now.outcome), now.findings && el("p", { id: "summary" }, `${plural(now.findings[0], "finding")} before, ${plural(now.findings[1], "finding")} after.`)),
+    body: el("div", { class: `banner ${kind}`, role: "status" }, el("h3", {}, heading), now.outcome !== "succeeded: done" && el("p", {}, capital(now.outcome)), now.findings && el("p", { id: "summary" }, `${plural(now.findings[0], "finding")} before, ${plural(now.findings[1], "finding")} after.`)),
     foot: el("button", { type: "button", class: "primary", onclick: () => modal.close() }, "Done"),
   });
 }
@@ -665,7 +668,7 @@ function remediations() {
           return el(
             "article",
             { class: "card" },
-            el("div", { class: "row" }, pill(running ? "is being carried out" : ending || inWords(plan.last), kind), el("strong", {}, plan.plan_id), el("span", { class: "muted small" }, when(plan.at)), el("span", { class: "space" }), el("button", { type: "button", onclick: () => details(plan) }, "Details")),
+            el("div", { class: "row" }, pill(running ? "is being carried out" : ending || inWords(plan.last), kind), el("strong", {}, plan.summary || plan.plan_id), el("span", { class: "muted small" }, when(plan.at)), el("span", { class: "space" }), el("button", { type: "button", onclick: () => details(plan) }, "Details")),
             plan.findings && el("p", { class: "small" }, `${plural(plan.findings[0], "finding")} before, ${plural(plan.findings[1], "finding")} after.`),
           );
         }),
@@ -673,7 +676,7 @@ function remediations() {
 }
 
 async function details(known) {
-  openModal(known.plan_id);
+  openModal(known.summary || known.plan_id);
   const mine = walk;
   showModal({ heading: mine.head, body: spinner("Reading…") });
   try {

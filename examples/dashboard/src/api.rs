@@ -37,6 +37,8 @@ use crate::problem::Failure;
 
 /// How many records of the trail an answer holds at most.
 const MAX_RECORDS: usize = 1_000;
+/// How many plans a list holds at most.
+const MAX_PLANS: usize = 50;
 
 type Answered<T> = Result<Json<T>, Failure>;
 
@@ -262,12 +264,21 @@ async fn plan(
     Ok(Json(PlanAndState { plan, state }))
 }
 
+/// What became of a plan, and what it was to do.
 #[derive(Serialize, JsonSchema)]
-struct Plans {
-    plans: Vec<PlanState>,
+struct Became {
+    /// What it was to do; null if the plan is no longer kept.
+    summary: Option<String>,
+    #[serde(flatten)]
+    state: PlanState,
 }
 
-async fn plans(State(host): State<Host>) -> Answered<Plans> {
+#[derive(Serialize, JsonSchema)]
+struct Plans {
+    plans: Vec<Became>,
+}
+
+async fn plans(State(host): State<Host>, caller: Caller) -> Answered<Plans> {
     let query = AuditQuery {
         limit: Some(MAX_RECORDS),
         ..AuditQuery::default()
@@ -279,11 +290,19 @@ async fn plans(State(host): State<Host>) -> Answered<Plans> {
             .or_default()
             .push(record);
     }
-    let mut plans: Vec<PlanState> = by_plan
+    let states = by_plan
         .values()
-        .filter_map(|records| PlanState::of(records))
-        .collect();
-    plans.sort_by_key(|plan| std::cmp::Reverse(plan.at));
+        .filter_map(|records| PlanState::of(records));
+    let mut states: Vec<PlanState> = states.collect();
+    states.sort_by_key(|plan| std::cmp::Reverse(plan.at));
+    states.truncate(MAX_PLANS);
+    let walk = host.asked_by(&caller.name);
+    let mut plans = Vec::new();
+    for state in states {
+        let plan = walk.plan(&state.plan_id).await?;
+        let summary = plan.map(|plan| plan.summary().to_owned());
+        plans.push(Became { summary, state });
+    }
     Ok(Json(Plans { plans }))
 }
 

@@ -22,7 +22,9 @@ impl Playbook {
     /// ```
     #[must_use]
     pub fn diagnose(findings: &[Finding]) -> Option<Diagnosis> {
-        let weight = |finding: &&Finding| (finding.cause.is_some(), finding.severity);
+        // That an app isn't available is a symptom of whatever else was found.
+        let root = |cause: Cause| cause != Cause::Unavailable;
+        let weight = |finding: &&Finding| (finding.cause.is_some_and(root), finding.severity);
         // Of equals the first, as the scanner puts causes before their symptoms.
         let root = findings.iter().rev().max_by_key(weight)?;
         let said = root.cause.map(meaning);

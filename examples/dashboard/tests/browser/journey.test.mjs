@@ -58,7 +58,7 @@ test("from a finding to fixed, and back", async (t) => {
   const after = await kubectl(host.cluster, "GET", `${WEB}/shopify-rpa`);
   assert.equal(after.spec.template.spec.containers[0].resources.limits.memory, "256Mi");
   await dialog.getByRole("button", { name: "Undo" }).click();
-  await dialog.getByText("everything was put back").waitFor();
+  await dialog.getByText("Everything is as it was before the plan").waitFor();
   const back = await kubectl(host.cluster, "GET", `${WEB}/shopify-rpa`);
   assert.equal(back.spec.template.spec.containers[0].resources.limits.memory, "128Mi");
   await look(page, "undone");
@@ -137,6 +137,7 @@ test("plans that go too far, that only people may carry out, and of high risk", 
   scripted.plan = plan("Empty a machine.", ["kubectl drain node-1"]);
   await suggest(page, "newsletter");
   await dialog.getByText("A person has to do this").waitFor();
+  assert.doesNotMatch(await dialog.innerText(), /low risk/);
   assert.equal(await applyButton(page).count(), 0);
   await look(page, "manual");
   await page.keyboard.press("Escape");
@@ -293,6 +294,6 @@ test("the same journey on a real API server", { skip: real.config ? false : "no 
   assert.equal(limit(), "256Mi");
   await look(page, "real-fixed");
   await dialog.getByRole("button", { name: "Undo" }).click();
-  await dialog.getByText("everything was put back").waitFor();
+  await dialog.getByText("Everything is as it was before the plan").waitFor();
   assert.equal(limit(), "128Mi");
 });
