@@ -1,6 +1,7 @@
 //! Room 7: each step of an [`Approved`](crate::Approved) plan becomes applied, undone or stuck.
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::approval::ApprovedStep;
@@ -59,7 +60,8 @@ pub enum UndoError {
 }
 
 /// What an undo did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Undone {
     /// The fields are as they were.

@@ -64,6 +64,9 @@ pub use approval::{
 mod executor;
 pub use executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
 
+mod json_door;
+pub use json_door::{JsonCluster, JsonDoor, JsonRefusal, JsonRefusalKind};
+
 mod disk;
 
 mod audit;

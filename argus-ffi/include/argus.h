@@ -139,6 +139,29 @@ typedef struct argus_provider_table {
   void (*drop)(void *host);
 } argus_provider_table;
 
+// A cluster of the host's own: what tries, applies and undoes steps, and looks.
+typedef struct argus_cluster_table {
+  // sizeof(argus_cluster_table): fields that are added later are at its end.
+  size_t size;
+  // Answers with argus_reply_json, or with argus_reply_refuse or argus_reply_error, within 60 seconds but for "settle". It may
+  // block. It must not throw. Both strings are gone when it returns. By `method`, the request and the answer:
+  //
+  // "missing_permissions": {"plan"}; a list of texts, empty when nothing is missing.
+  //
+  // "dry_run": {"action", "command", "generated_at"}; {"uid", "before", "after", "write", "warnings"}: the object, as it would be, null if
+  // it would be gone, and the request.
+  //
+  // "apply": {"plan_id", "index", "action", "command", "preview"}; the object as it was stored, null if it is gone. Nothing else is
+  // sent than the preview's "write", and only to an object that is as the preview's "before".
+  //
+  // "settle", "is_in_force", "undo": the same; anything, when it came to rest; a boolean; "restored" or "nothing_to_restore".
+  //
+  // "scan": {"namespaces"}; {"findings", "workloads", "incomplete"}.
+  void (*call)(void *host, const char *method, const char *request, struct argus_reply *reply);
+  // Called once, from any thread, when nothing is called with `host` any more; may be null.
+  void (*drop)(void *host);
+} argus_cluster_table;
+
 // A second place for every record of the trail.
 typedef struct argus_sink_table {
   // sizeof(argus_sink_table): fields that are added later are at its end.
@@ -201,6 +224,13 @@ int32_t argus_cluster_new(const struct argus_runtime *runtime,
                           struct argus_cluster **out,
                           char **error);
 
+// A cluster of the host's own. `host` is handed to its functions; it belongs to Argus if the code is ARGUS_OK.
+int32_t argus_cluster_host(const struct argus_runtime *runtime,
+                           const struct argus_cluster_table *table,
+                           void *host,
+                           struct argus_cluster **out,
+                           char **error);
+
 // A Kubernetes cluster in memory, served on a free port of the loopback too: for the first minute and for tests.
 int32_t argus_test_cluster_new(const struct argus_runtime *runtime, struct argus_cluster **out, char **error);
 
@@ -254,6 +284,20 @@ int32_t argus_reply_text(struct argus_reply *reply,
                          const char *model,
                          uint64_t tokens,
                          char **error);
+
+// Answers a call of a cluster, with JSON.
+//
+// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+int32_t argus_reply_json(struct argus_reply *reply, const char *json, char **error);
+
+// Refuses a call of a cluster, and says that nothing was written: `stale` if the object isn't as it was approved, or as the step
+// left it. Where nobody knows whether something was written, it is argus_reply_error.
+//
+// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+int32_t argus_reply_refuse(struct argus_reply *reply,
+                           const char *message,
+                           bool stale,
+                           char **error);
 
 // Says that a record is durable.
 //
@@ -378,6 +422,20 @@ int32_t argus_reply_text(struct argus_reply *reply,
                          uint64_t tokens,
                          char **error);
 
+// Answers a call of a cluster, with JSON.
+//
+// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+int32_t argus_reply_json(struct argus_reply *reply, const char *json, char **error);
+
+// Refuses a call of a cluster, and says that nothing was written: `stale` if the object isn't as it was approved, or as the step
+// left it. Where nobody knows whether something was written, it is argus_reply_error.
+//
+// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+int32_t argus_reply_refuse(struct argus_reply *reply,
+                           const char *message,
+                           bool stale,
+                           char **error);
+
 // Says that a record is durable.
 //
 // ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
@@ -419,6 +477,13 @@ int32_t argus_cluster_new(const struct argus_runtime *runtime,
                           const char *options,
                           struct argus_cluster **out,
                           char **error);
+
+// A cluster of the host's own. `host` is handed to its functions; it belongs to Argus if the code is ARGUS_OK.
+int32_t argus_cluster_host(const struct argus_runtime *runtime,
+                           const struct argus_cluster_table *table,
+                           void *host,
+                           struct argus_cluster **out,
+                           char **error);
 
 // A Kubernetes cluster in memory, served on a free port of the loopback too: for the first minute and for tests.
 int32_t argus_test_cluster_new(const struct argus_runtime *runtime, struct argus_cluster **out, char **error);

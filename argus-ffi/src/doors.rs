@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster as Memory, Served};
-use argus_core::{AuditQuery, AuditSink, FileAudit, GenAi, Kube, LlmProvider, Playbook, Wire};
+use argus_core::{
+    AuditQuery, AuditSink, FileAudit, GenAi, JsonCluster, Kube, LlmProvider, Playbook, Wire,
+};
 use argus_policy::RegoEngine;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::boundary::{Failure, give as give_json, options, text, with_error};
 use crate::handles::{Handle, get, give};
-use crate::host::{self, HostSink, ProviderTable, SinkTable, Trail};
+use crate::host::{self, ClusterTable, HostCluster, HostSink, ProviderTable, SinkTable, Trail};
 use crate::runtime::{Runtime, Shared};
 
 /// How long pods of the cluster in memory may take to start.
@@ -58,9 +60,15 @@ impl Handle for Cluster {
 
 /// A cluster, and what is behind it if it is in memory.
 pub(crate) struct Connected {
-    pub(crate) kube: Kube,
+    pub(crate) doors: ClusterDoors,
     memory: Option<(Memory, Served)>,
     runtime: Shared,
+}
+
+/// What a remediator is built with.
+pub(crate) enum ClusterDoors {
+    Kube(Kube),
+    Host(JsonCluster<HostCluster>),
 }
 
 /// The audit trail.
@@ -263,11 +271,40 @@ pub unsafe extern "C" fn argus_cluster_new(
             give(
                 out,
                 Connected {
-                    kube,
+                    doors: ClusterDoors::Kube(kube),
                     memory,
                     runtime,
                 },
             )
+        })
+    }
+}
+
+/// A cluster of the host's own. `host` is handed to its functions; it belongs to Argus if the code is ARGUS_OK.
+///
+/// # Safety
+/// `table` is null or points to a table that is as long as its `size` says, whose functions may be called with `host` from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_cluster_host(
+    runtime: *const Runtime,
+    table: *const ClusterTable,
+    host: *mut c_void,
+    out: *mut *mut Cluster,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            if out.is_null() {
+                return Err(Failure::argument("`out` is null"));
+            }
+            let runtime = Shared::clone(&*get(runtime)?);
+            let connected = Connected {
+                doors: ClusterDoors::Host(HostCluster::new(table, host)?),
+                memory: None,
+                runtime,
+            };
+            give(out, connected)
         })
     }
 }
@@ -299,7 +336,7 @@ pub unsafe extern "C" fn argus_test_cluster_new(
             give(
                 out,
                 Connected {
-                    kube,
+                    doors: ClusterDoors::Kube(kube),
                     memory,
                     runtime,
                 },

@@ -4,10 +4,11 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argus_core::{
-    AuditRecord, Completion, CopiedAudit, FileAudit, LlmError, LlmProvider, Prompt, RecordCopy,
+    AuditRecord, Completion, CopiedAudit, FileAudit, JsonCluster, JsonDoor, JsonRefusal,
+    JsonRefusalKind, LlmError, LlmProvider, Prompt, RecordCopy,
 };
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::boundary::{Failure, text, with_error};
@@ -28,6 +29,7 @@ impl Handle for Reply {
 /// What a host says instead of an answer.
 #[derive(Debug)]
 pub(crate) struct Refusal {
+    kind: JsonRefusalKind,
     message: String,
     retryable: bool,
 }
@@ -46,6 +48,38 @@ pub struct ProviderTable {
     pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
 }
 
+/// A cluster of the host's own: what tries, applies and undoes steps, and looks.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterTable {
+    /// sizeof(argus_cluster_table): fields that are added later are at its end.
+    pub size: usize,
+    /// Answers with argus_reply_json, or with argus_reply_refuse or argus_reply_error, within 60 seconds but for "settle". It may
+    /// block. It must not throw. Both strings are gone when it returns. By `method`, the request and the answer:
+    ///
+    /// "missing_permissions": {"plan"}; a list of texts, empty when nothing is missing.
+    ///
+    /// "dry_run": {"action", "command", "generated_at"}; {"uid", "before", "after", "write", "warnings"}: the object, as it would be, null if
+    /// it would be gone, and the request.
+    ///
+    /// "apply": {"plan_id", "index", "action", "command", "preview"}; the object as it was stored, null if it is gone. Nothing else is
+    /// sent than the preview's "write", and only to an object that is as the preview's "before".
+    ///
+    /// "settle", "is_in_force", "undo": the same; anything, when it came to rest; a boolean; "restored" or "nothing_to_restore".
+    ///
+    /// "scan": {"namespaces"}; {"findings", "workloads", "incomplete"}.
+    pub call: Option<
+        unsafe extern "C" fn(
+            host: *mut c_void,
+            method: *const c_char,
+            request: *const c_char,
+            reply: *mut Reply,
+        ),
+    >,
+    /// Called once, from any thread, when nothing is called with `host` any more; may be null.
+    pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
+}
+
 /// A second place for every record of the trail.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +94,12 @@ pub struct SinkTable {
     pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
 }
 
-type Call = unsafe extern "C" fn(*mut c_void, *const c_char, *mut Reply);
+/// A function of the host's.
+#[derive(Clone, Copy)]
+enum Call {
+    One(unsafe extern "C" fn(*mut c_void, *const c_char, *mut Reply)),
+    Named(unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, *mut Reply)),
+}
 
 /// A function of the host's, and what it is called with.
 pub(crate) struct Host {
@@ -114,8 +153,13 @@ impl Host {
         Ok(Self { host, call, drop })
     }
 
-    async fn ask(self: &Arc<Self>, argument: String) -> Result<Completion, Refusal> {
+    async fn ask(
+        self: &Arc<Self>,
+        method: &'static str,
+        argument: String,
+    ) -> Result<Completion, Refusal> {
         let failed = |message: &str| Refusal {
+            kind: JsonRefusalKind::Unknown,
             message: message.to_owned(),
             retryable: false,
         };
@@ -124,8 +168,16 @@ impl Host {
         let waiting = Waiting(put::<Reply>(Mutex::new(Some(send))).addr());
         let (host, number) = (Arc::clone(self), waiting.0);
         tokio::task::spawn_blocking(move || {
-            // SAFETY: the host vouched for it; the argument lives until it returns.
-            unsafe { (host.call)(host.host, argument.as_ptr(), reply(number)) }
+            let (argument, reply) = (argument.as_ptr(), reply(number));
+            match host.call {
+                // SAFETY: the host vouched for it; the argument lives until it returns.
+                Call::One(call) => unsafe { call(host.host, argument, reply) },
+                Call::Named(call) => {
+                    let method = CString::new(method).unwrap_or_default();
+                    // SAFETY: as above.
+                    unsafe { call(host.host, method.as_ptr(), argument, reply) }
+                }
+            }
         });
         let gone = |_| failed("the host gave no answer");
         receive.await.map_err(gone)?
@@ -145,7 +197,7 @@ impl LlmProvider for HostLlm {
             "schema": prompt.schema(),
             "turns": turns.collect::<Vec<_>>(),
         });
-        let answer = self.0.ask(asked.to_string()).await;
+        let answer = self.0.ask("complete", asked.to_string()).await;
         answer.map_err(|refusal| LlmError {
             problem: argus_core::redact(&refusal.message),
             retryable: refusal.retryable,
@@ -168,7 +220,15 @@ pub(crate) unsafe fn provider(
     let table = table.ok_or_else(|| Failure::argument("the table is null"))?;
     let expected = size_of::<ProviderTable>();
     // SAFETY: the caller vouches for what is in the table.
-    let host = unsafe { Host::new(table.size, expected, table.complete, table.drop, host)? };
+    let host = unsafe {
+        Host::new(
+            table.size,
+            expected,
+            table.complete.map(Call::One),
+            table.drop,
+            host,
+        )?
+    };
     Ok(Arc::new(HostLlm(Arc::new(host))))
 }
 
@@ -191,7 +251,15 @@ impl HostSink {
         };
         let expected = size_of::<SinkTable>();
         // SAFETY: the caller vouches for what is in the table.
-        let host = unsafe { Host::new(table.size, expected, table.append, table.drop, host)? };
+        let host = unsafe {
+            Host::new(
+                table.size,
+                expected,
+                table.append.map(Call::One),
+                table.drop,
+                host,
+            )?
+        };
         Ok(Some(Self(Arc::new(host))))
     }
 }
@@ -200,8 +268,44 @@ impl HostSink {
 impl RecordCopy for HostSink {
     async fn copy(&self, record: &AuditRecord) -> Result<(), String> {
         let json = serde_json::to_string(record).map_err(|error| error.to_string())?;
-        let answer = self.0.ask(json).await;
+        let answer = self.0.ask("append", json).await;
         answer.map(|_| ()).map_err(|refusal| refusal.message)
+    }
+}
+
+/// A cluster of the host's own.
+pub(crate) struct HostCluster(Arc<Host>);
+
+impl HostCluster {
+    /// # Safety
+    /// `table` is null or points to a table that is as long as it says.
+    pub(crate) unsafe fn new(
+        table: *const ClusterTable,
+        host: *mut c_void,
+    ) -> Result<JsonCluster<Self>, Failure> {
+        // SAFETY: the caller vouches for it.
+        let table = unsafe { table.as_ref() };
+        let table = table.ok_or_else(|| Failure::argument("the table is null"))?;
+        let (expected, call) = (size_of::<ClusterTable>(), table.call.map(Call::Named));
+        // SAFETY: the caller vouches for what is in the table.
+        let host = unsafe { Host::new(table.size, expected, call, table.drop, host)? };
+        Ok(JsonCluster::new(Self(Arc::new(host))))
+    }
+}
+
+#[async_trait]
+impl JsonDoor for HostCluster {
+    async fn call(&self, method: &'static str, request: Value) -> Result<Value, JsonRefusal> {
+        let refusal = |refusal: Refusal| JsonRefusal {
+            kind: refusal.kind,
+            message: refusal.message,
+        };
+        let answer = self.0.ask(method, request.to_string()).await;
+        let answer = answer.map_err(refusal)?;
+        serde_json::from_str(answer.text()).map_err(|error| JsonRefusal {
+            kind: JsonRefusalKind::Unknown,
+            message: format!("the answer to `{method}` is no JSON: {error}"),
+        })
     }
 }
 
@@ -246,6 +350,57 @@ pub unsafe extern "C" fn argus_reply_text(
     }
 }
 
+/// Answers a call of a cluster, with JSON.
+///
+/// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_reply_json(
+    reply: *mut Reply,
+    json: *const c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the strings.
+    unsafe {
+        with_error(error, || {
+            answer(reply, Ok(Completion::new(text(json)?, "")))
+        })
+    }
+}
+
+/// Refuses a call of a cluster, and says that nothing was written: `stale` if the object isn't as it was approved, or as the step
+/// left it. Where nobody knows whether something was written, it is argus_reply_error.
+///
+/// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_reply_refuse(
+    reply: *mut Reply,
+    message: *const c_char,
+    stale: bool,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the strings.
+    unsafe {
+        with_error(error, || {
+            let refusal = Refusal {
+                kind: if stale {
+                    JsonRefusalKind::Stale
+                } else {
+                    JsonRefusalKind::NotDone
+                },
+                message: text(message)?.to_owned(),
+                retryable: false,
+            };
+            answer(reply, Err(refusal))
+        })
+    }
+}
+
 /// Says that a record is durable.
 ///
 /// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
@@ -275,7 +430,15 @@ pub unsafe extern "C" fn argus_reply_error(
     unsafe {
         with_error(error, || {
             let message = text(message)?.to_owned();
-            answer(reply, Err(Refusal { message, retryable }))
+            let kind = JsonRefusalKind::Unknown;
+            answer(
+                reply,
+                Err(Refusal {
+                    kind,
+                    message,
+                    retryable,
+                }),
+            )
         })
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::boundary::{Failure, give as give_json, options, text, with_error};
-use crate::doors::{Audit, Cluster, Policy, Provider};
+use crate::doors::{Audit, Cluster, ClusterDoors, Policy, Provider};
 use crate::handles::{Handle, any, get, give};
 use crate::runtime::{Runtime, Shared};
 
@@ -146,8 +146,11 @@ pub unsafe extern "C" fn argus_remediator_new(
                 })
                 .llm(Arc::clone(&get(provider)?))
                 .policy(Arc::clone(&get(policy)?))
-                .cluster(get(cluster)?.kube.clone())
                 .audit(Arc::clone(&get(audit)?.trail));
+            builder = match &get(cluster)?.doors {
+                ClusterDoors::Kube(kube) => builder.cluster(kube.clone()),
+                ClusterDoors::Host(door) => builder.cluster(door.clone()),
+            };
             if let Some(folder) = given.plans {
                 let plans = runtime.wait(async move { FilePlans::open(folder).await })?;
                 builder =

@@ -203,6 +203,117 @@ static void sinks(void) {
   }
 }
 
+/* --- a cluster of the host's own ------------------------------------------------------------------------------------ */
+
+/* One object, and what its functions are to do. */
+struct object {
+  atomic_int replicas;
+  enum { WORKS, REFUSES_TO_APPLY, IS_STALE, TALKS, NEVER_RESTS, UNKNOWN } manners;
+  atomic_int calls;
+};
+
+static void object(char *out, size_t size, int replicas) {
+  snprintf(out, size, "{\"apiVersion\": \"apps/v1\", \"kind\": \"Deployment\", \"metadata\": {\"name\": \"web\", \"namespace\": \"shop\", \"uid\": \"u\"}, "
+           "\"spec\": {\"replicas\": %d, \"selector\": {\"matchLabels\": {\"app\": \"web\"}}, \"template\": {\"metadata\": {\"labels\": {\"app\": \"web\"}}, "
+           "\"spec\": {\"containers\": [{\"name\": \"app\", \"image\": \"r.example/web:1\"}]}}}}", replicas);
+}
+
+static void serve(void *host, const char *method, const char *request, argus_reply *reply) {
+  struct object *web = host;
+  char now[512], then[512], json[2048];
+  atomic_fetch_add(&web->calls, 1);
+  object(now, sizeof now, atomic_load(&web->replicas));
+  object(then, sizeof then, 3);
+  EXPECT(1, request[0] == '{');
+  if (strcmp(method, "missing_permissions") == 0) {
+    EXPECT(ARGUS_OK, argus_reply_json(reply, "[]", NULL));
+  } else if (strcmp(method, "dry_run") == 0) {
+    snprintf(json, sizeof json, "{\"uid\": \"u\", \"before\": %s, \"after\": %s, \"write\": {\"method\": \"patch\", \"subresource\": \"scale\", "
+             "\"patch_type\": \"merge\", \"body\": {\"spec\": {\"replicas\": 3}}}}", now, then);
+    EXPECT(ARGUS_OK, argus_reply_json(reply, json, NULL));
+  } else if (strcmp(method, "apply") == 0) {
+    switch (web->manners) {
+    case REFUSES_TO_APPLY: EXPECT(ARGUS_OK, argus_reply_refuse(reply, "the branch is protected", false, NULL)); return;
+    case IS_STALE: EXPECT(ARGUS_OK, argus_reply_refuse(reply, "web", true, NULL)); return;
+    case TALKS: EXPECT(ARGUS_OK, argus_reply_json(reply, "done!", NULL)); return;
+    case UNKNOWN: EXPECT(ARGUS_OK, argus_reply_error(reply, "no connection", true, NULL)); return;
+    default: break;
+    }
+    atomic_store(&web->replicas, 3);
+    EXPECT(ARGUS_OK, argus_reply_json(reply, then, NULL));
+  } else if (strcmp(method, "settle") == 0) {
+    if (web->manners == NEVER_RESTS) EXPECT(ARGUS_OK, argus_reply_error(reply, "it never came to rest", false, NULL));
+    else EXPECT(ARGUS_OK, argus_reply_json(reply, "null", NULL));
+  } else if (strcmp(method, "is_in_force") == 0) {
+    EXPECT(ARGUS_OK, argus_reply_json(reply, atomic_load(&web->replicas) == 3 ? "true" : "false", NULL));
+  } else if (strcmp(method, "undo") == 0) {
+    atomic_store(&web->replicas, 1);
+    EXPECT(ARGUS_OK, argus_reply_json(reply, "\"restored\"", NULL));
+  } else if (strcmp(method, "scan") == 0) {
+    snprintf(json, sizeof json, "{\"findings\": [], \"incomplete\": [], \"workloads\": [{\"object\": {\"kind\": \"Deployment\", \"namespace\": \"shop\", \"name\": "
+             "\"web\"}, \"desired\": %d, \"ready\": %d}]}", atomic_load(&web->replicas), atomic_load(&web->replicas));
+    EXPECT(ARGUS_OK, argus_reply_json(reply, json, NULL));
+  } else {
+    expect(0, 1, method);
+  }
+}
+
+static const char SCALE[] = "{\"summary\": \"More copies.\", \"steps\": [{\"description\": \"More copies, because of the load.\","
+                            " \"command\": \"kubectl scale deployment/web -n shop --replicas=3\"}], \"risk_level\": \"low\","
+                            " \"risk_reason\": \"One app.\", \"rollback_steps\": []}";
+
+static void scale(void *host, const char *prompt, argus_reply *reply) {
+  (void)host;
+  (void)prompt;
+  EXPECT(ARGUS_OK, argus_reply_text(reply, SCALE, "model", 1, NULL));
+}
+
+static void clusters(void) {
+  const struct {
+    int manners, code, replicas;
+    const char *part;
+  } cases[] = {{WORKS, ARGUS_OK, 3, "\"ending\":\"succeeded\""},
+               {REFUSES_TO_APPLY, ARGUS_OK, 1, "the branch is protected"},
+               {IS_STALE, ARGUS_STALE, 1, "web changed after the approval"},
+               {TALKS, ARGUS_OK, 1, "\"success\":false"},
+               {UNKNOWN, ARGUS_OK, 1, "no connection"},
+               {NEVER_RESTS, ARGUS_OK, 1, "\"ending\":\"undone\""}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct object web = {1, cases[i].manners, 0};
+    const argus_cluster_table table = {sizeof table, serve, NULL};
+    const argus_provider_table model = {sizeof model, scale, NULL};
+    argus_cluster *own = NULL;
+    argus_provider *provider = NULL;
+    argus_remediator *remediator = NULL;
+    argus_plan *plan = NULL;
+    argus_permitted *permitted = NULL;
+    argus_dry_run *dry_run = NULL;
+    argus_approved *approved = NULL;
+    char *out = NULL, *error = NULL;
+    EXPECT(ARGUS_OK, argus_cluster_host(runtime, &table, &web, &own, NULL));
+    EXPECT(ARGUS_OK, argus_provider_new(&model, NULL, &provider, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"enabled\": true}", provider, policy, own, audit, &remediator, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_suggest(remediator, "{\"incident_id\": \"INC-1\", \"findings\": []}", &plan, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_review(remediator, plan, &permitted, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_dry_run(remediator, permitted, &dry_run, NULL));
+    EXPECT(1, atomic_load(&web.replicas));
+    EXPECT(ARGUS_OK, argus_dry_run_approve(dry_run, "{\"users\": [\"ada\"]}", &approved, NULL));
+    EXPECT(cases[i].code, argus_remediator_execute(remediator, approved, &out, &error));
+    EXPECT(1, strstr(out != NULL ? out : error, cases[i].part) != NULL);
+    EXPECT(cases[i].replicas, atomic_load(&web.replicas));
+    argus_string_free(out);
+    argus_string_free(error);
+    const void *handles[] = {approved, dry_run, permitted, plan, remediator, provider, own};
+    for (size_t j = 0; j < sizeof handles / sizeof *handles; j++) EXPECT(ARGUS_OK, argus_free(handles[j]));
+  }
+  argus_cluster *own = NULL;
+  argus_cluster_table table = {0, serve, NULL};
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_host(runtime, &table, NULL, &own, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_host(runtime, NULL, NULL, &own, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_reply_json(NULL, "1", NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_reply_refuse(NULL, "no", true, NULL));
+}
+
 /* --- bad arguments ----------------------------------------------------------------------------------------------- */
 
 static void arguments(void) {
@@ -381,6 +492,7 @@ int main(int argc, char **argv) {
   arguments();
   models();
   sinks();
+  clusters();
   threads();
   const void *handles[] = {audit, cluster, policy, runtime};
   for (size_t i = 0; i < 4; i++) EXPECT(ARGUS_OK, argus_free(handles[i]));

@@ -18,7 +18,7 @@ from argus._argus import (
     __version__,
     parse_command,
 )
-from argus._doors import Completion, LlmProvider, RecordSink
+from argus._doors import Cluster, Completion, LlmProvider, RecordSink
 from argus._errors import (
     ArgusError,
     AuditFailed,
@@ -34,6 +34,7 @@ from argus._errors import (
     MissingPermissions,
     NoPlan,
     NotApproved,
+    NotDone,
     NotUndoable,
     NotUnfinished,
     PackError,
@@ -51,6 +52,7 @@ __all__ = [
     "AsyncRemediator",
     "AuditFailed",
     "Busy",
+    "Cluster",
     "ClusterError",
     "CommandError",
     "Completion",
@@ -68,6 +70,7 @@ __all__ = [
     "MissingPermissions",
     "NoPlan",
     "NotApproved",
+    "NotDone",
     "NotUndoable",
     "NotUnfinished",
     "PackError",

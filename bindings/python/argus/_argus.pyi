@@ -2,7 +2,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
-from argus._doors import RecordSink
+from argus._doors import Cluster, RecordSink
 from typing_extensions import Self
 
 __all__ = [
@@ -178,7 +178,7 @@ class Remediator:
         scope: Sequence[str],
         llm: Any,
         policy: PolicyEngine,
-        cluster: Kube | TestCluster,
+        cluster: Kube | TestCluster | Cluster,
         audit: FileAudit | PostgresAudit,
         plans: str | os.PathLike[str] | None = None,
         enabled: bool = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -46,6 +47,56 @@ def append(sink: RecordSink, record: dict[str, Any]) -> None:
 
 async def _kept(kept: Awaitable[None]) -> None:
     await kept
+
+
+class Cluster(Protocol):
+    """A cluster of the host's own: what tries, applies and undoes steps, and looks. Every method may be `async`.
+
+    A step is a dict with `action`, `command`, and, once it was approved, `plan_id`, `index` and `preview`. Raise `argus.NotDone` where
+    something was refused and nothing was written, `argus.Stale` where an object isn't as it was approved, or as the step left it;
+    anything else that is raised means that nobody knows.
+    """
+
+    def missing_permissions(self, plan: dict[str, Any], /) -> Any:
+        """What the plan and its undo need and the host lacks: a list of texts."""
+
+    def dry_run(self, step: dict[str, Any], /) -> Any:
+        """Try `step` without doing it: `uid`, the object `before` and `after` (None if it would be gone), the request `write`."""
+
+    def apply(self, step: dict[str, Any], /) -> Any:
+        """Send `step["preview"]["write"]` if the object is still as approved; the object as it was stored."""
+
+    def settle(self, step: dict[str, Any], /) -> Any:
+        """Return when what was written has come to rest."""
+
+    def is_in_force(self, step: dict[str, Any], /) -> Any:
+        """Whether what the step wrote is there now."""
+
+    def undo(self, step: dict[str, Any], /) -> Any:
+        """Put back what the step changed: "restored", or "nothing_to_restore"."""
+
+    def scan(self, namespaces: list[str], /) -> Any:
+        """What is wrong: `findings`, `workloads`, and what couldn't be looked at, `incomplete`."""
+
+
+def cluster(door: Any, method: str, request: dict[str, Any]) -> tuple[str, str]:
+    """Asks a cluster; what the native half calls."""
+    from argus._errors import NotDone, Stale
+
+    whole = {"missing_permissions": "plan", "scan": "namespaces"}
+    try:
+        answer = getattr(door, method)(request[whole[method]] if method in whole else request)
+        if inspect.isawaitable(answer):
+            answer = asyncio.run(_answered(answer))
+    except NotDone as refused:
+        return "not_done", str(refused)
+    except Stale as stale:
+        return "stale", str(stale)
+    return "answer", json.dumps(answer)
+
+
+async def _answered(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 class OnLoop:

@@ -137,6 +137,10 @@ class StoreFailed(ArgusError):
     """A plan could not be kept or read."""
 
 
+class NotDone(ArgusError):
+    """For a cluster of the host's own to raise: the change was refused, and nothing was written."""
+
+
 class NotUndoable(ArgusError):
     """There is nothing of the plan to undo."""
 

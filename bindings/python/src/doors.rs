@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
-    AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, GenAi as CoreGenAi,
-    Kube as CoreKube, LlmError, LlmProvider, PlanId, PolicyInput, PostgresAudit as Postgres,
-    RecordCopy, Scope, Settings, Wire, floor,
+    AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, GenAi as CoreGenAi, JsonCluster,
+    JsonDoor, JsonRefusal, JsonRefusalKind, Kube as CoreKube, LlmError, LlmProvider, PlanId,
+    PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope, Settings, Wire, floor,
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
@@ -363,18 +363,77 @@ impl TestCluster {
     }
 }
 
-/// The cluster that Argus acts on.
-pub(crate) fn cluster(object: &Bound<'_, PyAny>) -> PyResult<CoreKube> {
-    if let Ok(kube) = object.extract::<PyRef<'_, Kube>>() {
-        return Ok(kube.0.clone());
+/// A cluster that is a Python object, see `argus.Cluster`.
+pub(crate) struct PythonCluster(Py<PyAny>);
+
+#[async_trait]
+impl JsonDoor for PythonCluster {
+    async fn call(&self, method: &'static str, request: Value) -> Result<Value, JsonRefusal> {
+        let unknown = |message: String| JsonRefusal {
+            kind: JsonRefusalKind::Unknown,
+            message,
+        };
+        let cluster = Python::attach(|py| self.0.clone_ref(py));
+        let ask = move || {
+            Python::attach(|py| -> PyResult<(String, String)> {
+                let request = to_python(py, &request)?;
+                let doors = py.import("argus._doors")?;
+                let said = doors.call_method1("cluster", (cluster, method, request))?;
+                said.extract()
+            })
+        };
+        let said = tokio::task::spawn_blocking(ask).await;
+        let (kind, text) = said
+            .map_err(|_| unknown(format!("`{method}` did not come to its end")))?
+            .map_err(|raised| unknown(format!("`{method}` raised {raised}")))?;
+        let kind = match kind.as_str() {
+            "answer" => {
+                return serde_json::from_str(&text).map_err(|error| unknown(error.to_string()));
+            }
+            "not_done" => JsonRefusalKind::NotDone,
+            _ => JsonRefusalKind::Stale,
+        };
+        Err(JsonRefusal {
+            kind,
+            message: text,
+        })
     }
-    let Ok(memory) = object.extract::<PyRef<'_, TestCluster>>() else {
-        let problem = "cluster has to be a Kube or a TestCluster";
-        return Err(pyo3::exceptions::PyTypeError::new_err(problem));
-    };
-    let _within = enter()?;
-    let client = memory.cluster.client_as("argus");
-    Ok(CoreKube::new(client).unready_after(STARTING))
+}
+
+/// The cluster that Argus acts on.
+pub(crate) enum AnyCluster {
+    Kube(CoreKube),
+    Python(JsonCluster<PythonCluster>),
+}
+
+pub(crate) fn cluster(object: &Bound<'_, PyAny>) -> PyResult<AnyCluster> {
+    if let Ok(kube) = object.extract::<PyRef<'_, Kube>>() {
+        return Ok(AnyCluster::Kube(kube.0.clone()));
+    }
+    if let Ok(memory) = object.extract::<PyRef<'_, TestCluster>>() {
+        let _within = enter()?;
+        let client = memory.cluster.client_as("argus");
+        return Ok(AnyCluster::Kube(
+            CoreKube::new(client).unready_after(STARTING),
+        ));
+    }
+    for method in [
+        "missing_permissions",
+        "dry_run",
+        "apply",
+        "settle",
+        "is_in_force",
+        "undo",
+        "scan",
+    ] {
+        if !object.hasattr(method)? {
+            return Err(pyo3::exceptions::PyTypeError::new_err(format!(
+                "cluster has to be a Kube, a TestCluster, or an object with the methods of argus.Cluster: `{method}` is missing"
+            )));
+        }
+    }
+    let door = PythonCluster(object.clone().unbind());
+    Ok(AnyCluster::Python(JsonCluster::new(door)))
 }
 
 /// A Python object with a method `append(record)` that keeps records too.

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::{Bound, Py, PyAny, PyAnyMethods, PyRef, PyResult, Python, pyclass, pymethods};
 
 use crate::convert::{from_python, to_python};
-use crate::doors::{self, PolicyEngine};
+use crate::doors::{self, AnyCluster, PolicyEngine};
 use crate::errors;
 use crate::runtime::wait;
 use crate::states::{Approved, DryRun, Permitted, Plan};
@@ -65,8 +65,11 @@ impl Remediator {
             .on_failure(on_failure)
             .llm(doors::provider(llm)?)
             .policy(std::sync::Arc::clone(&policy.0))
-            .cluster(doors::cluster(cluster)?)
             .audit(audit);
+        builder = match doors::cluster(cluster)? {
+            AnyCluster::Kube(kube) => builder.cluster(kube),
+            AnyCluster::Python(door) => builder.cluster(door),
+        };
         if let Some(kept) = kept {
             builder = builder.plans(kept);
         }
