@@ -31,7 +31,7 @@ venv=$cache/schemathesis-$version
 work=$(mktemp -d)
 "$ARGUS_DASHBOARD" --listen 127.0.0.1:0 --data "$work/data" 2>"$work/log" &
 trap 'kill %1; rm -rf "$work"' EXIT
-until url=$(sed -n 's|.*the dashboard is at \(http://[^/"]*\)/".*|\1|p' "$work/log") && [ -n "$url" ]; do
+until url=$(sed -n 's|.*the dashboard is at \(https\{0,1\}://[^/"]*\)/".*|\1|p' "$work/log") && [ -n "$url" ]; do
   kill -0 %1 || { cat "$work/log" >&2; exit 1; }
   sleep 0.2
 done

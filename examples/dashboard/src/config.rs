@@ -22,7 +22,7 @@ pub struct Settings {
     /// A file with settings, in YAML; also the only place for `users`.
     #[arg(long, value_name = "FILE", env = "ARGUS_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where to listen. Other addresses than the loopback need `users`, and a proxy in front that speaks HTTPS.
+    /// Where to listen. Other addresses than the loopback need `users`, and HTTPS: --tls-cert, or a proxy in front.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -38,6 +38,22 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub hosts: Vec<String>,
+    /// The certificates of HTTPS, in PEM, the host's own first; with --tls-key.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ARGUS_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ARGUS_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
     /// A proxy in front speaks HTTPS with browsers.
     #[arg(long, env = "ARGUS_BEHIND_HTTPS")]
     pub behind_https: bool,
@@ -111,6 +127,8 @@ struct File {
     listen: Option<SocketAddr>,
     hosts: Option<Vec<String>>,
     behind_https: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     in_cluster: Option<bool>,
@@ -184,6 +202,8 @@ impl Settings {
         take!(listen, file.listen);
         take!(hosts, file.hosts);
         take!(behind_https, file.behind_https);
+        take!(tls_cert, file.tls_cert.map(Some));
+        take!(tls_key, file.tls_key.map(Some));
         take!(kubeconfig, file.kubeconfig.map(Some));
         take!(context, file.context.map(Some));
         take!(in_cluster, file.in_cluster);
@@ -221,9 +241,12 @@ impl Settings {
             return Err("watch_interval has to be between 1 and 3600 seconds".into());
         }
         let outside = !self.listen.ip().is_loopback();
-        if outside && (self.users.is_empty() || !self.behind_https) {
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err("HTTPS takes both: tls_cert and tls_key".into());
+        }
+        if outside && (self.users.is_empty() || !self.speaks_https()) {
             return Err(format!(
-                "{} can be reached by others: list `users` in the file of --config, put a proxy in front that speaks HTTPS, and say so with --behind-https",
+                "{} can be reached by others: list `users` in the file of --config, and give it --tls-cert and --tls-key, or put a proxy in front that speaks HTTPS and say so with --behind-https",
                 self.listen
             ));
         }
@@ -247,6 +270,12 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether browsers reach it by HTTPS.
+    #[must_use]
+    pub fn speaks_https(&self) -> bool {
+        self.behind_https || self.tls_cert.is_some()
+    }
+
     /// Every setting with where it comes from, as YAML with comments.
     #[must_use]
     pub fn printed(&self) -> String {
@@ -262,6 +291,8 @@ impl Settings {
                 "listen" => self.listen.to_string(),
                 "hosts" => list(self.hosts.clone()),
                 "behind_https" => self.behind_https.to_string(),
+                "tls_cert" => path(&self.tls_cert),
+                "tls_key" => path(&self.tls_key),
                 "kubeconfig" => path(&self.kubeconfig),
                 "context" => text(&self.context),
                 "in_cluster" => self.in_cluster.to_string(),

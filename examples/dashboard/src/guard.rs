@@ -216,12 +216,15 @@ pub(crate) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let host = text(request.headers(), &header::HOST).unwrap_or_default();
+    // HTTP/2 has it in the address.
+    let authority = request.uri().authority().map(ToString::to_string);
+    let named = text(request.headers(), &header::HOST).map(ToOwned::to_owned);
+    let host = authority.or(named).unwrap_or_default();
     if !guard
         .0
         .hosts
         .iter()
-        .any(|known| known.eq_ignore_ascii_case(bare(host)))
+        .any(|known| known.eq_ignore_ascii_case(bare(&host)))
     {
         let detail = "this host doesn't answer under that name: add it with --host";
         return Failure::new(StatusCode::MISDIRECTED_REQUEST, "host", detail).into_response();
@@ -234,7 +237,7 @@ pub(crate) async fn check(
             let address = origin
                 .strip_prefix("http://")
                 .or(origin.strip_prefix("https://"));
-            address == Some(host)
+            address == Some(host.as_str())
         };
         let site = text(headers, &HeaderName::from_static("sec-fetch-site"));
         if origin.is_some_and(|origin| !own(origin))

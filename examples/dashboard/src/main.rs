@@ -1,6 +1,7 @@
 //! Serves the dashboard.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,13 @@ use argus_core::{
     Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Remediator, Scope,
 };
 use argus_policy::RegoEngine;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
 use dashboard::config::Settings;
 use dashboard::demo::Demo;
 use dashboard::guard::Guard;
 use dashboard::{About, Host, Telling, app, demo};
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioTimer;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a plan that runs may go on after the program was told to end.
@@ -134,30 +137,68 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let mut hosts = settings.hosts.clone();
     hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
-    let guard = Guard::new(hosts, settings.users.clone(), settings.behind_https);
+    let guard = Guard::new(hosts, settings.users.clone(), settings.speaks_https());
 
-    let listener = TcpListener::bind(settings.listen).await?;
+    let listener = std::net::TcpListener::bind(settings.listen)?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let (app, handle) = (app(host.clone(), guard).into_make_service(), Handle::new());
+    let tls = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => {
+            let unusable = |error| {
+                format!(
+                    "the certificate `{}` can't be used: {error}",
+                    cert.display()
+                )
+            };
+            Some(
+                RustlsConfig::from_pem_file(cert, key)
+                    .await
+                    .map_err(unusable)?,
+            )
+        }
+        _ => None,
+    };
     if let Some(demo) = &demo {
         let cluster = demo.served.address();
         tracing::info!(%cluster, "the cluster in memory is there for kubectl too: --server=http://{cluster}");
     }
-    tracing::info!(%address, folder = %folder.display(), "the dashboard is at http://{address}/");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tracing::info!(%address, folder = %folder.display(), "the dashboard is at {scheme}://{address}/");
     let background = host.clone();
     let watching = tokio::spawn(async move {
         background.resume().await;
         background.watch().await;
     });
-    axum::serve(listener, app(host.clone(), guard))
-        .with_graceful_shutdown(told_to_end(host.clone()))
-        .await?;
+    tokio::spawn(end_when_told(host, handle.clone()));
+    match tls {
+        Some(tls) => {
+            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+            patience(server.http_builder());
+            server.serve(app).await?;
+        }
+        None => {
+            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            patience(server.http_builder());
+            server.serve(app).await?;
+        }
+    }
     watching.abort();
     Ok(())
 }
 
-/// Until the program is told to end and no plan runs any more; a second time means at once, and what is cut off is taken up at
-/// the next start.
-async fn told_to_end(host: Host) {
+/// Who doesn't say what they want in ten seconds isn't waited for.
+fn patience<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
+    let limit = Duration::from_secs(10);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limit);
+}
+
+/// Ends the server when the program is told to, after a plan that runs; told a second time, at once, and what is cut off is taken
+/// up at the next start.
+async fn end_when_told(host: Host, handle: Handle<SocketAddr>) {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
     };
@@ -181,4 +222,5 @@ async fn told_to_end(host: Host) {
             () = told(&mut terminate) => {}
         }
     }
+    handle.graceful_shutdown(Some(Duration::from_secs(2)));
 }

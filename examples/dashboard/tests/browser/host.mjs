@@ -19,7 +19,7 @@ export async function start(...flags) {
   await new Promise((resolve, reject) => {
     child.stderr.on("data", (data) => {
       host.log += data;
-      host.url = host.log.match(/the dashboard is at (http:\/\/[^/"]+)/)?.[1];
+      host.url = host.log.match(/the dashboard is at (https?:\/\/[^/"]+)/)?.[1];
       host.cluster = host.log.match(/--server=(http:\/\/[0-9.:]+)/)?.[1];
       if (host.url) resolve();
     });

@@ -207,6 +207,30 @@ test("the host dies while it applies, and starts again", async (t) => {
   assert.equal(app.metadata.generation, 2);
 });
 
+test("told to end while a plan runs, it ends after it", async (t) => {
+  const host = await start();
+  t.after(() => host.stop("SIGKILL"));
+  const post = async (path, body) => {
+    const response = await fetch(host.url + path, { method: "POST", headers: { "content-type": "application/json" }, body: body && JSON.stringify(body) });
+    return { status: response.status, ...(await response.json()) };
+  };
+  let incident;
+  while (!incident) {
+    incident = (await host.get("/api/diagnoses")).incidents.find(({ diagnosis }) => diagnosis.root_cause === "shopify-rpa runs out of memory");
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  const { plan_id } = await post(`/api/remediate/${incident.incident_id}`);
+  const { digest } = await post(`/api/remediate/${plan_id}/dry-run`);
+  const events = await fetch(`${host.url}/api/events`);
+  const applied = post(`/api/remediate/${plan_id}/apply`, { digest, confirmed: true });
+  while ((await host.get("/api/plans")).plans[0].approved_by === null) await new Promise((done) => setTimeout(done, 10));
+  const ended = host.stop();
+  assert.equal((await applied).success, true);
+  await ended;
+  assert.equal(host.child.exitCode, 0);
+  await events.body.cancel();
+});
+
 test("text from the cluster is shown as text", async (t) => {
   const host = await start();
   t.after(() => host.stop());
@@ -250,6 +274,30 @@ test("with applying switched off, and for somebody who may only look", async (t)
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("tab", { name: "AI Diagnoses" }).click();
   assert.equal(await card(page, "shopify-rpa").getByRole("button", { name: "Suggest Fix" }).isDisabled(), true);
+});
+
+test("for others, over HTTPS", async (t) => {
+  const keys = folder();
+  const openssl = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"];
+  execFileSync("openssl", openssl, { cwd: keys, stdio: "ignore" });
+  const config = join(keys, "config.yaml");
+  writeFileSync(config, `users:\n- {name: ada, role: admin, token_sha256: ${createHash("sha256").update("ada's token").digest("hex")}}\n`);
+  const https = ["--tls-cert", join(keys, "cert.pem"), "--tls-key", join(keys, "key.pem")];
+  await assert.rejects(start("--listen", "0.0.0.0:0"), /can be reached by others/);
+  await assert.rejects(start("--listen", "0.0.0.0:0", "--config", config), /can be reached by others/);
+  await assert.rejects(start("--listen", "0.0.0.0:0", ...https), /can be reached by others/);
+  const host = await start("--listen", "0.0.0.0:0", "--config", config, ...https);
+  t.after(() => host.stop());
+  assert.match(host.url, /^https:/);
+  const page = await open(t, host.url.replace("0.0.0.0", "localhost"), { ignoreHTTPSErrors: true });
+  await page.getByLabel("Your token").fill("ada's token");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await suggest(page, "shopify-rpa runs out of memory");
+  await page.getByText("Tried, and allowed by policy.").waitFor();
+  await confirm(page);
+  await page.getByText("The fix is in place").waitFor();
+  const cookies = await page.context().cookies();
+  assert.deepEqual(cookies.map(({ httpOnly, secure, sameSite }) => ({ httpOnly, secure, sameSite })), [{ httpOnly: true, secure: true, sameSite: "Strict" }]);
 });
 
 test("a cluster that does not answer", async (t) => {
