@@ -19,12 +19,12 @@ class LiteLlm:
         messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
         for answer, problem in prompt.turns:
             messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": problem}]
-        answered = await litellm.acompletion(
+        answered: Any = await litellm.acompletion(
             model=self.model,
             messages=messages,
             response_format={"type": "json_schema", "json_schema": {"name": "plan", "schema": prompt.schema}},
             **self.options,
         )
-        usage = getattr(answered, "usage", None)
+        usage = answered.usage if hasattr(answered, "usage") else None
         text = answered.choices[0].message.content or ""
         return argus.Completion(text, model=answered.model or self.model, tokens=usage.total_tokens if usage else 0)

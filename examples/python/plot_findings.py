@@ -3,6 +3,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from typing import Any
 
 import argus
 import matplotlib
@@ -25,6 +26,7 @@ remediator = argus.Remediator(
 )
 
 # %% What is wrong, once the apps were started and stopped for the first time.
+findings: list[dict[str, Any]] = []
 for _ in range(200):
     findings = remediator.scan()["findings"]
     if Counter(finding.get("cause") for finding in findings)["oom_killed"] == 2:
