@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo dashboard test-dashboard test scenarios control-plane test-rust test-c install-c python test-python fuzz fmt lint deny bench clean
+.PHONY: help demo dashboard test-dashboard test scenarios llm-eval control-plane test-rust test-c install-c python test-python fuzz fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -20,6 +20,9 @@ test: ## every test of every language; ARGUS_TEST_ALL=1 makes a skip a failure
 
 scenarios: ## the fault scenarios, in memory and on a real API server, with a table of what became of each
 	@.ci/scenarios
+
+llm-eval: ## how good a model is at the scenarios: make llm-eval MODEL=... ENDPOINT=... WIRE=...
+	@ARGUS_EVAL_MODEL="$(MODEL)" ARGUS_EVAL_ENDPOINT="$(ENDPOINT)" ARGUS_EVAL_WIRE="$(WIRE)" ARGUS_EVAL_ONLY="$(ONLY)" .ci/llm-eval
 
 control-plane: ## builds and starts the real API server that the tests use; stop it with `.ci/control-plane down`
 	@.ci/control-plane up

@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use crate::world::{World, Write};
 
+mod evaluation;
+
 /// How many scenarios run at once.
 const AT_ONCE: usize = 6;
 
@@ -172,22 +174,43 @@ fn approved_writes(plan: &Plan) -> Vec<Write> {
         .collect()
 }
 
+/// What the host is asked about.
+async fn incident(world: &World, scenario: &Scenario) -> Result<Incident, String> {
+    if let Some(given) = &scenario.incident {
+        return Incident::from_json(&given.to_string()).map_err(|error| error.to_string());
+    }
+    let wanted = |findings: &[Finding]| match scenario.finds {
+        Some(cause) => findings.iter().any(|finding| finding.cause == Some(cause)),
+        None => findings.is_empty(),
+    };
+    let findings = world.findings(wanted).await;
+    Incident::new(IncidentId::new("INC-1").unwrap(), findings, None)
+        .map_err(|error| error.to_string())
+}
+
+/// Whether everything that was there is there, wants copies, and has them; not only by the word of Argus.
+async fn as_before(world: &World, before: &BTreeMap<String, (i32, i32)>) -> Result<(), String> {
+    let mut broken = Vec::new();
+    // The status of a Deployment comes a moment after its pods.
+    for _ in 0..50 {
+        let after = deployments(world).await;
+        broken = before
+            .keys()
+            .map(|name| (name.clone(), after.get(name).copied()))
+            .filter(|(_, state)| state.is_none_or(|(wanted, has)| wanted == 0 || has < wanted))
+            .collect();
+        if broken.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(format!("not as it was before: {broken:?}"))
+}
+
 /// Walks a scenario to its end; what is not as it has to be.
 async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
     let wedged = break_it(world, scenario).await;
-    let incident = match &scenario.incident {
-        Some(given) => {
-            Incident::from_json(&given.to_string()).map_err(|error| error.to_string())?
-        }
-        None => {
-            let wanted = |findings: &[Finding]| match scenario.finds {
-                Some(cause) => findings.iter().any(|finding| finding.cause == Some(cause)),
-                None => findings.is_empty(),
-            };
-            let findings = world.findings(wanted).await;
-            Incident::new(IncidentId::new("INC-1").unwrap(), findings, None).unwrap()
-        }
-    };
+    let incident = incident(world, scenario).await?;
     let before = deployments(world).await;
     let remediator = world.remediator(Playbook::new());
     let plan = remediator
@@ -251,24 +274,7 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
     if !rescan.summary().ends_with("Remaining: no issues.") {
         return Err(rescan.summary());
     }
-    // Not only by the word of Argus: everything that was there is there, wants copies, and has them.
-    // The status of a Deployment comes a moment after its pods.
-    let mut broken = Vec::new();
-    for _ in 0..50 {
-        let after = deployments(world).await;
-        broken = before
-            .keys()
-            .map(|name| (name.clone(), after.get(name).copied()))
-            .filter(|(_, state)| state.is_none_or(|(wanted, has)| wanted == 0 || has < wanted))
-            .collect();
-        if broken.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    if !broken.is_empty() {
-        return Err(format!("not as it was before: {broken:?}"));
-    }
+    as_before(world, &before).await?;
     if step_statuses(&world.audit.all()) != vec![StepStatus::Settled; plan.steps().len()] {
         return Err("the trail says otherwise".into());
     }
