@@ -12,6 +12,7 @@ mod analyzers;
 mod connect;
 mod dry_run;
 mod executor;
+mod nodes;
 mod pod_security;
 mod preflight;
 mod rbac;
@@ -19,6 +20,7 @@ mod scanner;
 mod warnings;
 
 pub use connect::ConnectError;
+pub use nodes::{NodeCondition, NodeState};
 pub use rbac::Roles;
 
 /// The name under which Argus' writes stand in `managedFields`.

@@ -100,7 +100,7 @@ pub use llm::{GenAi, GenAiOptions, NoWire, Wire};
 #[cfg(feature = "kube")]
 mod kube;
 #[cfg(feature = "kube")]
-pub use kube::{ConnectError, FIELD_MANAGER, Kube, Roles};
+pub use kube::{ConnectError, FIELD_MANAGER, Kube, NodeCondition, NodeState, Roles};
 
 #[cfg(feature = "testing")]
 pub mod testing;

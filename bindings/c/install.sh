@@ -2,7 +2,7 @@
 # Builds the C library and installs it: install.sh PREFIX [PROFILE]. Programs find it with pkg-config or CMake.
 set -euo pipefail
 prefix=$(mkdir -p "${1:?usage: install.sh PREFIX [PROFILE]}" && cd "$1" && pwd)
-profile=${2:-release}
+profile=${2:-embed}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cargo build --locked -q -p argus-ffi --profile "$profile"
 built=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}

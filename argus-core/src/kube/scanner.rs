@@ -51,7 +51,7 @@ impl Scanner for Kube {
 }
 
 impl Kube {
-    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+    pub(super) async fn nodes(&self) -> Result<Vec<Node>, Error> {
         every_page(Api::all(self.client.clone())).await
     }
 

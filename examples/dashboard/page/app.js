@@ -89,10 +89,10 @@ const state = { tab: location.hash.slice(1) || "overview", me: null, status: nul
 const mayAct = () => state.me && state.me.role !== "viewer";
 
 async function load() {
-  const [status, scan, diagnoses, trend, plans] = await Promise.all(
-    ["/api/status", "/api/scan", "/api/diagnoses", "/api/trend", "/api/plans"].map(get),
+  const [status, scan, nodes, diagnoses, trend, plans] = await Promise.all(
+    ["/api/status", "/api/scan", "/api/nodes", "/api/diagnoses", "/api/trend", "/api/plans"].map(get),
   );
-  Object.assign(state, { status, scan, diagnoses: diagnoses.incidents, trend: trend.trend, plans: plans.plans, lost: false });
+  Object.assign(state, { status, scan, nodes, diagnoses: diagnoses.incidents, trend: trend.trend, plans: plans.plans, lost: false });
 }
 
 let loading = null;
@@ -240,7 +240,25 @@ function overview() {
             ),
           ),
     ),
+    el("section", { class: "card" }, el("h2", {}, "Machines"), machines()),
   ];
+}
+
+function machines() {
+  const { nodes, error } = state.nodes;
+  if (error) return el("p", { class: "muted" }, `Not shown: ${error}. Everything else works without.`);
+  const memory = (amounts) => amounts.memory || "?";
+  const pressed = (node) => Object.entries(node.conditions).filter(([type, condition]) => type !== "Ready" && condition.status === "True");
+  return el(
+    "div",
+    { class: "scroll" },
+    el(
+      "table",
+      {},
+      el("thead", {}, el("tr", {}, ["Machine", "State", "Processors", "Memory"].map((head) => el("th", { scope: "col" }, head)))),
+      el("tbody", {}, nodes.map((node) => el("tr", {}, el("td", {}, node.name), el("td", {}, pill(node.ready ? "ready" : "does not answer", node.ready ? "good" : "bad"), node.unschedulable && [" ", pill("takes no new apps", "warn")], pressed(node).map(([type]) => [" ", pill(type, "warn")])), el("td", {}, node.allocatable.cpu || "?"), el("td", {}, memory(node.allocatable))))),
+    ),
+  );
 }
 
 function openTab(tab) {

@@ -14,8 +14,8 @@ use aide::openapi::{Info, OpenApi, Operation};
 use aide::transform::TransformOperation;
 use argus_core::{
     Answer, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun, FileAudit,
-    Finding, IncidentId, Outcome, Plan, PlanId, PlanState, Remediator, Severity, Shown, Workload,
-    csv,
+    Finding, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState, Remediator, Severity, Shown,
+    Workload, csv,
 };
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -99,6 +99,27 @@ async fn scan_now(State(host): State<Host>, caller: Caller) -> Answered<Scanned>
     caller.may(Role::Operator)?;
     host.refresh().await?;
     Ok(scan(State(host)).await)
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Nodes {
+    nodes: Vec<NodeState>,
+    total: usize,
+    ready: usize,
+    /// Why there are none: Argus may have no right to see them.
+    error: Option<String>,
+    last_scan: Option<Timestamp>,
+}
+
+async fn nodes(State(host): State<Host>) -> Json<Nodes> {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    Json(Nodes {
+        nodes: seen.nodes.clone(),
+        total: seen.nodes.len(),
+        ready: seen.nodes.iter().filter(|node| node.ready).count(),
+        error: seen.nodes_error.clone(),
+        last_scan: seen.last_scan,
+    })
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -629,6 +650,13 @@ pub(crate) fn routes() -> Router<Host> {
             "/api/scan",
             get_with(scan, about("What the last scan found"))
                 .post_with(scan_now, about("Look at the cluster now")),
+        )
+        .api_route(
+            "/api/nodes",
+            get_with(
+                nodes,
+                about("The nodes of the cluster, if Argus may see them"),
+            ),
         )
         .api_route(
             "/api/diagnoses",

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use argus_core::{
-    Actor, AuditRecord, FileAudit, Finding, Incident, Outcome, Playbook, Remediator, ScanError,
-    Severity, Workload,
+    Actor, AuditRecord, FileAudit, Finding, Incident, Kube, NodeState, Outcome, Playbook,
+    Remediator, ScanError, Severity, Workload,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -89,6 +89,9 @@ pub(crate) struct Seen {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) incomplete: Vec<String>,
     pub(crate) error: Option<String>,
+    pub(crate) nodes: Vec<NodeState>,
+    /// Why there are none.
+    pub(crate) nodes_error: Option<String>,
     pub(crate) incidents: Vec<Known>,
     pub(crate) trend: VecDeque<TrendPoint>,
 }
@@ -113,6 +116,7 @@ pub struct Host(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) about: About,
     remediator: Remediator,
+    kube: Kube,
     pub(crate) audit: FileAudit,
     pub(crate) folder: PathBuf,
     pub(crate) seen: RwLock<Seen>,
@@ -163,11 +167,12 @@ impl Telling {
 }
 
 impl Host {
-    /// A host around a walk; `folder` is that of the trail, and `telling` watches the remediator.
+    /// A host around a walk on the cluster `kube`; `folder` is that of the trail, and `telling` watches the remediator.
     #[must_use]
     pub fn new(
         about: About,
         remediator: Remediator,
+        kube: Kube,
         audit: FileAudit,
         folder: PathBuf,
         telling: Telling,
@@ -176,6 +181,7 @@ impl Host {
         Self(Arc::new(Inner {
             about,
             remediator,
+            kube,
             audit,
             folder,
             seen: RwLock::default(),
@@ -199,7 +205,7 @@ impl Host {
     /// [`ScanError`] when nothing could be read; what was seen before stays.
     pub async fn refresh(&self) -> Result<(), ScanError> {
         let _one_at_a_time = self.0.scanning.lock().await;
-        let scanned = self.0.remediator.scan().await;
+        let (scanned, nodes) = tokio::join!(self.0.remediator.scan(), self.0.kube.node_states());
         let counts = &self.0.counts;
         let result = match scanned {
             Ok(scan) => {
@@ -227,6 +233,10 @@ impl Host {
                 Err(error)
             }
         };
+        let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+        seen.nodes_error = nodes.as_ref().err().map(|error| error.problem.clone());
+        seen.nodes = nodes.unwrap_or_default();
+        drop(seen);
         let _ = self.0.told.send(Told::Scanned);
         result
     }

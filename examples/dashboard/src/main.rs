@@ -115,7 +115,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         .actor(Actor::Automatic("dashboard".into()))
         .llm(llm)
         .policy(policy)
-        .cluster(kube)
+        .cluster(kube.clone())
         .audit(audit.clone())
         .plans(FilePlans::open(folder.join("plans")).await?)
         .observe(telling.observer())
@@ -133,7 +133,15 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
                 .watch_interval
                 .unwrap_or(if in_memory { 3 } else { 30 }),
         );
-    let host = Host::new(about, remediator, audit, folder.clone(), telling, interval);
+    let host = Host::new(
+        about,
+        remediator,
+        kube,
+        audit,
+        folder.clone(),
+        telling,
+        interval,
+    );
 
     let mut hosts = settings.hosts.clone();
     hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));

@@ -83,7 +83,7 @@ impl Shop {
             })
             .llm(Playbook::new())
             .policy(RegoEngine::builtin().unwrap())
-            .cluster(kube)
+            .cluster(kube.clone())
             .audit(audit.clone())
             .plans(FilePlans::open(folder.path().join("plans")).await.unwrap())
             .observe(telling.observer())
@@ -100,6 +100,7 @@ impl Shop {
         let host = Host::new(
             about,
             remediator,
+            kube,
             audit,
             path,
             telling,

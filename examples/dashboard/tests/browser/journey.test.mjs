@@ -27,6 +27,7 @@ test("from a finding to fixed, and back", async (t) => {
   const page = await open(t, host.url);
   await page.getByRole("heading", { name: /apps? needs? a look/ }).waitFor();
   await page.getByText("shopify-rpa runs out of memory").first().waitFor();
+  await page.getByRole("cell", { name: "memory-node-0" }).waitFor();
   await look(page, "overview");
 
   await suggest(page, "shopify-rpa runs out of memory");
