@@ -29,7 +29,8 @@ pub struct Problem {
     pub retryable: bool,
     /// What else belongs to the error, by its code: `violations` and `plan` of `denied`, `what` of `stale`, `missing` of
     /// `missing_permissions`, `steps` of `manual_steps`, `step` of `dry_run_failed`, `attempts` of `no_plan`, `standing` of
-    /// `halted` and `audit_failed`, `target` of `busy`, `plan_id` of `not_unfinished` and `not_undoable`, `position` and `hint` of `command_refused`.
+    /// `halted` and `audit_failed`, `target` of `busy`, `plan_id` of `not_unfinished` and `not_undoable`, `position` and `hint` of `command_refused`,
+    /// `people` and `so_far`, or `name_to_type`, of `not_approved`.
     #[serde(flatten)]
     pub details: Map<String, Value>,
 }
@@ -103,7 +104,14 @@ impl From<&RemediatorError> for Problem {
 
 impl From<&ApprovalError> for Problem {
     fn from(error: &ApprovalError) -> Self {
-        Self::new("not_approved", error)
+        let details = match error {
+            ApprovalError::PeopleNeeded { people, so_far } => {
+                json!({ "people": people, "so_far": so_far })
+            }
+            ApprovalError::NameNeeded(name) => json!({ "name_to_type": name }),
+            _ => json!({}),
+        };
+        Self::new("not_approved", error).with(details)
     }
 }
 

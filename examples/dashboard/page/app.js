@@ -443,7 +443,7 @@ function showPlan(mine, { note }) {
     confirm = [
       el("p", {}, el("label", { for: "understand" }, check, "I understand this will change my cluster")),
       typed && el("p", {}, el("label", { for: "typed" }, "This plan can do much harm. Type the name ", el("strong", {}, tried.name_to_type), " to allow it: "), typed),
-      tried.people > 1 && el("p", { class: "muted" }, `Policy wants ${tried.people} people to approve this plan. This page can ask only one, so it has to be approved elsewhere.`),
+      tried.people > 1 && el("p", { class: "muted" }, `Policy wants ${tried.people} people to confirm this plan. Each does so here, under their own name.`),
     ];
     foot.push(el("span", { class: "space" }), apply);
   } else if (tried) {
@@ -591,6 +591,14 @@ async function lostWhileRunning(mine) {
 }
 
 function showRefused(mine, error) {
+  const { people, so_far } = error.problem;
+  if (people) {
+    return showModal({
+      heading: mine.head,
+      body: el("div", { class: "banner warn", role: "status" }, el("h3", {}, `Confirmed by ${so_far} of ${people} people`), el("p", {}, "Your yes is kept for ten minutes. Somebody else has to open this plan under Remediations, and confirm it too."), el("p", {}, "Nothing was changed.")),
+      foot: el("button", { type: "button", class: "primary", onclick: () => modal.close() }, "Done"),
+    });
+  }
   const stale = error.problem.code === "stale";
   const busy = error.problem.code === "busy";
   const heads = { stale: "Something changed meanwhile", busy: "Another plan is at work on this app", disabled: "Applying is switched off" };

@@ -436,7 +436,7 @@ async fn apply(
         return Err(Failure::new(StatusCode::FORBIDDEN, "not_approved", detail));
     }
     let key = key.map(|key| format!("{}/{}/{}/{key}", caller.name, id.id, said.digest));
-    let walk = host.asked_by(&caller.name);
+    let (walk, asked) = (host.asked_by(&caller.name), host.clone());
     let run = async move {
         let dry_run = tried(&walk, &id).await?;
         if dry_run.digest() != said.digest {
@@ -448,7 +448,7 @@ async fn apply(
             Some(name) => Answer::confirm_by_name(caller.name, name),
             None => Answer::confirm(caller.name),
         };
-        let approved = dry_run.approve(answer)?;
+        let approved = asked.approve(dry_run, answer)?;
         Ok(walk.execute(approved).await?)
     };
     let outcome = host.run(key, run).await?;

@@ -1,14 +1,15 @@
 //! What the host knows: the last scan, its incidents with their diagnoses, the trend, and the plans that run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argus_core::{
-    Actor, AuditRecord, FileAudit, Finding, Incident, Kube, NodeState, Outcome, Playbook,
-    Remediator, ScanError, Severity, Workload,
+    APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, AuditRecord, Digest, DryRun, FileAudit,
+    Finding, Incident, Kube, NodeState, Outcome, Playbook, Remediator, ScanError, Severity,
+    Workload,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -123,6 +124,7 @@ pub(crate) struct Inner {
     pub(crate) told: broadcast::Sender<Told>,
     pub(crate) suggesting: Semaphore,
     running: Mutex<Runs>,
+    confirmed: Mutex<Confirmed>,
     scanning: tokio::sync::Mutex<()>,
     pub(crate) watch_interval: AtomicU64,
     pub(crate) counts: Counts,
@@ -134,6 +136,9 @@ struct Runs {
     order: VecDeque<String>,
     alive: usize,
 }
+
+/// The yes of people to plans that take more of them, by the digest of what they saw.
+pub(crate) type Confirmed = HashMap<Digest, Vec<(Instant, Answer)>>;
 
 /// For the metrics.
 #[derive(Debug, Default)]
@@ -188,6 +193,7 @@ impl Host {
             told: telling.0,
             suggesting: Semaphore::new(MAX_SUGGESTIONS),
             running: Mutex::default(),
+            confirmed: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
             watch_interval: AtomicU64::new(watch_interval.as_secs().max(1)),
             counts: Counts::default(),
@@ -339,6 +345,42 @@ impl Host {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         runs.alive
+    }
+
+    /// Approves in the name of whoever answers, and of those who did before; if that is too few, the answer is kept for as long
+    /// as an approval would hold.
+    pub(crate) fn approve(
+        &self,
+        dry_run: DryRun,
+        answer: Answer,
+    ) -> Result<Approved, ApprovalError> {
+        let lasts = APPROVAL_LASTS.unsigned_abs();
+        let mut confirmed = self
+            .0
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        confirmed.retain(|_, answers| {
+            answers.retain(|(when, _)| when.elapsed() < lasts);
+            !answers.is_empty()
+        });
+        let digest = dry_run.digest();
+        let before = confirmed.get(&digest).into_iter().flatten();
+        let answers = before.map(|(_, answer)| answer.clone());
+        let approved = dry_run.approve_together(answers.chain([answer.clone()]));
+        match &approved {
+            Ok(_) => {
+                confirmed.remove(&digest);
+            }
+            Err(ApprovalError::PeopleNeeded { .. }) if confirmed.len() < MAX_KEYS => {
+                confirmed
+                    .entry(digest)
+                    .or_default()
+                    .push((Instant::now(), answer));
+            }
+            Err(_) => {}
+        }
+        approved
     }
 
     pub(crate) fn incident(&self, id: &str) -> Option<Incident> {

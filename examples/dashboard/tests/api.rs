@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use argus_core::testing::cluster::Cluster;
 use argus_core::{FileAudit, FilePlans, Kube, Playbook, Remediator, Scope, Settings};
-use argus_policy::RegoEngine;
+use argus_policy::{Pack, RegoEngine};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -64,6 +64,10 @@ fn users() -> Vec<User> {
 
 impl Shop {
     async fn open(enabled: bool, users: Vec<User>) -> Self {
+        Self::open_with(enabled, users, RegoEngine::builtin().unwrap()).await
+    }
+
+    async fn open_with(enabled: bool, users: Vec<User>, policy: RegoEngine) -> Self {
         let cluster = Cluster::start();
         let app = cluster.deployment("shop", "web", "registry.example/web:1");
         let app = app.needs_memory("200Mi").memory_limit("128Mi");
@@ -82,7 +86,7 @@ impl Shop {
                 allow_high_risk: false,
             })
             .llm(Playbook::new())
-            .policy(RegoEngine::builtin().unwrap())
+            .policy(policy)
             .cluster(kube.clone())
             .audit(audit.clone())
             .plans(FilePlans::open(folder.path().join("plans")).await.unwrap())
@@ -335,6 +339,76 @@ async fn switched_off_means_that_nothing_is_carried_out() {
         (StatusCode::FORBIDDEN, "disabled")
     );
     assert_eq!(shop.writes(), 0);
+}
+
+/// A pack that wants two people for every plan.
+fn pairs() -> RegoEngine {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = "name: pairs\nversion: 1.0.0\ndescription: Two people.\nrules:\n  - {id: pairs-two, phases: [plan]}\n";
+    let rego = r#"package argus.packs.pairs
+
+import rego.v1
+
+# METADATA
+# title: Two people
+# custom:
+#   id: pairs-two
+passed contains "pairs-two" if count(input.plan.steps) == 0
+
+require_approval contains {"id": "pairs-two", "step": null, "message": "two people have to look at it", "hint": "ask somebody else too", "people": 2} if count(input.plan.steps) > 0
+"#;
+    std::fs::write(folder.path().join("pack.yaml"), manifest).unwrap();
+    std::fs::write(folder.path().join("pairs.rego"), rego).unwrap();
+    let pack = Pack::load(folder.path()).unwrap();
+    RegoEngine::builtin().unwrap().with(pack).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_where_policy_wants_two() {
+    let shop = Shop::open_with(true, users(), pairs()).await;
+    let as_user = async |user: &str, path: &str, body: Option<Value>| {
+        let token = format!("Bearer {user}");
+        shop.ask(Method::POST, path, body, &[("authorization", &token)])
+            .await
+    };
+    let token = [("authorization", "Bearer grace")];
+    let incidents = shop
+        .ask(Method::GET, "/api/diagnoses", None, &token)
+        .await
+        .json();
+    let incident = incidents["incidents"][0]["incident_id"].as_str().unwrap();
+    let plan = as_user("grace", &format!("/api/remediate/{incident}"), None)
+        .await
+        .json();
+    let path = format!("/api/remediate/{}", plan["plan_id"].as_str().unwrap());
+    let tried = as_user("grace", &format!("{path}/dry-run"), None)
+        .await
+        .json();
+    assert_eq!(tried["people"], 2);
+    let digest = tried["digest"].as_str().unwrap();
+    let apply = format!("{path}/apply");
+    // The same one again is one; another digest is another plan.
+    for _ in 0..2 {
+        let alone = as_user("grace", &apply, Some(yes(digest))).await;
+        assert_eq!(
+            (alone.status, alone.code().as_str()),
+            (StatusCode::FORBIDDEN, "not_approved")
+        );
+        assert_eq!(alone.json()["so_far"], 1);
+    }
+    let viewer = as_user("vera", &apply, Some(yes(digest))).await;
+    assert_eq!(viewer.code(), "role");
+    assert_eq!(shop.writes(), 0);
+    let both = as_user("ada", &apply, Some(yes(digest))).await;
+    assert_eq!(both.json()["success"], true, "{}", both.text);
+    assert_eq!(shop.writes(), 1);
+    let audit = shop
+        .ask(Method::GET, "/api/audit?event=approved", None, &token)
+        .await
+        .json();
+    assert_eq!(audit.as_array().unwrap().len(), 1);
+    let said = audit[0]["outcome"].as_str().unwrap();
+    assert!(said.ends_with(", together with ada"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
