@@ -569,6 +569,13 @@ async fn another_host_finishes_what_a_dead_one_began() {
     let outcome = outcome.unwrap();
     assert_eq!(outcome.ending, Ending::Succeeded, "{outcome:?}");
     assert!(second.unfinished().await.unwrap().is_empty());
+
+    // A third undoes it, from what the others stored.
+    let third = host(server.open().await).await.build().unwrap();
+    let undone = third.undo(&plan_id).await.unwrap();
+    assert_eq!(undone.ending, Ending::Undone, "{undone:?}");
+    let again = second.undo(&plan_id).await;
+    assert!(matches!(again, Err(RemediatorError::NotUndoable(_))));
     PostgresAudit::verify(&server.url("argus")).await.unwrap();
 }
 
@@ -588,6 +595,40 @@ async fn what_came_to_its_end_is_not_taken_up_again() {
         .append(entry(1, AuditEvent::Suggested))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn an_undo_is_one_hosts_until_its_end() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let (first, second) = (server.open().await, server.open().await);
+    for event in [AuditEvent::Approved, AuditEvent::Finished] {
+        first.append(entry(1, event)).await.unwrap();
+    }
+    second
+        .append(entry(1, AuditEvent::UndoAsked))
+        .await
+        .unwrap();
+    for event in [
+        AuditEvent::UndoAsked,
+        AuditEvent::UndoIntended,
+        AuditEvent::Resumed,
+    ] {
+        let error = first.append(entry(1, event)).await;
+        assert!(
+            matches!(error, Err(AuditError::Held(_))),
+            "{event:?}: {error:?}"
+        );
+    }
+    for event in [
+        AuditEvent::UndoIntended,
+        AuditEvent::StepUndone,
+        AuditEvent::Finished,
+    ] {
+        second.append(entry(1, event)).await.unwrap();
+    }
+    first.append(entry(1, AuditEvent::UndoAsked)).await.unwrap();
 }
 
 #[tokio::test]
