@@ -13,6 +13,7 @@ use argus_core::{
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
+use futures::FutureExt;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::{
     Bound, Py, PyAny, PyAnyMethods, PyErr, PyRef, PyResult, Python, pyclass, pymethods,
@@ -222,10 +223,14 @@ impl PolicyEngine {
         let input = PolicyInput::of_plan(&plan.0, &scope, settings);
         let floor = floor(&plan.0, &scope, settings);
         let engine = Arc::clone(&self.0);
-        let evaluation = wait(py, async move {
-            let opinions = argus_core::PolicyEngine::evaluate(&*engine, &input).await?;
-            argus_core::Evaluation::new(floor, opinions)
-        })?;
+        // It waits for nothing, so it needs no other thread.
+        let evaluated = py.detach(|| {
+            let evaluate = argus_core::PolicyEngine::evaluate(&*engine, &input);
+            evaluate.now_or_never()
+        });
+        let unready = || PyRuntimeError::new_err("argus failed inside: please report it");
+        let opinions = evaluated.ok_or_else(unready)?;
+        let evaluation = opinions.and_then(|opinions| argus_core::Evaluation::new(floor, opinions));
         let evaluation = evaluation.map_err(|error| errors::plain(py, "PolicyFailed", &error))?;
         to_python(py, &evaluation)
     }

@@ -1,5 +1,8 @@
 //! The native half of `import argus`: no rule of its own.
 
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::{
     Bound, PyAny, PyModule, PyModuleMethods, PyResult, Python, pyfunction, pymodule,
 };
@@ -23,8 +26,17 @@ fn parse_command<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>
     }
 }
 
+/// The interpreter that imported the module, by its own `sys`.
+static INTERPRETER: OnceLock<usize> = OnceLock::new();
+
 #[pymodule]
 fn _argus(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let sys = module.py().import("sys")?.as_ptr() as usize;
+    if *INTERPRETER.get_or_init(|| sys) != sys {
+        return Err(PyImportError::new_err(
+            "argus is in another interpreter of this process already, and supports one: use processes instead of subinterpreters",
+        ));
+    }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(parse_command, module)?)?;
     module.add_class::<doors::FileAudit>()?;

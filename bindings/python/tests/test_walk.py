@@ -311,6 +311,19 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=30).returncode == 7
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="the module that makes interpreters has another name there")
+def test_another_interpreter_of_the_process_is_refused() -> None:
+    code = """
+import argus
+import _xxsubinterpreters as interpreters
+try:
+    interpreters.run_string(interpreters.create(), "import argus")
+except interpreters.RunFailedError as error:
+    raise SystemExit(7 if "supports one" in str(error) else str(error))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 7
+
+
 def test_the_demo_runs_to_its_end() -> None:
     demo = subprocess.run([sys.executable, "-m", "argus", "demo"], capture_output=True, text=True, timeout=60)
     assert demo.returncode == 0, demo.stderr

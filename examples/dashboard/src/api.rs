@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aide::OperationInput;
@@ -23,7 +23,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use futures::stream;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -631,10 +631,6 @@ fn about(summary: &'static str) -> impl FnOnce(TransformOperation<'_>) -> Transf
     move |operation| operation.summary(summary)
 }
 
-async fn document(Extension(document): Extension<OpenApi>) -> impl IntoApiResponse {
-    Json(document)
-}
-
 pub(crate) fn routes() -> Router<Host> {
     let mut document_of = OpenApi {
         info: Info {
@@ -714,11 +710,14 @@ pub(crate) fn routes() -> Router<Host> {
             get_with(verify, about("Check the chain of the audit trail")),
         )
         .finish_api(&mut document_of);
+    let text: Arc<str> = serde_json::to_string(&document_of)
+        .unwrap_or_default()
+        .into();
+    let json = [(header::CONTENT_TYPE, "application/json")];
     api.route("/api/audit.csv", get(audit_csv))
         .route("/api/events", get(events))
-        .route("/openapi.json", get(document))
+        .route("/openapi.json", get(async move || (json, text.to_string())))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .layer(Extension(document_of))
 }
