@@ -81,6 +81,14 @@ pub struct Outcome {
     pub rescan: Option<Rescan>,
 }
 
+impl Outcome {
+    /// The sentence for people, such as `Fixed: 2 issues resolved. Remaining: no issues.`; none without a re-scan.
+    #[must_use]
+    pub fn summary(&self) -> Option<String> {
+        self.rescan.as_ref().map(Rescan::summary)
+    }
+}
+
 type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
 
 /// The walk from an incident to proof, with the host's doors.

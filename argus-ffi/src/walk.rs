@@ -392,8 +392,7 @@ fn shown(outcome: &Outcome) -> Result<Value, Failure> {
     let mut shown =
         serde_json::to_value(outcome).map_err(|problem| Failure::of("internal")(&problem))?;
     if let Value::Object(fields) = &mut shown {
-        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
-        fields.insert("summary".into(), json!(summary));
+        fields.insert("summary".into(), json!(outcome.summary()));
     }
     Ok(shown)
 }

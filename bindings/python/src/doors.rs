@@ -16,10 +16,11 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::{
-    Bound, Py, PyAny, PyAnyMethods, PyErr, PyRef, PyResult, Python, pyclass, pymethods,
+    Bound, Py, PyAny, PyAnyMethods, PyErr, PyModule, PyRef, PyResult, Python, pyclass, pymethods,
 };
 use pyo3::types::PyDict;
 use serde_json::{Map, Value};
+use tokio::task::JoinError;
 
 use crate::convert::{from_python, to_python};
 use crate::errors;
@@ -113,29 +114,39 @@ impl Prompt {
     }
 }
 
+/// Calls `argus._doors` about a host's object, on a thread where it may block; the outer error is a call that did not come to its
+/// end.
+async fn asked<T: Send + 'static>(
+    object: &Py<PyAny>,
+    call: impl FnOnce(&Bound<'_, PyModule>, Py<PyAny>) -> PyResult<T> + Send + 'static,
+) -> Result<PyResult<T>, JoinError> {
+    let object = Python::attach(|py| object.clone_ref(py));
+    let ask = move || Python::attach(|py| call(&py.import("argus._doors")?, object));
+    tokio::task::spawn_blocking(ask).await
+}
+
 /// A provider that is a Python object with a method `complete(prompt)`.
 struct PythonLlm(Py<PyAny>);
 
 #[async_trait]
 impl LlmProvider for PythonLlm {
     async fn complete(&self, prompt: &argus_core::Prompt) -> Result<Completion, LlmError> {
-        let provider = Python::attach(|py| self.0.clone_ref(py));
         let prompt = Prompt(prompt.clone());
-        let ask = move || {
-            Python::attach(|py| -> PyResult<(String, String, u64)> {
-                let doors = py.import("argus._doors")?;
+        let answer = asked(
+            &self.0,
+            |doors, provider| -> PyResult<(String, String, u64)> {
                 doors
                     .call_method1("complete", (provider, prompt))?
                     .extract()
-            })
-        };
+            },
+        );
         let failed = |problem: &str, source: Box<dyn std::error::Error + Send + Sync>| LlmError {
             problem: problem.into(),
             retryable: false,
             retry_after: None,
             source: Some(source),
         };
-        match tokio::task::spawn_blocking(ask).await {
+        match answer.await {
             Ok(Ok((text, model, tokens))) => Ok(Completion::new(text, model).costing(tokens)),
             Ok(Err(raised)) => Err(failed("the provider raised an exception", raised.into())),
             Err(error) => Err(failed("the provider did not come to its end", error.into())),
@@ -378,17 +389,16 @@ impl JsonDoor for PythonCluster {
             kind: JsonRefusalKind::Unknown,
             message,
         };
-        let cluster = Python::attach(|py| self.0.clone_ref(py));
-        let ask = move || {
-            Python::attach(|py| -> PyResult<(String, String)> {
-                let request = to_python(py, &request)?;
-                let doors = py.import("argus._doors")?;
+        let said = asked(
+            &self.0,
+            move |doors, cluster| -> PyResult<(String, String)> {
+                let request = to_python(doors.py(), &request)?;
                 let said = doors.call_method1("cluster", (cluster, method, request))?;
                 said.extract()
-            })
-        };
-        let said = tokio::task::spawn_blocking(ask).await;
+            },
+        );
         let (kind, text) = said
+            .await
             .map_err(|_| unknown(format!("`{method}` did not come to its end")))?
             .map_err(|raised| unknown(format!("`{method}` raised {raised}")))?;
         let kind = match kind.as_str() {
@@ -447,16 +457,12 @@ struct PythonCopy(Py<PyAny>);
 #[async_trait]
 impl RecordCopy for PythonCopy {
     async fn copy(&self, record: &AuditRecord) -> Result<(), String> {
-        let sink = Python::attach(|py| self.0.clone_ref(py));
         let record = record.clone();
-        let keep = move || {
-            Python::attach(|py| -> PyResult<()> {
-                let record = to_python(py, &record)?;
-                let doors = py.import("argus._doors")?;
-                doors.call_method1("append", (sink, record)).map(|_| ())
-            })
-        };
-        match tokio::task::spawn_blocking(keep).await {
+        let kept = asked(&self.0, move |doors, sink| {
+            let record = to_python(doors.py(), &record)?;
+            doors.call_method1("append", (sink, record)).map(|_| ())
+        });
+        match kept.await {
             Ok(kept) => kept.map_err(|raised| format!("the sink raised {raised}")),
             Err(_) => Err("the sink did not come to its end".into()),
         }

@@ -151,13 +151,8 @@ impl Remediator {
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = self.0.clone();
         let approved = approved.take().ok_or_else(doors::used)?;
-        let done = wait(py, async move {
-            let outcome = core.execute(approved).await?;
-            let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
-            Ok((outcome, summary))
-        })?;
-        let (outcome, summary) = answer(py, done)?;
-        shown(py, &outcome, summary)
+        let outcome = answer(py, wait(py, async move { core.execute(approved).await })?)?;
+        shown(py, &outcome)
     }
 
     /// The plans that were approved and cut off before their end.
@@ -173,8 +168,7 @@ impl Remediator {
     fn resume<'py>(&self, py: Python<'py>, plan_id: &str) -> PyResult<Bound<'py, PyAny>> {
         let (core, plan_id) = (self.0.clone(), doors::plan_id(py, plan_id)?);
         let outcome = answer(py, wait(py, async move { core.resume(&plan_id).await })?)?;
-        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
-        shown(py, &outcome, summary)
+        shown(py, &outcome)
     }
 
     /// Undo a plan that was carried out and still stands: every step, newest first.
@@ -183,8 +177,7 @@ impl Remediator {
     fn undo<'py>(&self, py: Python<'py>, plan_id: &str) -> PyResult<Bound<'py, PyAny>> {
         let (core, plan_id) = (self.0.clone(), doors::plan_id(py, plan_id)?);
         let outcome = answer(py, wait(py, async move { core.undo(&plan_id).await })?)?;
-        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
-        shown(py, &outcome, summary)
+        shown(py, &outcome)
     }
 
     /// A plan that was suggested before, by its id; every door has to be passed again.
@@ -206,12 +199,8 @@ impl Remediator {
 }
 
 /// An outcome with the sentence for people.
-fn shown<'py>(
-    py: Python<'py>,
-    outcome: &argus_core::Outcome,
-    summary: Option<String>,
-) -> PyResult<Bound<'py, PyAny>> {
+fn shown<'py>(py: Python<'py>, outcome: &argus_core::Outcome) -> PyResult<Bound<'py, PyAny>> {
     let shown = to_python(py, outcome)?;
-    shown.set_item("summary", summary)?;
+    shown.set_item("summary", outcome.summary())?;
     Ok(shown)
 }

@@ -418,7 +418,7 @@ struct Applied {
 
 impl From<Outcome> for Applied {
     fn from(outcome: Outcome) -> Self {
-        let summary = outcome.rescan.as_ref().map(|rescan| rescan.summary());
+        let summary = outcome.summary();
         Self { outcome, summary }
     }
 }

@@ -69,9 +69,9 @@ impl Shop {
 
     async fn open_with(enabled: bool, users: Vec<User>, policy: RegoEngine) -> Self {
         let cluster = Cluster::start();
-        let app = cluster.deployment("shop", "web", "registry.example/web:1");
-        let app = app.needs_memory("200Mi").memory_limit("128Mi");
-        app.create().await.unwrap();
+        let web = cluster.deployment("shop", "web", "registry.example/web:1");
+        let web = web.needs_memory("200Mi").memory_limit("128Mi");
+        web.create().await.unwrap();
         let scope = Scope::namespaces(["shop"]).unwrap();
         let kube = Kube::new(cluster.client_as("dashboard"));
         cluster.wait_for_findings(&kube, &scope).await.unwrap();
@@ -114,7 +114,7 @@ impl Shop {
         let guard = Guard::new(vec!["localhost".into()], users, false);
         Self {
             cluster,
-            app: app_of(&host, guard),
+            app: app(host.clone(), guard),
             host,
             _folder: folder,
         }
@@ -189,10 +189,6 @@ impl Shop {
             .filter(|write| write.user == "dashboard" && !write.dry_run && write.code == 200);
         real.count()
     }
-}
-
-fn app_of(host: &Host, guard: Guard) -> Router {
-    app(host.clone(), guard)
 }
 
 fn yes(digest: &str) -> Value {
