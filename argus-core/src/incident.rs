@@ -154,18 +154,44 @@ pub enum Category {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
+    /// A node doesn't answer, or says that it isn't ready.
+    NodeNotReady,
+    /// A node runs short of memory, disk space, process ids or has no network.
+    NodePressure,
+    /// An admission webhook's service has nobody to answer.
+    WebhookDead,
+    /// The volume behind a claim is gone.
+    ClaimLost,
+    /// A storage class that is asked for isn't there, or several are the default.
+    StorageClass,
+    /// A claim gets no volume, though a pod waits for it.
+    ClaimPending,
+    /// A volume could not be reclaimed.
+    VolumeFailed,
+    /// Nothing more fits into a ResourceQuota.
+    QuotaFull,
     /// A container was stopped because it used more memory than its limit.
     OomKilled,
+    /// A liveness or startup probe stops a container before it has started.
+    LivenessProbe,
+    /// A probe asks a port that the container doesn't have.
+    ProbePort,
     /// A container starts and ends again and again.
     CrashLoop,
     /// A container's image can't be pulled.
     ImagePull,
     /// A container reads a key that its ConfigMap doesn't have.
     ConfigKey,
+    /// A workload reads a ConfigMap that isn't there.
+    ConfigMapMissing,
     /// A container can't be made from its configuration.
     ContainerConfig,
-    /// The cluster refuses to make the pods of a Deployment: a quota, a limit, a security rule, a missing service account.
+    /// The cluster refuses to make the pods of a workload: a quota, a limit, a security rule, a missing service account.
     PodsRefused,
+    /// A pod wants a claim for storage that isn't there.
+    ClaimMissing,
+    /// Several pods use a volume that one node can have at a time.
+    SharedVolume,
     /// A pod wants a node with a label that no node has.
     NodeSelector,
     /// A pod asks for more than the largest node has.
@@ -176,13 +202,19 @@ pub enum Cause {
     AntiAffinity,
     /// No node takes the pod, for another reason.
     Pending,
-    /// A readiness probe asks a port that the container doesn't have.
-    ProbePort,
+    /// A pod has a node, and its containers are not made.
+    NotStarting,
     /// A pod runs without becoming ready, or was evicted, or its node doesn't answer.
     PodWedged,
+    /// A pod was told to end and is still there long after.
+    Terminating,
+    /// A pod of no workload ended with an error.
+    PodFailed,
+    /// The last run of a Job, or of a CronJob, failed.
+    JobFailed,
     /// A rollout exceeded its progress deadline.
     StuckRollout,
-    /// A Deployment wants no pods at all.
+    /// A workload wants no pods at all.
     ScaledToZero,
     /// Pods are older than the ConfigMap that they read at their start.
     StaleConfig,
@@ -190,22 +222,40 @@ pub enum Cause {
     ServiceSelector,
     /// A Service passes requests on to a port that no container has.
     ServicePort,
+    /// The service that gives a StatefulSet's pods their names isn't there.
+    ServiceMissing,
     /// An Ingress leads to a Service or a port that isn't there.
     IngressBackend,
+    /// An Ingress is of a class that isn't there.
+    IngressClass,
     /// A HorizontalPodAutoscaler's workload isn't there.
     ScaleTarget,
     /// A HorizontalPodAutoscaler measures a share of what an app requests, and the app requests nothing.
     ScaleMetric,
+    /// A HorizontalPodAutoscaler says that it can't work.
+    ScaleInactive,
+    /// A HorizontalPodAutoscaler wants more pods than it may have.
+    ScaleLimited,
     /// A Deployment may take all its pods away at once when it is updated.
     RolloutStrategy,
     /// A PodDisruptionBudget never lets a single pod go.
     DisruptionBudget,
+    /// A PodDisruptionBudget or a NetworkPolicy is for no pod.
+    SelectsNothing,
     /// A CronJob's time never comes.
     Schedule,
     /// A CronJob is suspended.
     Suspended,
+    /// A node takes no new pods because somebody closed it.
+    NodeCordoned,
     /// A Deployment has fewer pods available than it wants.
     Unavailable,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// An object of the cluster, as a finding names it.
@@ -215,7 +265,7 @@ pub enum Cause {
 pub struct ObjectRef {
     /// The kind, such as `Deployment`.
     pub kind: String,
-    /// The namespace.
+    /// The namespace; empty for what belongs to none.
     pub namespace: String,
     /// The name.
     pub name: String,
@@ -223,11 +273,11 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{} in namespace {}",
-            self.kind, self.name, self.namespace
-        )
+        write!(f, "{}/{}", self.kind, self.name)?;
+        match self.namespace.as_str() {
+            "" => Ok(()),
+            namespace => write!(f, " in namespace {namespace}"),
+        }
     }
 }
 
@@ -263,6 +313,9 @@ pub struct Finding {
     /// The workload that owns the target; filled by Argus' scanner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<ObjectRef>,
+    /// Other objects that it may come from, such as a pod's node; filled by Argus' scanner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<ObjectRef>,
     /// The recognised fault; filled by Argus' scanner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
@@ -519,6 +572,7 @@ fn clean_finding(finding: Finding) -> Finding {
         evidence: clean_list(finding.evidence),
         metrics: clean_map(finding.metrics, 0),
         raw_data: clean_map(finding.raw_data, 0),
+        related: finding.related.into_iter().take(MAX_ENTRIES).collect(),
         ..finding
     }
 }

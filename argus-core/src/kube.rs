@@ -12,14 +12,20 @@ mod analyzers;
 mod connect;
 mod dry_run;
 mod executor;
+mod ignored;
+mod lean;
 mod nodes;
 mod pod_security;
 mod preflight;
 mod rbac;
 mod scanner;
+mod seen;
+mod shapes;
 mod warnings;
+mod why;
 
 pub use connect::ConnectError;
+pub use ignored::{IGNORE, IGNORE_UNTIL};
 pub use nodes::{NodeCondition, NodeState};
 pub use rbac::Roles;
 
@@ -43,6 +49,8 @@ pub struct Kube {
     client: Client,
     settle_within: Duration,
     unready_after: Duration,
+    scan_within: Duration,
+    sees_cluster: bool,
 }
 
 impl Kube {
@@ -53,6 +61,8 @@ impl Kube {
             client,
             settle_within: Duration::from_secs(300),
             unready_after: Duration::from_secs(30),
+            scan_within: Duration::from_secs(60),
+            sees_cluster: false,
         }
     }
 
@@ -67,6 +77,21 @@ impl Kube {
     #[must_use]
     pub fn unready_after(mut self, limit: Duration) -> Self {
         self.unready_after = limit;
+        self
+    }
+
+    /// How long a scan may take; one minute by default. What it didn't come to stands in [`Scan::incomplete`](crate::Scan::incomplete).
+    #[must_use]
+    pub fn scan_within(mut self, limit: Duration) -> Self {
+        self.scan_within = limit;
+        self
+    }
+
+    /// Scans also what belongs to no namespace: nodes, volumes, storage and ingress classes, admission webhooks. It takes
+    /// [`Roles::seeing_cluster`]. Without it nodes are looked at where a pod finds no place, if they may be.
+    #[must_use]
+    pub fn seeing_cluster(mut self) -> Self {
+        self.sees_cluster = true;
         self
     }
 

@@ -100,7 +100,9 @@ pub use llm::{GenAi, GenAiOptions, NoWire, Wire};
 #[cfg(feature = "kube")]
 mod kube;
 #[cfg(feature = "kube")]
-pub use kube::{ConnectError, FIELD_MANAGER, Kube, NodeCondition, NodeState, Roles};
+pub use kube::{
+    ConnectError, FIELD_MANAGER, IGNORE, IGNORE_UNTIL, Kube, NodeCondition, NodeState, Roles,
+};
 
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -52,6 +52,11 @@ impl Rescan {
                 .collect()
         };
         let (old, now) = (ids(before), ids(after));
+        let ignored: BTreeSet<&str> = after
+            .ignored
+            .iter()
+            .map(|finding| finding.finding_id.as_str())
+            .collect();
         let pick = |scan: &Scan, wanted: &dyn Fn(&str) -> bool| -> Vec<Finding> {
             scan.findings
                 .iter()
@@ -61,7 +66,8 @@ impl Rescan {
         };
         Self {
             recovery: recovery(before, after, changed, in_force),
-            fixed: pick(before, &|id| !now.contains(id)),
+            // What people asked not to hear of any more is still wrong.
+            fixed: pick(before, &|id| !now.contains(id) && !ignored.contains(id)),
             remaining: pick(after, &|id| old.contains(id)),
             new: pick(after, &|id| !old.contains(id)),
             incomplete: after.incomplete.clone(),
@@ -150,11 +156,8 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
     if !in_force {
         return Recovery::Reverted;
     }
-    if after
-        .findings
-        .iter()
-        .any(|finding| touches(finding, &objects))
-    {
+    let mut wrong = after.findings.iter().chain(&after.ignored);
+    if wrong.any(|finding| touches(finding, &objects)) {
         return Recovery::Persists;
     }
     if concerned.is_empty() {
@@ -191,6 +194,7 @@ mod tests {
             metrics: Default::default(),
             timestamp: Timestamp::UNIX_EPOCH,
             raw_data: Default::default(),
+            related: vec![],
             owner: Some(web()),
             cause: Some(*cause),
         };
@@ -201,7 +205,7 @@ mod tests {
                 desired,
                 ready,
             }],
-            incomplete: vec![],
+            ..Scan::default()
         }
     }
 
@@ -213,6 +217,10 @@ mod tests {
             workloads: vec![],
             ..scan(&[], 0, 0)
         };
+        // Not to hear of it is no cure.
+        let mut hushed = broken.clone();
+        hushed.ignored.append(&mut hushed.findings);
+        assert_eq!(Rescan::compare(&broken, &hushed, &[web()], true).fixed, []);
         let partial = Scan {
             incomplete: vec!["pods".into()],
             ..healthy.clone()
@@ -226,6 +234,7 @@ mod tests {
             (scan(&[], 0, 0), true, Recovery::Vanished),
             (gone, true, Recovery::Vanished),
             (partial, true, Recovery::Inconclusive),
+            (hushed, true, Recovery::Persists),
         ] {
             assert_eq!(
                 Rescan::compare(&broken, &after, &[web()], in_force).recovery,

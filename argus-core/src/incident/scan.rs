@@ -14,8 +14,22 @@ pub struct Scan {
     pub findings: Vec<Finding>,
     /// The workloads that were seen, with how many pods each wants.
     pub workloads: Vec<Workload>,
+    /// What is wrong and was asked not to be reported; it is not fixed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Finding>,
     /// What couldn't be looked at, each in a sentence; a scan that isn't whole proves nothing fixed.
     pub incomplete: Vec<String>,
+}
+
+#[cfg(feature = "kube")]
+impl Scan {
+    /// Adds what was seen elsewhere.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.ignored.extend(other.ignored);
+        self.workloads.extend(other.workloads);
+        self.incomplete.extend(other.incomplete);
+    }
 }
 
 /// A workload as a scan saw it.

@@ -6,11 +6,11 @@ use ::kube::api::ListParams;
 use ::kube::runtime::wait::await_condition;
 use ::kube::{Api, Error, core::DynamicObject};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::analyzers::{controller, is_ready};
+use super::lean::Pod;
+use super::seen::{controller, is_ready};
 use super::{Kube, TRIES, dry_run::send, dry_run::whole, json, refusal, resource_version, uid};
 use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;

@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::Node;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use ::kube::api::{Api, ListParams};
+
 use super::{Kube, refusal};
 use crate::incident::ScanError;
 use crate::redact::redact;
@@ -73,19 +75,23 @@ impl From<Node> for NodeState {
 }
 
 impl Kube {
-    /// The nodes of the cluster; takes [`Roles::seeing_nodes`](super::Roles::seeing_nodes).
+    /// The nodes of the cluster; takes [`Roles::seeing_cluster`](super::Roles::seeing_cluster).
     ///
     /// # Errors
     /// [`ScanError`] when they may not be seen, or the cluster doesn't answer.
     pub async fn node_states(&self) -> Result<Vec<NodeState>, ScanError> {
-        let nodes = self.nodes().await.map_err(|error| ScanError {
-            problem: match refusal(&error) {
-                Some((403, _)) => "the cluster does not let Argus see its nodes".into(),
-                Some((_, message)) => message,
-                None => "no answer about nodes".into(),
-            },
-            source: None,
-        })?;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let nodes = nodes
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| ScanError {
+                problem: match refusal(&error) {
+                    Some((403, _)) => "the cluster does not let Argus see its nodes".into(),
+                    Some((_, message)) => message,
+                    None => "no answer about nodes".into(),
+                },
+                source: None,
+            })?;
         Ok(nodes.into_iter().map(NodeState::from).collect())
     }
 }

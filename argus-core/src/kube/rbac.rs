@@ -13,15 +13,16 @@ pub(super) const READER: &str = "argus-ops-reader";
 /// The role for changes, which a host's user opts in to. A server-side dry run of a change needs it too.
 pub(super) const REMEDIATOR: &str = "argus-ops-remediator";
 
-/// The role for looking at nodes.
-const NODES: &str = "argus-ops-nodes";
+/// The role for looking at what belongs to no namespace.
+const CLUSTER_READER: &str = "argus-ops-cluster-reader";
 
 /// The least-privilege roles for a scope: `argus-ops-reader` and `argus-ops-remediator`, one of each per namespace.
 ///
 /// # Guarantees
 /// Tested on a real API server: with exactly these the whole walk works, and with any rule taken out the scan or the
 /// preflight names what is missing. Nothing in them reads Secrets or the contents of logs, changes permissions, nodes or
-/// storage, or reaches beyond the namespaces of the scope; with [`seeing_nodes`](Self::seeing_nodes) nodes are looked at.
+/// storage, or reaches beyond the namespaces of the scope; with
+/// [`seeing_cluster`](Self::seeing_cluster) nodes, volumes, classes and webhooks are looked at.
 ///
 /// # Example
 /// ```
@@ -37,7 +38,7 @@ const NODES: &str = "argus-ops-nodes";
 pub struct Roles {
     namespaces: Vec<String>,
     kinds: BTreeSet<Kind>,
-    nodes: bool,
+    cluster: bool,
 }
 
 impl Roles {
@@ -47,7 +48,7 @@ impl Roles {
         Self {
             namespaces: scope.iter().map(str::to_owned).collect(),
             kinds: BTreeSet::from([Kind::Deployment, Kind::Pod]),
-            nodes: false,
+            cluster: false,
         }
     }
 
@@ -58,11 +59,11 @@ impl Roles {
         self
     }
 
-    /// With the right to look at the nodes, which belong to no namespace: without it a finding about a pod that finds no place
-    /// can't say what would give it one.
+    /// With the right to look at what belongs to no namespace, as [`Kube::seeing_cluster`](super::Kube::seeing_cluster) does:
+    /// without it a finding about a pod that finds no place can't say what would give it one.
     #[must_use]
-    pub fn seeing_nodes(mut self) -> Self {
-        self.nodes = true;
+    pub fn seeing_cluster(mut self) -> Self {
+        self.cluster = true;
         self
     }
 
@@ -79,13 +80,21 @@ impl Roles {
             ("", "pods"),
             ("", "configmaps"),
             ("", "services"),
+            ("", "persistentvolumeclaims"),
+            ("", "resourcequotas"),
+            // Why a pod is not made, or does not start.
+            ("", "events"),
             // Only those of the scope, as the role is in them: whether a deleted pod could come back.
             ("", "namespaces"),
             ("apps", "deployments"),
             ("apps", "replicasets"),
+            ("apps", "statefulsets"),
+            ("apps", "daemonsets"),
             ("autoscaling", "horizontalpodautoscalers"),
             ("batch", "cronjobs"),
+            ("batch", "jobs"),
             ("networking.k8s.io", "ingresses"),
+            ("networking.k8s.io", "networkpolicies"),
             ("policy", "poddisruptionbudgets"),
         ]);
         rules(&resources, &["get", "list", "watch"])
@@ -128,14 +137,29 @@ impl Roles {
                     "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name }, "subjects": [subject] }));
             }
         }
-        if self.nodes {
-            let rule =
-                json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"] });
-            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": NODES }, "rules": [rule] }));
+        if self.cluster {
+            let rules = rules(
+                &BTreeSet::from([
+                    ("", "nodes"),
+                    ("", "persistentvolumes"),
+                    (
+                        "admissionregistration.k8s.io",
+                        "mutatingwebhookconfigurations",
+                    ),
+                    (
+                        "admissionregistration.k8s.io",
+                        "validatingwebhookconfigurations",
+                    ),
+                    ("networking.k8s.io", "ingressclasses"),
+                    ("storage.k8s.io", "storageclasses"),
+                ]),
+                &["get", "list", "watch"],
+            );
+            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": CLUSTER_READER }, "rules": rules }));
             // One for each account, so that two hosts don't take it from each other.
-            let metadata = json!({ "name": format!("{NODES}:{namespace}:{account}") });
+            let metadata = json!({ "name": format!("{CLUSTER_READER}:{namespace}:{account}") });
             objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata,
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NODES }, "subjects": [subject] }));
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": CLUSTER_READER }, "subjects": [subject] }));
         }
         Ok(objects)
     }

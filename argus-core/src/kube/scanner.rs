@@ -1,200 +1,380 @@
-//! The objects of the scope's namespaces become findings: paged lists, then pure functions.
+//! The objects of the scope's namespaces become findings: lists by the page, of which no pod is kept, then pure functions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::future::Future;
 
 use ::kube::api::{Api, ListParams, ObjectMeta};
-use ::kube::{Client, Error, Resource};
+use ::kube::{Error, Resource};
 use async_trait::async_trait;
-use futures::future::join_all;
-use futures::join;
+use futures::{FutureExt, StreamExt, join, stream};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::CronJob;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
-use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
-use super::analyzers::{
-    Seen, autoscalers, cron_jobs, deployments, disruption_budgets, ingresses, pods, services,
-};
+use super::analyzers::pods::Crowd;
+use super::analyzers::{analyze, analyze_cluster, workloads};
+use super::lean::{Node, Pod};
+use super::seen::{ClusterObjects, Keys, Named, Objects, PodFacts, Seen};
 use super::{Kube, refusal};
-use crate::incident::{Scan, ScanError, Scanner};
+use crate::incident::{Cause, Finding, Scan, ScanError, Scanner};
 use crate::scope::Scope;
 
 /// How many objects one page has.
 const PAGE: u32 = 500;
+/// How many namespaces are looked at at once.
+const AT_ONCE: usize = 4;
+/// The status of a page that was asked for too late.
+const EXPIRED: u16 = 410;
 
 #[async_trait]
 impl Scanner for Kube {
     async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError> {
-        let namespaces = scope.iter().map(|namespace| self.scan_namespace(namespace));
-        let mut scan = Scan::default();
-        let mut unreachable = None;
-        for (part, error) in join_all(namespaces).await {
-            scan.findings.extend(part.findings);
-            scan.workloads.extend(part.workloads);
-            scan.incomplete.extend(part.incomplete);
-            unreachable = unreachable.or(error);
+        let look = Look::new(self);
+        let mut missing = Missing::default();
+        let cluster = look.cluster(&mut missing).await;
+        let wanted = cluster.webhook_services();
+        let parts = scope
+            .iter()
+            .map(|namespace| look.namespace(namespace, &cluster, &wanted));
+        let parts: Vec<_> = parts.collect();
+        let mut parts = stream::iter(parts).buffered(AT_ONCE);
+        let (mut scan, mut services) = (Scan::default(), BTreeMap::new());
+        while let Some(part) = parts.next().await {
+            scan.add(part.scan);
+            services.extend(part.services);
+            missing.add(part.missing);
         }
-        match unreachable {
-            Some(error) => Err(ScanError {
-                problem: "no connection, or an answer that is not Kubernetes'".into(),
-                source: Some(error.into()),
-            }),
+        drop(parts);
+        scan.findings.extend(of_cluster(self, &cluster, &services));
+        scan.incomplete = missing.incomplete;
+        match missing.unreachable {
+            Some(error) => Err(unreachable(error)),
             None => Ok(scan),
         }
     }
 }
 
-impl Kube {
-    pub(super) async fn nodes(&self) -> Result<Vec<Node>, Error> {
-        every_page(Api::all(self.client.clone())).await
+pub(super) fn unreachable(error: Error) -> ScanError {
+    ScanError {
+        problem: "no connection, or an answer that is not Kubernetes'".into(),
+        source: Some(error.into()),
     }
+}
 
-    /// One namespace; the error is that of a cluster that doesn't answer at all.
-    async fn scan_namespace(&self, namespace: &str) -> (Scan, Option<Error>) {
-        let (
-            pods,
-            deployments,
-            sets,
-            configs,
-            services,
-            cron_jobs,
-            ingresses,
-            autoscalers,
-            budgets,
-        ) = join!(
-            all_pages::<Pod>(&self.client, namespace),
-            all_pages::<Deployment>(&self.client, namespace),
-            all_pages::<ReplicaSet>(&self.client, namespace),
-            all_metadata(Api::<ConfigMap>::namespaced(self.client.clone(), namespace)),
-            all_pages::<Service>(&self.client, namespace),
-            all_pages::<CronJob>(&self.client, namespace),
-            all_pages::<Ingress>(&self.client, namespace),
-            all_pages::<HorizontalPodAutoscaler>(&self.client, namespace),
-            all_pages::<PodDisruptionBudget>(&self.client, namespace),
+/// What is wrong with what belongs to no namespace.
+pub(super) fn of_cluster(
+    kube: &Kube,
+    cluster: &ClusterObjects,
+    services: &BTreeMap<(String, String), bool>,
+) -> Vec<Finding> {
+    let none = Objects::default();
+    let seen = Seen::new("", &none, cluster, Timestamp::now(), kube.unready_after);
+    analyze_cluster(&seen, services)
+}
+
+/// What is said of one namespace, by findings about its pods and by its other objects.
+pub(super) fn judge(seen: &Seen, of_pods: Vec<Finding>) -> Scan {
+    let mut all = of_pods;
+    all.extend(analyze(seen));
+    // What is found before a pod asks for it explains what the pod says.
+    let owners = all
+        .iter()
+        .filter(|finding| finding.cause == Some(Cause::ConfigMapMissing));
+    let explained: BTreeSet<_> = owners.filter_map(|finding| finding.owner.clone()).collect();
+    all.retain(|finding| {
+        let is_symptom = matches!(
+            finding.cause,
+            Some(Cause::ContainerConfig | Cause::NotStarting)
         );
-        let mut missing = Missing {
-            namespace,
-            incomplete: Vec::new(),
-            unreachable: None,
-        };
-        let pods = missing.take("pods", pods);
-        let nodes = if pods.iter().any(is_waiting) {
-            // Nobody needs them who has the rights of a namespace only: the finding says what it lacks.
-            self.nodes().await.unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let mut seen = Seen {
-            now: Timestamp::now(),
-            unready_after: self.unready_after,
-            pods,
-            ready: BTreeMap::new(),
-            nodes,
-            deployments: missing.take("deployments", deployments),
-            replica_sets: missing.take("replicasets", sets),
-            config_maps: missing.take("configmaps", configs),
-            services: missing.take("services", services),
-            cron_jobs: missing.take("cronjobs", cron_jobs),
-            ingresses: missing.take("ingresses", ingresses),
-            autoscalers: missing.take("horizontalpodautoscalers", autoscalers),
-            budgets: missing.take("poddisruptionbudgets", budgets),
-        };
-        seen.count_ready();
-        let analyzers = [
-            pods::analyze,
-            deployments::analyze,
-            services::analyze,
-            ingresses::analyze,
-            cron_jobs::analyze,
-            autoscalers::analyze,
-            disruption_budgets::analyze,
-        ];
-        let findings = analyzers
-            .iter()
-            .flat_map(|analyze| analyze(&seen))
-            .collect();
-        (
-            Scan {
-                findings,
-                workloads: deployments::workloads(&seen),
-                incomplete: missing.incomplete,
-            },
-            missing.unreachable,
-        )
+        !(is_symptom
+            && finding
+                .owner
+                .as_ref()
+                .is_some_and(|owner| explained.contains(owner)))
+    });
+    let ignored = |finding: &Finding| seen.pods.ignored.has(finding, seen.now);
+    let (ignored, findings) = all.into_iter().partition(ignored);
+    Scan {
+        findings,
+        ignored,
+        workloads: workloads(seen),
+        incomplete: Vec::new(),
     }
 }
 
-/// Whether no node has taken the pod yet.
-fn is_waiting(pod: &Pod) -> bool {
-    pod.spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_none())
+/// One namespace, looked at.
+pub(super) struct Part {
+    pub(super) scan: Scan,
+    /// Whether the services that webhooks ask have a pod that is ready.
+    pub(super) services: BTreeMap<(String, String), bool>,
+    pub(super) missing: Missing,
 }
 
-struct Missing<'a> {
-    namespace: &'a str,
-    incomplete: Vec<String>,
-    unreachable: Option<Error>,
+/// What could not be looked at.
+#[derive(Default)]
+pub(super) struct Missing {
+    pub(super) incomplete: Vec<String>,
+    /// The error of a cluster that doesn't answer at all.
+    pub(super) unreachable: Option<Error>,
 }
 
-impl Missing<'_> {
-    fn take<T>(&mut self, what: &str, list: Result<Vec<T>, Error>) -> Vec<T> {
+impl Missing {
+    fn add(&mut self, other: Self) {
+        self.incomplete.extend(other.incomplete);
+        self.unreachable = self.unreachable.take().or(other.unreachable);
+    }
+
+    fn take<T: Default>(&mut self, what: &str, list: Result<T, Trouble>) -> T {
         match list {
-            Ok(items) => items,
-            Err(error) => {
-                match refusal(&error) {
-                    Some((_, message)) => self.incomplete.push(format!(
-                        "the {what} of namespace {} could not be read: {message}",
-                        self.namespace
-                    )),
-                    None => self.unreachable = Some(error),
+            Ok(items) => return items,
+            Err(Trouble::Late) => self.incomplete.push(format!(
+                "{what} did not come in time: narrow the scope, or let the scan take longer"
+            )),
+            Err(Trouble::Api(error)) => match refusal(&error) {
+                Some((_, message)) => self
+                    .incomplete
+                    .push(format!("{what} could not be read: {message}")),
+                None => self.unreachable = Some(*error),
+            },
+        }
+        T::default()
+    }
+}
+
+/// Why a list is not whole.
+pub(super) enum Trouble {
+    Late,
+    Api(Box<Error>),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Api(error.into())
+    }
+}
+
+/// One scan under way.
+struct Look<'a> {
+    kube: &'a Kube,
+    deadline: Instant,
+}
+
+impl<'a> Look<'a> {
+    fn new(kube: &'a Kube) -> Self {
+        let deadline = Instant::now() + kube.scan_within;
+        Self { kube, deadline }
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Trouble> {
+        match timeout_at(self.deadline, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Trouble::Late),
+        }
+    }
+
+    /// What belongs to no namespace, where it is to be scanned.
+    async fn cluster(&self, missing: &mut Missing) -> ClusterObjects {
+        if !self.kube.sees_cluster {
+            return ClusterObjects::default();
+        }
+        let (nodes, volumes, storage_classes, ingress_classes, validating, mutating) = join!(
+            self.all_of::<Node>(),
+            self.all_of(),
+            self.all_of(),
+            self.all_of(),
+            self.all_of(),
+            self.all_of(),
+        );
+        ClusterObjects {
+            whole: true,
+            nodes: missing.take("the nodes", nodes).into(),
+            volumes: missing.take("the volumes", volumes),
+            storage_classes: missing.take("the storage classes", storage_classes),
+            ingress_classes: missing.take("the ingress classes", ingress_classes),
+            validating: missing.take("the validating webhooks", validating),
+            mutating: missing.take("the mutating webhooks", mutating),
+        }
+    }
+
+    async fn all_of<K>(&self) -> Result<Named<K>, Trouble>
+    where
+        K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
+    {
+        self.named(&Api::<K>::all(self.kube.client.clone())).await
+    }
+
+    async fn namespace(
+        &self,
+        namespace: &str,
+        cluster: &ClusterObjects,
+        wanted: &BTreeSet<(String, String)>,
+    ) -> Part {
+        let (mut missing, objects) = self.objects(namespace).await;
+        let mut seen = Seen::new(
+            namespace,
+            &objects,
+            cluster,
+            Timestamp::now(),
+            self.kube.unready_after,
+        );
+        let pods = self.pods(&seen).await;
+        let (findings, facts) = missing.take(&format!("the pods of namespace {namespace}"), pods);
+        seen.pods = facts;
+        objects.note_ignored(namespace, &mut seen.pods.ignored);
+        let mut scan = judge(&seen, findings);
+        if let Err(Trouble::Api(error)) = self.in_time(self.kube.ask_why(&seen, &mut scan)).await {
+            let why: Result<(), _> = Err(Trouble::Api(error));
+            missing.take(&format!("the events of namespace {namespace}"), why);
+        }
+        Part {
+            scan,
+            services: seen.answering(wanted),
+            missing,
+        }
+    }
+
+    /// All that a namespace has, but for its pods.
+    async fn objects(&self, namespace: &str) -> (Missing, Objects) {
+        let mut missing = Missing::default();
+        macro_rules! lists {
+            ($($field:ident: $what:literal,)*) => {{
+                let ($($field),*) = join!($(self.all(namespace).map(|list| ($what, list))),*);
+                let config_maps = self.config_maps(namespace).await;
+                Objects {
+                    config_maps: missing.take(&format!("the configmaps of namespace {namespace}"), config_maps),
+                    $($field: missing.take(&format!("the {} of namespace {namespace}", $field.0), $field.1),)*
                 }
-                Vec::new()
+            }};
+        }
+        let objects = lists! {
+            deployments: "deployments",
+            replica_sets: "replicasets",
+            stateful_sets: "statefulsets",
+            daemon_sets: "daemonsets",
+            jobs: "jobs",
+            cron_jobs: "cronjobs",
+            services: "services",
+            ingresses: "ingresses",
+            policies: "networkpolicies",
+            autoscalers: "horizontalpodautoscalers",
+            budgets: "poddisruptionbudgets",
+            claims: "persistentvolumeclaims",
+            quotas: "resourcequotas",
+        };
+        (missing, objects)
+    }
+
+    async fn all<K>(&self, namespace: &str) -> Result<Named<K>, Trouble>
+    where
+        K: Clone
+            + Debug
+            + DeserializeOwned
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.named(&Api::<K>::namespaced(self.kube.client.clone(), namespace))
+            .await
+    }
+
+    async fn named<K>(&self, api: &Api<K>) -> Result<Named<K>, Trouble>
+    where
+        K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
+    {
+        let mut all = Named::new();
+        self.pages(api, |items| {
+            all.extend(items.into_iter().map(|mut item| {
+                item.meta_mut().managed_fields = None;
+                (item.meta().name.clone().unwrap_or_default(), item)
+            }));
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// Names, keys and times only: what ConfigMaps hold is never read.
+    async fn config_maps(&self, namespace: &str) -> Result<Named<Keys>, Trouble> {
+        let api = Api::<ConfigMap>::namespaced(self.kube.client.clone(), namespace);
+        let (mut all, mut params) = (Named::new(), ListParams::default().limit(PAGE));
+        loop {
+            let page = self.in_time(api.list_metadata(&params)).await?;
+            let keys = |metadata: ObjectMeta| {
+                (
+                    metadata.name.clone().unwrap_or_default(),
+                    Keys::from(&metadata),
+                )
+            };
+            all.extend(page.items.into_iter().map(|item| keys(item.metadata)));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn pods(&self, seen: &Seen<'_>) -> Result<(Vec<Finding>, PodFacts), Trouble> {
+        let api = Api::<Pod>::namespaced(self.kube.client.clone(), seen.namespace);
+        let mut params = ListParams::default().limit(PAGE);
+        let mut crowd = Crowd::new(seen);
+        loop {
+            let page = match self.in_time(api.list(&params)).await {
+                Err(Trouble::Api(error)) if is_expired(&error, &params) => {
+                    (crowd, params.continue_token) = (Crowd::new(seen), None);
+                    params.limit = None;
+                    continue;
+                }
+                page => page?,
+            };
+            if page.items.iter().any(is_waiting) {
+                seen.cluster.nodes.get_or_init(|| self.some_nodes()).await;
+            }
+            page.items.iter().for_each(|pod| crowd.add(seen, pod));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(crowd.finish()),
+            }
+        }
+    }
+
+    /// Nobody needs the nodes who has the rights of a namespace only: the finding says what it lacks.
+    async fn some_nodes(&self) -> Named<Node> {
+        self.all_of().await.unwrap_or_default()
+    }
+
+    /// Hands over page after page. Where one is asked for too late, all are asked for again, and at once.
+    async fn pages<K>(&self, api: &Api<K>, mut take: impl FnMut(Vec<K>)) -> Result<(), Trouble>
+    where
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = match self.in_time(api.list(&params)).await {
+                Err(Trouble::Api(error)) if is_expired(&error, &params) => {
+                    (params.limit, params.continue_token) = (None, None);
+                    continue;
+                }
+                page => page?,
+            };
+            take(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(()),
             }
         }
     }
 }
 
-async fn all_pages<K>(client: &Client, namespace: &str) -> Result<Vec<K>, Error>
-where
-    K: Clone
-        + Debug
-        + DeserializeOwned
-        + Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
-{
-    every_page(Api::<K>::namespaced(client.clone(), namespace)).await
+fn is_expired(error: &Error, params: &ListParams) -> bool {
+    params.continue_token.is_some() && refusal(error).is_some_and(|(code, _)| code == EXPIRED)
 }
 
-async fn every_page<K>(api: Api<K>) -> Result<Vec<K>, Error>
-where
-    K: Clone + Debug + DeserializeOwned,
-{
-    let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
-    loop {
-        let page = api.list(&params).await?;
-        items.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => return Ok(items),
-        }
-    }
-}
-
-/// Names, keys and times only: what ConfigMaps hold is never read.
-async fn all_metadata(api: Api<ConfigMap>) -> Result<Vec<ObjectMeta>, Error> {
-    let (mut items, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
-    loop {
-        let page = api.list_metadata(&params).await?;
-        items.extend(page.items.into_iter().map(|item| item.metadata));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => return Ok(items),
-        }
-    }
+/// Whether no node has taken the pod yet.
+pub(super) fn is_waiting(pod: &Pod) -> bool {
+    pod.spec
+        .as_ref()
+        .is_some_and(|spec| spec.node_name.is_none())
 }

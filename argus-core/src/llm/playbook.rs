@@ -18,7 +18,9 @@ use fixes::{
     right_backend, right_key, right_port, right_selector, right_target, right_time, right_workload,
     some_at_a_time, switch_on,
 };
-use placement::{right_node, smaller_request, toleration};
+use placement::{
+    a_single_copy, more_patience, right_claim, right_node, smaller_request, toleration,
+};
 
 /// What `model_used` says of its plans.
 const NAME: &str = "argus playbook (fixed rules, no model)";
@@ -216,7 +218,7 @@ fn fix(
             app,
             target,
             container?,
-            text("check")?,
+            [text("probe")?, text("check")?],
             text("port")?,
             fact("container_port")?.as_u64()?,
         )),
@@ -277,7 +279,49 @@ fn fix(
         Cause::RolloutStrategy => Some(some_at_a_time(app, target, fact("max_unavailable")?)),
         Cause::Schedule => Some(right_time(app, target, text("wrong")?, text("right")?)),
         Cause::Suspended => Some(switch_on(app, target)),
-        Cause::AntiAffinity | Cause::Pending | Cause::Unavailable | Cause::ContainerConfig => None,
+        Cause::LivenessProbe => Some(more_patience(
+            app,
+            target,
+            [container?, text("probe")?],
+            fact("wrong")?,
+            fact("right")?.as_u64()?,
+        )),
+        Cause::ClaimMissing => Some(right_claim(
+            app,
+            target,
+            text("volume")?,
+            text("wrong")?,
+            text("right")?,
+        )),
+        Cause::SharedVolume => Some(a_single_copy(
+            app,
+            target,
+            u32::try_from(fact("replicas")?.as_u64()?).ok()?,
+        )),
+        // What belongs to whoever runs the cluster, or has more than one cure.
+        Cause::NodeNotReady
+        | Cause::NodePressure
+        | Cause::NodeCordoned
+        | Cause::WebhookDead
+        | Cause::ClaimLost
+        | Cause::ClaimPending
+        | Cause::StorageClass
+        | Cause::VolumeFailed
+        | Cause::QuotaFull
+        | Cause::ConfigMapMissing
+        | Cause::ContainerConfig
+        | Cause::AntiAffinity
+        | Cause::Pending
+        | Cause::NotStarting
+        | Cause::Terminating
+        | Cause::PodFailed
+        | Cause::JobFailed
+        | Cause::ServiceMissing
+        | Cause::IngressClass
+        | Cause::ScaleInactive
+        | Cause::ScaleLimited
+        | Cause::SelectsNothing
+        | Cause::Unavailable => None,
     }
 }
 

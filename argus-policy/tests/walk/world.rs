@@ -115,7 +115,7 @@ impl World {
             .changing(Kind::Ingress)
             .changing(Kind::HorizontalPodAutoscaler)
             .changing(Kind::PodDisruptionBudget)
-            .seeing_nodes()
+            .seeing_cluster()
     }
 
     /// A service account with exactly the two Roles that Argus prints, and a token for it.

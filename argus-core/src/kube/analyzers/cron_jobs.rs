@@ -3,13 +3,13 @@
 use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::json;
 
-use super::{Fault, Seen, object};
+use super::super::seen::{Seen, object};
+use super::Fault;
 use crate::incident::{Category, Cause, Finding, Severity};
 
-pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    seen.cron_jobs
-        .iter()
-        .filter_map(|job| suspended(seen, job).or_else(|| never(seen, job)))
+pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
+    let jobs = seen.objects.cron_jobs.values();
+    jobs.filter_map(|job| suspended(seen, job).or_else(|| never(seen, job)))
         .collect()
 }
 
@@ -43,12 +43,8 @@ fn never(seen: &Seen, job: &CronJob) -> Option<Finding> {
             "The scheduled job {name} is to start on day {day} of month {month} ({schedule}), and that month has no such day."
         ),
     };
-    Some(seen.finding(
-        fault,
-        owner,
-        "",
-        json!({ "wrong": schedule, "right": right }),
-    ))
+    let facts = json!({ "wrong": schedule, "right": right });
+    Some(fault.of(seen, owner, "", facts))
 }
 
 fn suspended(seen: &Seen, job: &CronJob) -> Option<Finding> {
@@ -68,5 +64,6 @@ fn suspended(seen: &Seen, job: &CronJob) -> Option<Finding> {
             spec.schedule
         ),
     };
-    Some(seen.finding(fault, owner, "", json!({ "schedule": spec.schedule })))
+    let facts = json!({ "schedule": spec.schedule });
+    Some(fault.of(seen, owner, "", facts))
 }

@@ -1,37 +1,47 @@
 //! Deployments become findings: stuck rollouts, missing copies, none wanted.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
-use super::{Seen, map, object};
-use crate::incident::{Category, Cause, Finding, Severity, Workload};
+use super::super::lean::Deployment;
+use super::super::seen::{Seen, object};
+use super::{map, target};
+use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
 
-pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    seen.deployments
-        .iter()
+pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
+    let deployments = seen.objects.deployments.values();
+    deployments
         .filter_map(|deployment| of_deployment(seen, deployment))
         .collect()
 }
 
-/// The Deployments as they are. Ready pods are counted: the status of a Deployment lags behind them.
+/// The workloads as they are. Ready pods are counted: the status of a workload lags behind them.
 pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
-    let workload = |deployment: &Deployment| {
-        let object = object("Deployment", &deployment.metadata);
-        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-        Workload {
-            desired: wanted
-                .and_then(|wanted| u32::try_from(wanted).ok())
-                .unwrap_or(1),
-            ready: seen.ready.get(&object).copied().unwrap_or(0),
-            object,
-        }
+    let workload = |object: ObjectRef, desired: i32| Workload {
+        desired: u32::try_from(desired).unwrap_or(0),
+        ready: seen.pods.ready.get(&object).copied().unwrap_or(0),
+        object,
     };
-    seen.deployments.iter().map(workload).collect()
+    let deployments = seen.objects.deployments.iter().map(|(name, deployment)| {
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        workload(seen.named("Deployment", name), wanted.unwrap_or(1))
+    });
+    let sets = seen.objects.stateful_sets.iter().map(|(name, set)| {
+        let wanted = set.spec.as_ref().and_then(|spec| spec.replicas);
+        workload(seen.named("StatefulSet", name), wanted.unwrap_or(1))
+    });
+    let daemons = seen.objects.daemon_sets.iter().map(|(name, set)| {
+        let wanted = set
+            .status
+            .as_ref()
+            .and_then(|status| status.desired_number_scheduled);
+        workload(seen.named("DaemonSet", name), wanted.unwrap_or(0))
+    });
+    deployments.chain(sets).chain(daemons).collect()
 }
 
 /// Why the cluster makes no pods, for people: what changes it belongs to whoever runs the cluster.
-fn why_refused(message: &str) -> &'static str {
+pub(super) fn why_refused(message: &str) -> &'static str {
     let reasons = [
         (
             "exceeded quota",
@@ -94,7 +104,8 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     let exceeded = condition("Progressing")
         .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"));
     let refused = condition("ReplicaFailure").filter(|condition| condition.status == "True");
-    let short = seen.ready.get(&owner).copied().unwrap_or(0) < u32::try_from(wanted).unwrap_or(0);
+    let short =
+        seen.pods.ready.get(&owner).copied().unwrap_or(0) < u32::try_from(wanted).unwrap_or(0);
     let unavailable = condition("Available").filter(|condition| {
         condition.status == "False"
             && short
@@ -170,12 +181,13 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
         severity,
         title,
         description,
-        target: format!("k8s://{}/{app}", owner.namespace),
+        target: target(&owner),
         infra_type: "kubernetes".into(),
         evidence: evidence.into_iter().collect(),
         metrics: map(json!({ "wanted": wanted, "available": available })),
         timestamp: seen.now,
         raw_data: facts,
+        related: Vec::new(),
         owner: Some(owner),
         cause: Some(cause),
     })

@@ -3,12 +3,38 @@
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
 
-use super::{Fault, Seen, object};
+use super::super::lean::Labels;
+use super::super::seen::{Seen, object};
+use super::Fault;
 use crate::incident::{Category, Cause, Finding, Severity};
 
-pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let budgets = seen.budgets.iter();
-    budgets.filter_map(|budget| rigid(seen, budget)).collect()
+pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
+    let budgets = seen.objects.budgets.values();
+    budgets
+        .filter_map(|budget| rigid(seen, budget).or_else(|| of_nothing(seen, budget)))
+        .collect()
+}
+
+/// One whose selector means no pod, nor what any app would make.
+fn of_nothing(seen: &Seen, budget: &PodDisruptionBudget) -> Option<Finding> {
+    let selector = budget.spec.as_ref()?.selector.as_ref()?;
+    let none = Labels::new();
+    let is_empty = selector.match_labels.is_none() && selector.match_expressions.is_none();
+    if is_empty || seen.pods.shapes.selected(selector, &none).next().is_some() {
+        return None;
+    }
+    let owner = object("PodDisruptionBudget", &budget.metadata);
+    let name = &owner.name;
+    let fault = Fault {
+        cause: Cause::SelectsNothing,
+        category: Category::Configuration,
+        severity: Severity::Low,
+        title: format!("{name} protects nothing"),
+        description: format!(
+            "The rule {name} is there to keep enough copies of an app running, and nothing has the labels that it looks for, so it protects none."
+        ),
+    };
+    Some(fault.of(seen, owner, "", json!({ "selector": selector })))
 }
 
 /// Of an app with one copy nobody knows whether it may ever be away.
@@ -32,5 +58,5 @@ fn rigid(seen: &Seen, budget: &PodDisruptionBudget) -> Option<Finding> {
             "The rule {name} wants all {expected} copies of its app to run at any time, so no node that runs one can be emptied for its maintenance."
         ),
     };
-    Some(seen.finding(fault, owner, "", facts))
+    Some(fault.of(seen, owner, "", facts))
 }

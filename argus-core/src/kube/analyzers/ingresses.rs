@@ -1,19 +1,67 @@
 //! Ingresses become findings: a path that leads to a service, or to a port of it, that isn't there.
 
-use k8s_openapi::api::networking::v1::{Ingress, IngressServiceBackend};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressServiceBackend};
 use serde_json::{Value, json};
 
-use super::{Fault, Seen, object};
+use super::super::seen::{Seen, object};
+use super::Fault;
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
-pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let ingresses = seen.ingresses.iter();
+pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
+    let ingresses = seen.objects.ingresses.values();
     ingresses
         .flat_map(|ingress| {
             let backends = backends(ingress).into_iter();
-            backends.filter_map(|(place, backend)| of_backend(seen, ingress, &place, backend))
+            let backends =
+                backends.filter_map(|(place, backend)| of_backend(seen, ingress, &place, backend));
+            backends.chain(nobody_serves(seen, ingress))
         })
         .collect()
+}
+
+/// The annotation that named the class before there was a field for it.
+const OLD_CLASS: &str = "kubernetes.io/ingress.class";
+
+/// One whose class isn't there, or that has none where none is the default.
+fn nobody_serves(seen: &Seen, ingress: &Ingress) -> Option<Finding> {
+    let classes = &seen.cluster.ingress_classes;
+    let annotations = ingress.metadata.annotations.as_ref();
+    if !seen.cluster.whole || annotations.is_some_and(|all| all.contains_key(OLD_CLASS)) {
+        return None;
+    }
+    let is_default = |class: &IngressClass| {
+        let annotations = class.metadata.annotations.as_ref();
+        let value =
+            annotations.and_then(|all| all.get("ingressclass.kubernetes.io/is-default-class"));
+        value.is_some_and(|value| value == "true")
+    };
+    let class = ingress
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ingress_class_name.as_ref());
+    let why = match class {
+        Some(class) if classes.contains_key(class) => return None,
+        Some(class) => {
+            format!("It is for a kind of gateway {class}, which the cluster does not have.")
+        }
+        None if classes.values().any(is_default) => return None,
+        None => {
+            "It does not say which gateway has to answer, and the cluster has no usual one.".into()
+        }
+    };
+    let owner = object("Ingress", &ingress.metadata);
+    let fault = Fault {
+        cause: Cause::IngressClass,
+        category: Category::Connectivity,
+        severity: Severity::Medium,
+        title: format!("Nobody answers for {}", owner.name),
+        description: format!(
+            "No gateway takes the requests for the address {}. {why}",
+            owner.name
+        ),
+    };
+    let facts = json!({ "class": class, "classes": classes.keys().collect::<Vec<_>>() });
+    Some(fault.of(seen, owner, "", facts))
 }
 
 /// The services that an Ingress leads to, with the JSON pointers to where it says so.
@@ -42,10 +90,7 @@ fn of_backend(
     backend: &IngressServiceBackend,
 ) -> Option<Finding> {
     let owner = object("Ingress", &ingress.metadata);
-    let named = |name: &str| {
-        let mut services = seen.services.iter();
-        services.find(|service| service.metadata.name.as_deref() == Some(name))
-    };
+    let named = |name: &str| seen.objects.services.get(name);
     let Some(service) = named(&backend.name) else {
         // The service of the same name is the one that is meant.
         let right = named(&owner.name).map(|_| owner.name.clone());
@@ -112,12 +157,15 @@ fn finding(
         title: format!("{} leads nowhere", owner.name),
         description,
     };
-    seen.finding(fault, owner, part, facts)
+    fault.of(seen, owner, part, facts)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::seen::{ClusterObjects, Objects};
     use super::*;
+    use jiff::Timestamp;
+    use std::time::Duration;
 
     fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
         serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
@@ -128,11 +176,24 @@ mod tests {
         let object = |name: &str, spec: Value| json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec });
         let ports = json!({ "ports": [{ "name": "http", "port": 80 }] });
         let both = json!({ "ports": [{ "port": 80 }, { "port": 81 }] });
-        let seen = Seen {
-            services: [object("web", ports), object("two", both)].map(read).into(),
-            ingresses: vec![read(object("web", spec))],
-            ..Seen::default()
-        };
+        let mut objects = Objects::default();
+        objects
+            .services
+            .insert("web".into(), read(object("web", ports)));
+        objects
+            .services
+            .insert("two".into(), read(object("two", both)));
+        objects
+            .ingresses
+            .insert("web".into(), read(object("web", spec)));
+        let cluster = ClusterObjects::default();
+        let seen = Seen::new(
+            "shop",
+            &objects,
+            &cluster,
+            Timestamp::UNIX_EPOCH,
+            Duration::ZERO,
+        );
         let findings = analyze(&seen).into_iter();
         findings
             .map(|finding| Value::Object(finding.raw_data))

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Taint, Toleration};
 use serde_json::{Map, Value, json};
 
-use super::{Seen, map, meant};
+use super::super::lean::{Condition, Node, Pod, PodSpec, Volume};
+use super::super::seen::Seen;
+use super::{map, meant};
 use crate::action::Quantity;
-use crate::incident::Cause;
+use crate::incident::{Cause, ObjectRef};
 
 /// Taints that Kubernetes sets itself: their nodes are ill, closed, or not for apps.
 const OF_THE_CLUSTER: [&str; 2] = ["node.kubernetes.io/", "node-role.kubernetes.io/"];
@@ -19,19 +21,34 @@ pub(super) struct NoPlace {
     pub(super) cause: Cause,
     pub(super) why: String,
     pub(super) facts: Map<String, Value>,
+    pub(super) related: Vec<ObjectRef>,
 }
 
 impl NoPlace {
     fn new(cause: Cause, why: String, facts: Value) -> Self {
-        let facts = map(facts);
-        Self { cause, why, facts }
+        Self {
+            cause,
+            why,
+            facts: map(facts),
+            related: Vec::new(),
+        }
     }
 }
 
 /// Why no node takes the pod.
-pub(super) fn no_place(seen: &Seen, pod: &Pod, condition: &PodCondition) -> NoPlace {
+pub(super) fn no_place(seen: &Seen, pod: &Pod, condition: &Condition) -> NoPlace {
     let message = condition.message.as_deref().unwrap_or_default();
-    let known = pod.spec.as_ref().filter(|_| !seen.nodes.is_empty());
+    if let Some(missing) = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| claim(seen, spec, message))
+    {
+        return missing;
+    }
+    let known = pod
+        .spec
+        .as_ref()
+        .filter(|_| seen.cluster.nodes().next().is_some());
     let found = known.and_then(|spec| {
         selector(seen, spec)
             .or_else(|| request(seen, spec))
@@ -41,7 +58,7 @@ pub(super) fn no_place(seen: &Seen, pod: &Pod, condition: &PodCondition) -> NoPl
     found.unwrap_or_else(|| {
         let why = if message.contains("unschedulable") || message.contains("node.kubernetes.io/") {
             "A node that could is closed or not healthy. Nodes are never touched by Argus."
-        } else if seen.nodes.is_empty() {
+        } else if seen.cluster.nodes().next().is_none() {
             "Argus may not look at the nodes, so it can't say more."
         } else {
             "Its own words say why."
@@ -50,13 +67,46 @@ pub(super) fn no_place(seen: &Seen, pod: &Pod, condition: &PodCondition) -> NoPl
     })
 }
 
+/// A claim for storage that isn't there, or has got none.
+fn claim(seen: &Seen, spec: &PodSpec, message: &str) -> Option<NoPlace> {
+    let claims = &seen.objects.claims;
+    let of_volume =
+        |volume: &Volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone());
+    let mut volumes = spec
+        .volumes
+        .iter()
+        .flatten()
+        .filter_map(|volume| Some((volume, of_volume(volume)?)));
+    let missing = volumes.clone().find(|(_, name)| !claims.contains_key(name));
+    if let Some((volume, wrong)) = missing.filter(|_| message.contains("not found")) {
+        let right = meant(&wrong, claims.keys().map(String::as_str));
+        let facts = json!({ "volume": volume.name, "wrong": wrong, "right": right });
+        let why = format!("It wants the storage {wrong}, which is not there.");
+        return Some(NoPlace::new(Cause::ClaimMissing, why, facts));
+    }
+    let unbound = |name: &String| {
+        let phase = claims
+            .get(name)
+            .and_then(|claim| claim.status.as_ref()?.phase.as_deref());
+        matches!(phase, Some("Pending" | "Lost"))
+    };
+    let (_, name) = volumes.find(|(_, name)| unbound(name))?;
+    if !message.contains("PersistentVolumeClaim") && !message.contains("persistentvolumeclaim") {
+        return None;
+    }
+    let why = format!("It waits for the storage {name}, which the cluster has not given.");
+    let mut place = NoPlace::new(Cause::Pending, why, json!({}));
+    place
+        .related
+        .push(seen.named("PersistentVolumeClaim", &name));
+    Some(place)
+}
+
 /// A label that no node has.
 fn selector(seen: &Seen, spec: &PodSpec) -> Option<NoPlace> {
     let values = |key: &str| {
-        let labels = seen
-            .nodes
-            .iter()
-            .filter_map(|node| node.metadata.labels.as_ref());
+        let nodes = seen.cluster.nodes();
+        let labels = nodes.filter_map(|(_, node)| node.metadata.labels.as_ref());
         let mut values: Vec<&str> = labels
             .filter_map(|labels| Some(labels.get(key)?.as_str()))
             .collect();
@@ -86,7 +136,7 @@ fn request(seen: &Seen, spec: &PodSpec) -> Option<NoPlace> {
     };
     ["memory", "cpu"].into_iter().find_map(|resource| {
         let of_node = |node: &Node| read(node.status.as_ref()?.allocatable.as_ref()?.get(resource)?);
-        let largest = seen.nodes.iter().filter_map(of_node).max()?;
+        let largest = seen.cluster.nodes().map(|(_, node)| node).filter_map(of_node).max()?;
         spec.containers.iter().find_map(|container| {
             let asked = container.resources.as_ref()?.requests.as_ref()?.get(resource)?;
             if read(asked)? <= largest {
@@ -110,7 +160,7 @@ fn request(seen: &Seen, spec: &PodSpec) -> Option<NoPlace> {
 /// Taints that the pod could tolerate, on every node that it may run on.
 fn taint(seen: &Seen, spec: &PodSpec) -> Option<NoPlace> {
     let mut first = None;
-    for node in seen.nodes.iter().filter(|node| is_for(node, spec)) {
+    for (_, node) in seen.cluster.nodes().filter(|(_, node)| is_for(node, spec)) {
         let taints = node
             .spec
             .iter()
@@ -188,8 +238,11 @@ fn apart(spec: &PodSpec, message: &str) -> Option<NoPlace> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::seen::{ClusterObjects, Objects};
     use super::*;
+    use jiff::Timestamp;
     use serde::de::DeserializeOwned;
+    use std::time::Duration;
 
     fn read<T: DeserializeOwned>(value: Value) -> T {
         serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
@@ -201,10 +254,22 @@ mod tests {
         if let Some(fields) = spec.as_object_mut() {
             fields.remove("resources");
         }
-        let seen = Seen {
-            nodes: nodes.iter().cloned().map(read).collect(),
-            ..Seen::default()
+        let cluster = ClusterObjects {
+            nodes: (0..)
+                .map(|n| n.to_string())
+                .zip(nodes.iter().cloned().map(read))
+                .collect::<BTreeMap<_, _>>()
+                .into(),
+            ..ClusterObjects::default()
         };
+        let objects = Objects::default();
+        let seen = Seen::new(
+            "shop",
+            &objects,
+            &cluster,
+            Timestamp::UNIX_EPOCH,
+            Duration::ZERO,
+        );
         let pod = read(json!({ "metadata": { "name": "web-1" }, "spec": spec }));
         let condition =
             read(json!({ "type": "PodScheduled", "status": "False", "message": message }));

@@ -1,54 +1,98 @@
 //! Pods become findings: one per fault, container and owner, however many pods show it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
+use super::super::lean::{Condition, Container, ContainerStatus, Pod};
+use super::super::seen::{PodFacts, Seen, is_ready};
+use super::containers::{of_container, probe_port};
 use super::placement::{NoPlace, no_place};
-use super::{Seen, map, meant};
+use super::{map, target};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
-/// For how long a container that was out of memory, and runs again, is still reported.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+/// How many pods of one fault are named; all are counted.
+const NAMED: usize = 20;
+/// How long after its time a pod that is to go may still be there.
+const LINGERS: Duration = Duration::from_secs(300);
 
 /// One fault of one pod.
-struct Symptom {
-    cause: Cause,
-    container: String,
-    severity: Severity,
-    title: String,
-    description: String,
-    evidence: Vec<String>,
-    metrics: Map<String, Value>,
-    facts: Map<String, Value>,
+pub(super) struct Symptom {
+    pub(super) cause: Cause,
+    pub(super) container: String,
+    pub(super) severity: Severity,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) metrics: Map<String, Value>,
+    pub(super) facts: Map<String, Value>,
+    pub(super) related: Vec<ObjectRef>,
 }
 
-pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let mut findings: BTreeMap<String, (Finding, Vec<Value>)> = BTreeMap::new();
-    for pod in seen
-        .pods
-        .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-    {
-        let owner = seen.owner(pod);
-        let name = pod.metadata.name.clone().unwrap_or_default();
-        for symptom in symptoms(seen, pod, &owner) {
-            let id = Finding::stable_id(symptom.cause, &owner, &symptom.container);
-            let (_, pods) = findings
-                .entry(id.clone())
-                .or_insert_with(|| (finding(seen, id, symptom, &owner, &name), Vec::new()));
-            pods.push(name.clone().into());
+/// The pods of a namespace, one after another; none is kept.
+pub(in crate::kube) struct Crowd {
+    facts: PodFacts,
+    findings: BTreeMap<String, (Finding, Vec<Value>, u64)>,
+}
+
+impl Crowd {
+    pub(in crate::kube) fn new(seen: &Seen) -> Self {
+        let mut facts = PodFacts::default();
+        for (owner, template) in seen.objects.templates(seen.namespace) {
+            facts.shapes.add_template(owner, template);
+        }
+        Self {
+            facts,
+            findings: BTreeMap::new(),
         }
     }
-    let finish = |(mut finding, pods): (Finding, Vec<Value>)| {
-        finding.metrics.insert("pods".into(), pods.len().into());
-        finding.raw_data.insert("pods".into(), pods.into());
-        finding
-    };
-    findings.into_values().map(finish).collect()
+
+    pub(in crate::kube) fn add(&mut self, seen: &Seen, pod: &Pod) {
+        let owner = seen.owner(&pod.metadata);
+        let ready = is_ready(pod);
+        self.facts.shapes.add_pod(&owner, pod, ready);
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        for symptom in symptoms(seen, pod, &owner, ready) {
+            let id = Finding::stable_id(symptom.cause, &owner, &symptom.container);
+            self.facts.troubled.insert(owner.clone());
+            let (_, pods, count) = self
+                .findings
+                .entry(id.clone())
+                .or_insert_with(|| (finding(seen, id, symptom, &owner, name), Vec::new(), 0));
+            *count += 1;
+            if pods.len() < NAMED {
+                pods.push(name.into());
+            }
+        }
+        if owner.kind == "Pod" {
+            self.facts
+                .ignored
+                .note(owner.clone(), pod.metadata.annotations.as_ref());
+        }
+        let volumes = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten());
+        let claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        self.facts
+            .claims
+            .extend(claims.map(|claim| claim.claim_name.clone()));
+        if ready {
+            *self.facts.ready.entry(owner).or_default() += 1;
+        }
+    }
+
+    /// What is wrong with the pods, and what the others have to know of them.
+    pub(in crate::kube) fn finish(self) -> (Vec<Finding>, PodFacts) {
+        let finish = |(mut finding, pods, count): (Finding, Vec<Value>, u64)| {
+            finding.metrics.insert("pods".into(), count.into());
+            finding.raw_data.insert("pods".into(), pods.into());
+            finding
+        };
+        let findings = self.findings.into_values().map(finish).collect();
+        (findings, self.facts)
+    }
 }
 
 fn finding(
@@ -77,298 +121,170 @@ fn finding(
         severity: symptom.severity,
         title: symptom.title,
         description: symptom.description,
-        target: format!("k8s://{}/{pod}{container}", owner.namespace),
+        target: format!("{}{container}", target(&seen.named("Pod", pod))),
         infra_type: "kubernetes".into(),
         evidence: symptom.evidence,
         metrics: symptom.metrics,
         timestamp: seen.now,
         raw_data: facts,
+        related: symptom.related,
         owner: Some(owner.clone()),
         cause: Some(symptom.cause),
     }
 }
 
-fn symptoms(seen: &Seen, pod: &Pod, owner: &ObjectRef) -> Vec<Symptom> {
+fn symptoms(seen: &Seen, pod: &Pod, owner: &ObjectRef, ready: bool) -> Vec<Symptom> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
     let app = &owner.name;
     let phase = status.phase.as_deref().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return terminating(seen, app, pod).into_iter().collect();
+    }
+    // A Job says itself what became of its pods.
+    let is_of_job = owner.kind == "Job" || owner.kind == "CronJob";
     let condition = |kind: &str| {
-        status
-            .conditions
-            .iter()
-            .flatten()
-            .find(|condition| condition.type_ == kind)
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.find(|condition| condition.type_ == kind)
     };
     if phase == "Failed" && status.reason.as_deref() == Some("Evicted") {
-        return vec![wedged(
-            app,
-            "was evicted from its node",
-            status.message.clone().unwrap_or_default(),
-        )];
+        let message = status.message.clone().unwrap_or_default();
+        return vec![wedged(app, "was evicted from its node", message)];
     }
-    if let Some(unscheduled) =
-        condition("PodScheduled").filter(|condition| condition.status == "False")
-    {
+    if matches!(phase, "Failed" | "Succeeded") {
+        let failed = phase == "Failed" && owner.kind == "Pod";
+        return failed.then(|| ended(app, pod)).into_iter().collect();
+    }
+    let unscheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
+    if let Some(unscheduled) = unscheduled {
         return vec![pending(app, unscheduled, no_place(seen, pod, unscheduled))];
     }
     if phase == "Unknown" {
-        return vec![wedged(
-            app,
-            "runs on a node that does not answer",
-            String::new(),
-        )];
+        let mut symptom = wedged(app, "runs on a node that does not answer", String::new());
+        symptom.related.extend(node(pod));
+        return vec![symptom];
     }
-    let containers = pod.spec.iter().flat_map(|spec| {
-        spec.init_containers
-            .iter()
-            .flatten()
-            .chain(&spec.containers)
-    });
-    let statuses: Vec<&ContainerStatus> = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .chain(status.container_statuses.iter().flatten())
-        .collect();
-    let mut symptoms: Vec<Symptom> = containers
-        .filter_map(|container| {
-            let status = statuses
-                .iter()
-                .find(|status| status.name == container.name)?;
-            of_container(seen, app, container, status)
-                .or_else(|| probe_port(app, container, status))
-        })
-        .collect();
-    let unready =
-        condition("Ready").filter(|condition| condition.status == "False" && phase == "Running");
+    let mut symptoms = of_containers(seen, app, pod);
+    let since = |kind| condition(kind).filter(|condition| condition.status == "False");
+    let unready = since("Ready").filter(|_| phase == "Running");
     if symptoms.is_empty()
-        && unready.is_some_and(|condition| {
-            seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
-        })
+        && let Some(condition) = unready
+        && !is_of_job
+        && seen.older_than(condition.last_transition_time.as_ref(), seen.unready_after)
     {
-        symptoms.push(wedged(
-            app,
-            "runs but does not become ready",
-            unready.and_then(|c| c.message.clone()).unwrap_or_default(),
-        ));
+        let message = condition.message.clone().unwrap_or_default();
+        let mut symptom = wedged(app, "runs but does not become ready", message);
+        symptom.related.extend(node(pod));
+        symptoms.push(symptom);
     }
-    if symptoms.is_empty() {
+    let waiting = since("ContainersReady").filter(|_| phase == "Pending");
+    if symptoms.is_empty()
+        && let Some(condition) = waiting
+        && seen.older_than(condition.last_transition_time.as_ref(), seen.slow_after())
+    {
+        symptoms.push(never_starts(app, condition));
+    }
+    if symptoms.is_empty() && (ready || phase == "Running") {
         symptoms.extend(stale_config(seen, app, pod));
     }
     symptoms
 }
 
-fn of_container(
-    seen: &Seen,
-    app: &str,
-    container: &Container,
-    status: &ContainerStatus,
-) -> Option<Symptom> {
-    let state = status.state.as_ref();
-    let waiting = state.and_then(|state| state.waiting.as_ref());
-    let reason = waiting
-        .and_then(|waiting| waiting.reason.as_deref())
-        .unwrap_or_default();
-    let message = waiting.and_then(|waiting| waiting.message.clone());
-    let now = state.and_then(|state| state.terminated.as_ref());
-    let last = now.or_else(|| {
-        status
-            .last_state
-            .as_ref()
-            .and_then(|state| state.terminated.as_ref())
-    });
-    let limit = container
-        .resources
-        .as_ref()
-        .and_then(|resources| resources.limits.as_ref()?.get("memory"))
-        .map(|limit| limit.0.clone());
-    let mut symptom = Symptom {
-        cause: Cause::CrashLoop,
-        container: container.name.clone(),
-        severity: Severity::High,
-        title: String::new(),
-        description: String::new(),
-        evidence: message.into_iter().collect(),
-        metrics: map(json!({ "restart_count": status.restart_count })),
-        facts: map(json!({ "container": container.name, "image": container.image })),
+fn of_containers(seen: &Seen, app: &str, pod: &Pod) -> Vec<Symptom> {
+    let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else {
+        return Vec::new();
     };
-    // One that ended once may be a job that failed; one that was started again crashes.
-    let crashing = reason == "CrashLoopBackOff"
-        || (status.restart_count > 0 && now.is_some_and(|end| end.exit_code != 0));
-    let out_of_memory = last.filter(|end| end.reason.as_deref() == Some("OOMKilled"));
-    let recent =
-        out_of_memory.is_some_and(|end| !seen.older_than(end.finished_at.as_ref(), REMEMBERED));
-    if out_of_memory.is_some() && (crashing || recent) {
-        let allowed = limit.as_ref().map_or_else(
-            || "its node has".to_owned(),
-            |limit| format!("it may ({limit})"),
-        );
-        symptom.cause = Cause::OomKilled;
-        symptom.severity = if crashing {
-            Severity::High
-        } else {
-            Severity::Medium
-        };
-        symptom.title = format!("{app} runs out of memory");
-        symptom.description = format!(
-            "The container {} of {app} was stopped because it used more memory than {allowed}. It restarted {} times.",
-            container.name, status.restart_count
-        );
-        symptom.evidence.push("Last state: OOMKilled".into());
-        symptom.facts.insert("memory_limit".into(), limit.into());
-    } else if crashing {
-        let code = last.map_or(0, |end| end.exit_code);
-        symptom.title = format!("{app} crashes again and again");
-        symptom.description = format!(
-            "The container {} of {app} ends with exit code {code} soon after each start. It restarted {} times.",
-            container.name, status.restart_count
-        );
-        symptom.evidence.push(format!("Exit code: {code}"));
-    } else if matches!(
-        reason,
-        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName"
-    ) {
-        symptom.cause = Cause::ImagePull;
-        symptom.title = format!("{app} can't load its image");
-        symptom.description = format!(
-            "The container {} of {app} can't start because its image `{}` can't be loaded.",
-            container.name, status.image
-        );
-    } else if matches!(
-        reason,
-        "CreateContainerConfigError" | "RunContainerError" | "CreateContainerError"
-    ) {
-        symptom.cause = Cause::ContainerConfig;
-        if let Some((description, facts)) = missing_key(seen, container, symptom.evidence.first()) {
-            symptom.cause = Cause::ConfigKey;
-            symptom.title = format!("{app} looks for a setting that is not there");
-            symptom.description = description;
-            symptom.facts.extend(facts);
-            return Some(symptom);
-        }
-        symptom.title = format!("{app} can't be started as it is configured");
-        symptom.description = match missing_secret(symptom.evidence.first()) {
-            Some(secret) => format!(
-                "The container {} of {app} needs the Secret {secret}, which is not there or lacks a key. Secrets are never read nor written by Argus.",
-                container.name
-            ),
-            None => format!(
-                "The container {} of {app} can't be started: {reason}.",
-                container.name
-            ),
-        };
+    let initial = spec.init_containers.iter().flatten();
+    let statuses = status.init_container_statuses.iter().flatten();
+    let statuses = statuses.chain(status.container_statuses.iter().flatten());
+    let statuses: Vec<&ContainerStatus> = statuses.collect();
+    let symptom = |container: &Container| {
+        let status = statuses
+            .iter()
+            .find(|status| status.name == container.name)?;
+        let grace = spec.termination_grace_period_seconds.unwrap_or(30);
+        of_container(seen, app, container, status, grace)
+            .or_else(|| probe_port(app, container, status))
+    };
+    initial
+        .chain(&spec.containers)
+        .filter_map(symptom)
+        .collect()
+}
+
+/// The node that a pod is on.
+fn node(pod: &Pod) -> Option<ObjectRef> {
+    let name = pod.spec.as_ref()?.node_name.clone()?;
+    Some(ObjectRef {
+        kind: "Node".into(),
+        namespace: String::new(),
+        name,
+    })
+}
+
+/// A pod that is to go, and stays long after its time.
+fn terminating(seen: &Seen, app: &str, pod: &Pod) -> Option<Symptom> {
+    if !seen.older_than(pod.metadata.deletion_timestamp.as_ref(), LINGERS) {
+        return None;
+    }
+    let held = pod.metadata.finalizers.as_deref().unwrap_or_default();
+    let why = if held.is_empty() {
+        "Its node has not confirmed that it ended.".to_owned()
     } else {
-        return None;
-    }
-    if symptom.evidence.is_empty() {
-        symptom.evidence.push(format!("State: {reason}"));
-    }
-    Some(symptom)
-}
-
-/// The key of a ConfigMap that a container lacks, and the one that was meant, by the kubelet's own words.
-fn missing_key(
-    seen: &Seen,
-    container: &Container,
-    message: Option<&String>,
-) -> Option<(String, Map<String, Value>)> {
-    let rest = message?.strip_prefix("couldn't find key ")?;
-    let (key, place) = rest.split_once(" in ConfigMap ")?;
-    let config = place.split('/').nth(1)?;
-    let variable = container.env.iter().flatten().find(|variable| {
-        let from = variable.value_from.as_ref();
-        let from = from.and_then(|from| from.config_map_key_ref.as_ref());
-        from.is_some_and(|from| from.name == config && from.key == key)
-    })?;
-    let mut maps = seen.config_maps.iter();
-    let map = maps.find(|map| map.name.as_deref() == Some(config))?;
-    // Only the names of keys are seen: what a ConfigMap holds is never read.
-    let fields = map.managed_fields.iter().flatten();
-    let keys = fields.filter_map(|fields| fields.fields_v1.as_ref()?.0.get("f:data")?.as_object());
-    let keys: BTreeSet<&str> = keys
-        .flat_map(Map::keys)
-        .filter_map(|key| key.strip_prefix("f:"))
-        .collect();
-    let right = meant(key, keys.into_iter());
-    let description = format!(
-        "The container {} reads its variable {} from {key} in the settings {config}, which have nothing of that name.",
-        container.name, variable.name
-    );
-    let facts =
-        json!({ "variable": variable.name, "config_map": config, "wrong": key, "right": right });
-    Some((description, super::map(facts)))
-}
-
-/// The Secret that a container lacks, by the kubelet's own words.
-fn missing_secret(message: Option<&String>) -> Option<&str> {
-    let message = message?;
-    let absent = message
-        .strip_prefix("secret \"")
-        .and_then(|rest| rest.split('"').next());
-    absent.or_else(|| {
-        let (_, place) = message.split_once(" in Secret ")?;
-        place.split('/').nth(1)
-    })
-}
-
-/// A readiness probe that asks a port which the container doesn't declare.
-fn probe_port(app: &str, container: &Container, status: &ContainerStatus) -> Option<Symptom> {
-    let probe = container
-        .readiness_probe
-        .as_ref()
-        .filter(|_| !status.ready)?;
-    let (check, port) = probed(probe)?;
-    let ports = container.ports.as_ref().filter(|ports| !ports.is_empty())?;
-    let (asked, declared) = match port {
-        IntOrString::Int(number) => (
-            number.to_string(),
-            ports.iter().any(|port| port.container_port == *number),
-        ),
-        IntOrString::String(name) => (
-            name.clone(),
-            ports.iter().any(|port| port.name.as_ref() == Some(name)),
-        ),
+        format!(
+            "Something has asked to be waited for and never lets go: {}.",
+            held.join(", ")
+        )
     };
-    if declared {
-        return None;
-    }
-    let listens = ports.first().map(|port| port.container_port)?;
     Some(Symptom {
-        cause: Cause::ProbePort,
-        container: container.name.clone(),
-        severity: Severity::High,
-        title: format!("{app} is asked for its health at the wrong port"),
+        cause: Cause::Terminating,
+        title: format!("A copy of {app} does not go away"),
+        description: format!("A copy of {app} was told to end, and is still there. {why}"),
+        related: node(pod).into_iter().collect(),
+        ..wedged(app, "", String::new())
+    })
+}
+
+/// A pod of nobody that ended badly: nothing starts it again.
+fn ended(app: &str, pod: &Pod) -> Symptom {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    let code = containers.into_iter().flatten().find_map(|container| {
+        let end = container.state.as_ref()?.terminated.as_ref()?;
+        (end.exit_code != 0).then_some(end.exit_code)
+    });
+    let how = code.map_or_else(String::new, |code| format!(" with exit code {code}"));
+    Symptom {
+        cause: Cause::PodFailed,
+        title: format!("{app} ended with an error"),
         description: format!(
-            "Kubernetes asks the container {} of {app} at port {asked} whether it is ready, but the container listens on {listens}, so it never gets any work.",
-            container.name
+            "{app} ended{how}, and nothing starts it again because it belongs to no app."
         ),
-        evidence: vec![
-            format!("Readiness probe: port {asked}"),
-            format!("Container port: {listens}"),
-        ],
-        metrics: Map::new(),
-        facts: map(
-            json!({ "container": container.name, "check": check, "port": asked, "container_port": listens }),
-        ),
-    })
+        ..wedged(
+            app,
+            "",
+            status
+                .and_then(|status| status.message.clone())
+                .unwrap_or_default(),
+        )
+    }
 }
 
-fn probed(probe: &Probe) -> Option<(&'static str, &IntOrString)> {
-    let http = probe
-        .http_get
-        .as_ref()
-        .map(|check| ("httpGet", &check.port));
-    http.or_else(|| {
-        probe
-            .tcp_socket
-            .as_ref()
-            .map(|check| ("tcpSocket", &check.port))
-    })
+/// A pod that has a node, and whose containers are not made.
+fn never_starts(app: &str, condition: &Condition) -> Symptom {
+    Symptom {
+        cause: Cause::NotStarting,
+        severity: Severity::High,
+        title: format!("A copy of {app} does not start"),
+        description: format!(
+            "A copy of {app} has its place and waits for something before it can start, such as its storage, its settings or the network."
+        ),
+        ..wedged(app, "", condition.message.clone().unwrap_or_default())
+    }
 }
 
-fn pending(app: &str, condition: &PodCondition, reason: NoPlace) -> Symptom {
+fn pending(app: &str, condition: &Condition, reason: NoPlace) -> Symptom {
     Symptom {
         cause: reason.cause,
         container: String::new(),
@@ -381,6 +297,7 @@ fn pending(app: &str, condition: &PodCondition, reason: NoPlace) -> Symptom {
         evidence: condition.message.clone().into_iter().collect(),
         metrics: Map::new(),
         facts: reason.facts,
+        related: reason.related,
     }
 }
 
@@ -397,6 +314,7 @@ fn wedged(app: &str, how: &str, evidence: String) -> Symptom {
             .collect(),
         metrics: Map::new(),
         facts: Map::new(),
+        related: Vec::new(),
     }
 }
 
@@ -404,46 +322,24 @@ fn wedged(app: &str, how: &str, evidence: String) -> Symptom {
 fn stale_config(seen: &Seen, app: &str, pod: &Pod) -> Option<Symptom> {
     let started = pod.status.as_ref()?.start_time.as_ref()?;
     let containers = &pod.spec.as_ref()?.containers;
-    let whole = containers
-        .iter()
-        .flat_map(|c| c.env_from.iter().flatten())
-        .filter_map(|from| Some(from.config_map_ref.as_ref()?.name.clone()));
-    let keys = containers
-        .iter()
-        .flat_map(|c| c.env.iter().flatten())
-        .filter_map(|env| {
-            Some(
-                env.value_from
-                    .as_ref()?
-                    .config_map_key_ref
-                    .as_ref()?
-                    .name
-                    .clone(),
-            )
-        });
-    let read: Vec<String> = whole.chain(keys).collect();
-    let changed = seen.config_maps.iter().find(|config| {
-        let written = config
-            .managed_fields
-            .iter()
-            .flatten()
-            .filter_map(|field| field.time.as_ref())
-            .map(|time| time.0)
-            .max();
-        config.name.as_ref().is_some_and(|name| read.contains(name))
-            && written.is_some_and(|written| written > started.0)
+    let whole = containers.iter().flat_map(|c| c.env_from.iter().flatten());
+    let whole = whole.filter_map(|from| Some(&from.config_map_ref.as_ref()?.name));
+    let variables = containers.iter().flat_map(|c| c.env.iter().flatten());
+    let keys = variables.filter_map(|variable| variable.value_from.as_ref());
+    let keys = keys.filter_map(|from| Some(&from.config_map_key_ref.as_ref()?.name));
+    let config = whole.chain(keys).find(|name| {
+        let keys = seen.objects.config_maps.get(*name);
+        keys.is_some_and(|keys| keys.written.is_some_and(|written| written > started.0))
     })?;
-    let config = changed.name.clone().unwrap_or_default();
     Some(Symptom {
         cause: Cause::StaleConfig,
-        container: String::new(),
         severity: Severity::Low,
         title: format!("{app} runs with old settings"),
         description: format!(
             "{app} read its settings from the ConfigMap {config} when it started, and they were changed since."
         ),
         evidence: vec![format!("ConfigMap {config} is newer than the pod")],
-        metrics: Map::new(),
         facts: map(json!({ "config_map": config })),
+        ..wedged(app, "", String::new())
     })
 }

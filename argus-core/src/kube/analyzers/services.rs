@@ -1,19 +1,19 @@
 //! Services become findings: a selector that no app has, a port that no container has.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerPort, PodSpec, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
-use super::{Fault, Seen, object};
+use super::super::lean::{Deployment, Labels};
+use super::super::seen::{Seen, object};
+use super::super::shapes::{Shape, has_all};
+use super::Fault;
 use crate::incident::{Category, Cause, Finding, Severity};
 
-type Labels = BTreeMap<String, String>;
-
-pub(in crate::kube) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let services = seen.services.iter();
+pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
+    let services = seen.objects.services.values();
     services
         .flat_map(|service| of_service(seen, service))
         .collect()
@@ -30,74 +30,41 @@ fn of_service(seen: &Seen, service: &Service) -> Vec<Finding> {
     if spec.type_.as_deref() == Some("ExternalName") {
         return Vec::new();
     }
-    let apps = apps(seen, selector);
+    let apps: Vec<&Shape> = seen
+        .pods
+        .shapes
+        .with(selector)
+        .map(|(_, shape)| shape)
+        .collect();
     if apps.is_empty() {
         return vec![no_app(seen, service, selector)];
     }
+    let declared: BTreeSet<_> = apps.iter().flat_map(|app| &app.ports).collect();
     let ports = spec.ports.iter().flatten().enumerate();
-    let wrong = ports.filter_map(|(index, port)| wrong_port(seen, service, &apps, index, port));
+    let wrong = ports.filter_map(|(index, port)| wrong_port(seen, service, &declared, index, port));
     wrong.chain(too_broad(seen, service, selector)).collect()
 }
 
-/// Whether an object with these labels is meant by a selector.
-fn selects(selector: &Labels, labels: Option<&Labels>) -> bool {
-    let has = |labels: &Labels| {
-        selector
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-    };
-    labels.is_some_and(has)
-}
-
-fn template(deployment: &Deployment) -> Option<(&PodSpec, Option<&Labels>)> {
-    let template = &deployment.spec.as_ref()?.template;
-    let labels = template
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.labels.as_ref());
-    Some((template.spec.as_ref()?, labels))
-}
-
-/// What a selector leads to: pods, and what Deployments would make.
-fn apps<'a>(seen: &'a Seen, selector: &Labels) -> Vec<&'a PodSpec> {
-    let pods = seen.pods.iter();
-    let pods = pods
-        .filter(|pod| selects(selector, pod.metadata.labels.as_ref()))
-        .filter_map(|pod| pod.spec.as_ref());
-    let templates = seen.deployments.iter().filter_map(template);
-    let templates = templates.filter(|(_, labels)| selects(selector, *labels));
-    templates.map(|(spec, _)| spec).chain(pods).collect()
+fn labels(deployment: &Deployment) -> Option<&Labels> {
+    deployment.spec.as_ref()?.template.metadata.labels.as_ref()
 }
 
 /// A selector that means another app besides the one of the service's name, which doesn't listen where the service asks.
 fn too_broad(seen: &Seen, service: &Service, selector: &Labels) -> Option<Finding> {
     let owner = object("Service", &service.metadata);
     let meant = seen.deployment(&owner.name)?;
-    let (_, labels) = template(meant)?;
     let right = meant.spec.as_ref()?.selector.match_labels.as_ref()?;
-    if !selects(selector, labels) {
+    if !has_all(labels(meant)?, selector) {
         return None;
     }
     let ports = service.spec.as_ref()?.ports.as_ref()?;
-    let listens = |pod: &PodSpec| {
-        let containers = pod.containers.iter();
-        let declared = containers.flat_map(|container| container.ports.iter().flatten());
-        let declared: Vec<&ContainerPort> = declared.collect();
-        let is_known = |port: &ServicePort| declared.iter().any(|known| is_target(port, known));
-        declared.is_empty() || ports.iter().any(is_known)
+    let listens = |app: &Shape| {
+        let known = |port: &ServicePort| app.ports.iter().any(|known| is_target(port, known));
+        app.ports.is_empty() || ports.iter().any(known)
     };
-    let is_stranger = |other: &&Deployment| {
-        let stranger = template(other)
-            .filter(|(_, labels)| selects(selector, *labels) && !selects(right, *labels));
-        stranger.is_some_and(|(pod, _)| !listens(pod))
-    };
-    let other = seen
-        .deployments
-        .iter()
-        .find(is_stranger)?
-        .metadata
-        .name
-        .clone()?;
+    let mut strangers = seen.pods.shapes.with(selector);
+    let (_, stranger) = strangers.find(|(labels, app)| !has_all(labels, right) && !listens(app))?;
+    let other = stranger.owners.first()?.name.clone();
     let reason = format!("some of them go to {other} now, which does not listen there");
     let facts = json!({ "selector": selector, "right_selector": right, "reason": reason });
     let fault = Fault {
@@ -110,15 +77,15 @@ fn too_broad(seen: &Seen, service: &Service, selector: &Labels) -> Option<Findin
             owner.name
         ),
     };
-    Some(seen.finding(fault, owner, "too broad", facts))
+    Some(fault.of(seen, owner, "too broad", facts))
 }
 
 /// Whether a container's port is the one that a service's port leads to.
-fn is_target(port: &ServicePort, declared: &ContainerPort) -> bool {
+fn is_target(port: &ServicePort, (number, name): &(i32, Option<String>)) -> bool {
     match &port.target_port {
-        None => declared.container_port == port.port,
-        Some(IntOrString::Int(number)) => declared.container_port == *number,
-        Some(IntOrString::String(name)) => declared.name.as_ref() == Some(name),
+        None => *number == port.port,
+        Some(IntOrString::Int(wanted)) => number == wanted,
+        Some(IntOrString::String(wanted)) => name.as_ref() == Some(wanted),
     }
 }
 
@@ -145,36 +112,26 @@ fn no_app(seen: &Seen, service: &Service, selector: &Labels) -> Finding {
             shown.join(", ")
         ),
     };
-    seen.finding(fault, owner, "", facts)
+    fault.of(seen, owner, "", facts)
 }
 
 /// A port whose target no container has. Containers need not say at which ports they listen, so those that say none say nothing.
 fn wrong_port(
     seen: &Seen,
     service: &Service,
-    apps: &[&PodSpec],
+    declared: &BTreeSet<&(i32, Option<String>)>,
     index: usize,
     port: &ServicePort,
 ) -> Option<Finding> {
+    if declared.is_empty() || declared.iter().any(|declared| is_target(port, declared)) {
+        return None;
+    }
     let target = port
         .target_port
         .clone()
         .unwrap_or(IntOrString::Int(port.port));
-    let containers = apps.iter().flat_map(|app| &app.containers);
-    let declared = containers.flat_map(|container| container.ports.iter().flatten());
-    let (mut any, mut numbers) = (false, Vec::new());
-    for declared in declared {
-        any = true;
-        if is_target(port, declared) {
-            return None;
-        }
-        if !numbers.contains(&declared.container_port) {
-            numbers.push(declared.container_port);
-        }
-    }
-    if !any {
-        return None;
-    }
+    let mut numbers: Vec<i32> = declared.iter().map(|(number, _)| *number).collect();
+    numbers.dedup();
     let owner = object("Service", &service.metadata);
     let shown = match &target {
         IntOrString::Int(number) => number.to_string(),
@@ -203,14 +160,18 @@ fn wrong_port(
                 .join(", ")
         ),
     };
-    Some(seen.finding(fault, owner, &port.port.to_string(), facts))
+    Some(fault.of(seen, owner, &port.port.to_string(), facts))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::seen::{ClusterObjects, Objects};
+    use super::super::pods::Crowd;
     use super::*;
+    use jiff::Timestamp;
     use serde::de::DeserializeOwned;
     use serde_json::Value;
+    use std::time::Duration;
 
     fn read<T: DeserializeOwned>(value: Value) -> T {
         serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}"))
@@ -221,16 +182,26 @@ mod tests {
         let labels = json!({ "app": "web", "tier": "front" });
         let pod = json!({ "containers": [{ "name": "app", "ports": ports }] });
         let template = json!({ "metadata": { "labels": labels }, "spec": pod });
-        let seen = Seen {
-            deployments: vec![read(json!({
-                "metadata": { "name": "web", "namespace": "shop" },
-                "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "web" } }, "template": template },
-            }))],
-            services: vec![read(
-                json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": service }),
-            )],
-            ..Seen::default()
+        let deployment = json!({
+            "metadata": { "name": "web", "namespace": "shop" },
+            "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "web" } }, "template": template },
+        });
+        let service =
+            json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": service });
+        let objects = Objects {
+            deployments: [("web".into(), read(deployment))].into(),
+            services: [("web".into(), read(service))].into(),
+            ..Objects::default()
         };
+        let cluster = ClusterObjects::default();
+        let mut seen = Seen::new(
+            "shop",
+            &objects,
+            &cluster,
+            Timestamp::UNIX_EPOCH,
+            Duration::ZERO,
+        );
+        (_, seen.pods) = Crowd::new(&seen).finish();
         let findings = analyze(&seen).into_iter();
         findings
             .map(|finding| (finding.cause, Value::Object(finding.raw_data)))

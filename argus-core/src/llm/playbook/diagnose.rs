@@ -55,6 +55,90 @@ impl Playbook {
 /// What a fault means, and what helps.
 fn meaning(cause: Cause) -> (&'static str, &'static str) {
     match cause {
+        Cause::NodeNotReady => (
+            "A machine of the cluster has stopped answering, so the apps on it may have too. They are started elsewhere after a few minutes where there is room.",
+            "Whoever runs the cluster has to bring the machine back or take it out.",
+        ),
+        Cause::NodePressure => (
+            "A machine of the cluster runs out of something that all apps on it share, and may stop some of them.",
+            "Whoever runs the cluster has to make room on the machine.",
+        ),
+        Cause::NodeCordoned => (
+            "A machine of the cluster was closed on purpose, most likely for its maintenance.",
+            "If the maintenance is over, whoever runs the cluster can open it again.",
+        ),
+        Cause::WebhookDead => (
+            "The cluster asks another program before each change, and that program doesn't answer.",
+            "Bring that program back first: until then changes may all be refused.",
+        ),
+        Cause::ClaimLost | Cause::VolumeFailed => (
+            "Storage of the cluster is gone or broken. What was kept there may only be in a backup.",
+            "Whoever runs the cluster has to look at the storage. Don't delete anything before.",
+        ),
+        Cause::StorageClass => (
+            "A kind of storage is asked for that the cluster doesn't have, or it isn't clear which one is meant.",
+            "Ask for one that the cluster has, or let whoever runs the cluster add it.",
+        ),
+        Cause::ClaimPending => (
+            "The app waits for storage that the cluster hasn't given it.",
+            "Whoever runs the cluster can see why no storage is made.",
+        ),
+        Cause::ClaimMissing => (
+            "The app wants storage by a name that doesn't exist, often because of a misspelt name.",
+            "Correct the name, or make the storage.",
+        ),
+        Cause::SharedVolume => (
+            "Several copies of the app want the same storage, which only one machine can use at a time.",
+            "Run one copy, or use storage that can be shared.",
+        ),
+        Cause::QuotaFull => (
+            "All that this namespace may use is in use. What runs goes on, but nothing can be added, and updates may get stuck.",
+            "Make room, or ask whoever runs the cluster for more.",
+        ),
+        Cause::LivenessProbe => (
+            "The cluster asks the app whether it is alive before it has finished starting, takes the silence for an accident, and starts it over.",
+            "Give the app more time before it is asked.",
+        ),
+        Cause::ConfigMapMissing => (
+            "The app reads settings that don't exist, often because of a misspelt name.",
+            "Make the settings, or correct the name by which the app looks for them.",
+        ),
+        Cause::NotStarting => (
+            "The app has its place on a machine, and something that it needs before it starts isn't ready.",
+            "See in the evidence what it waits for.",
+        ),
+        Cause::Terminating => (
+            "A copy of the app was told to end and can't. Often its machine is gone, or something insists on cleaning up first.",
+            "Look at what holds it. Forcing it away can lose data.",
+        ),
+        Cause::PodFailed => (
+            "A single program ended with an error, and nothing is there to start it again.",
+            "Look at its last words, and start it again by hand if it is still wanted.",
+        ),
+        Cause::JobFailed => (
+            "A job that should come to an end was tried and failed.",
+            "Look at its last words. It has to be started again by hand, or waits for its next time.",
+        ),
+        Cause::ServiceMissing => (
+            "The copies of the app get their addresses from a service that doesn't exist.",
+            "Make that service, or correct its name.",
+        ),
+        Cause::IngressClass => (
+            "The address is meant for a gateway that the cluster doesn't have, so requests from outside reach nobody.",
+            "Name a gateway that the cluster has.",
+        ),
+        Cause::ScaleInactive => (
+            "The rule that adds and removes copies can't measure how busy the app is.",
+            "See in the evidence what it can't get. Often nothing measures the apps of the cluster.",
+        ),
+        Cause::ScaleLimited => (
+            "The app is busier than its rule for adding copies allows for.",
+            "Allow more copies, if the cluster has room for them.",
+        ),
+        Cause::SelectsNothing => (
+            "A rule is there for an app that can't be found, often because of a misspelt label, so it protects nobody.",
+            "Correct the labels that it looks for, or remove it.",
+        ),
         Cause::OomKilled => (
             "The app needs more memory than it may use, so the cluster stops it whenever it reaches its limit. Starting it again doesn't help for long.",
             "Let the app use more memory. If it grows without end, its authors have to look for a leak.",

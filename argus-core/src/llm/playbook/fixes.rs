@@ -170,24 +170,27 @@ pub(super) fn right_port(
     app: &str,
     target: impl Fn() -> Result<Target, ActionError>,
     container: &str,
-    check: &str,
+    [probe, check]: [&str; 2],
     port: &str,
     right: u64,
 ) -> Result<Fix, ActionError> {
     let set = |port: Value| {
-        let containers =
-            json!([{ "name": container, "readinessProbe": { check: { "port": port } } }]);
+        let containers = json!([{ "name": container, probe: { check: { "port": port } } }]);
         let body = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
         Action::patch(target()?, Patch::new(PatchKind::Strategic, body)?)
     };
     let wrong = port
         .parse::<u64>()
         .map_or_else(|_| Value::from(port), Value::from);
+    let (question, therefore) = match probe {
+        "readinessProbe" => ("ready", "gets work again"),
+        _ => ("alive", "is no longer stopped"),
+    };
     Ok(Fix {
         summary: format!("Ask {app} for its health at the right port."),
         step: step(
             format!(
-                "Ask {app} at port {right}, where it listens, whether it is ready (currently asked at {port}), so that it gets work again."
+                "Ask {app} at port {right}, where it listens, whether it is {question} (currently asked at {port}), so that it {therefore}."
             ),
             set(right.into())?,
         ),

@@ -15,6 +15,79 @@ fn template(
     Action::patch(target()?, Patch::new(PatchKind::Strategic, body)?)
 }
 
+pub(super) fn right_claim(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    volume: &str,
+    wrong: &str,
+    right: &str,
+) -> Result<Fix, ActionError> {
+    let set = |claim: &str| {
+        let volume = json!({ "name": volume, "persistentVolumeClaim": { "claimName": claim } });
+        template(&target, json!({ "volumes": [volume] }))
+    };
+    Ok(Fix {
+        summary: format!("Give {app} the storage that there is."),
+        step: step(
+            format!(
+                "Let {app} use the storage {right} (currently {wrong}, which is not there), so that it can start."
+            ),
+            set(right)?,
+        ),
+        rollback: Some(step(
+            format!("Let {app} wait for the storage {wrong} again."),
+            set(wrong)?,
+        )),
+    })
+}
+
+pub(super) fn a_single_copy(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    wrong: u32,
+) -> Result<Fix, ActionError> {
+    Ok(Fix {
+        summary: format!("Run one copy of {app}."),
+        step: step(
+            format!(
+                "Run one copy of {app} (currently {wrong} are wanted), because its storage can be used on one node at a time only, and the others never start."
+            ),
+            Action::scale(target()?, 1)?,
+        ),
+        rollback: Some(step(
+            format!("Ask for {wrong} copies of {app} again."),
+            Action::scale(target()?, wrong)?,
+        )),
+    })
+}
+
+pub(super) fn more_patience(
+    app: &str,
+    target: impl Fn() -> Result<Target, ActionError>,
+    [container, probe]: [&str; 2],
+    wrong: &Value,
+    right: u64,
+) -> Result<Fix, ActionError> {
+    let set = |delay: Value| {
+        let container = json!({ "name": container, probe: { "initialDelaySeconds": delay } });
+        template(&target, json!({ "containers": [container] }))
+    };
+    Ok(Fix {
+        summary: format!("Give {app} more time to start."),
+        step: step(
+            format!(
+                "Wait {right} seconds after the start of {app} before asking whether it is alive (currently {}), so that it is no longer stopped before it has started. Its copies restart one by one.",
+                wrong.as_u64().unwrap_or(0)
+            ),
+            set(right.into())?,
+        ),
+        rollback: Some(step(
+            format!("Ask {app} as early as before again."),
+            set(wrong.clone())?,
+        )),
+    })
+}
+
 pub(super) fn right_node(
     app: &str,
     target: impl Fn() -> Result<Target, ActionError>,

@@ -1,15 +1,17 @@
 //! The resources that the cluster serves, and what it checks and fills in when one is written.
 
 use k8s_openapi::api::{
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
     core::v1::{
-        ConfigMap, Event, LimitRange, Namespace, Node, Pod, ResourceQuota, Secret, Service,
-        ServiceAccount,
+        ConfigMap, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, ResourceQuota, Secret, Service, ServiceAccount,
     },
-    networking::v1::Ingress,
+    networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
+    storage::v1::StorageClass,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -52,6 +54,8 @@ resources! {
     "" "v1" Event "events" ["ev"], true;
     "" "v1" ResourceQuota "resourcequotas" ["quota"], true;
     "" "v1" LimitRange "limitranges" ["limits"], true;
+    "" "v1" PersistentVolume "persistentvolumes" ["pv"], false;
+    "" "v1" PersistentVolumeClaim "persistentvolumeclaims" ["pvc"], true;
     "apps" "v1" Deployment "deployments" ["deploy"], true;
     "apps" "v1" ReplicaSet "replicasets" ["rs"], true;
     "apps" "v1" StatefulSet "statefulsets" ["sts"], true;
@@ -59,6 +63,11 @@ resources! {
     "batch" "v1" Job "jobs" [], true;
     "batch" "v1" CronJob "cronjobs" ["cj"], true;
     "networking.k8s.io" "v1" Ingress "ingresses" ["ing"], true;
+    "networking.k8s.io" "v1" IngressClass "ingressclasses" [], false;
+    "networking.k8s.io" "v1" NetworkPolicy "networkpolicies" ["netpol"], true;
+    "storage.k8s.io" "v1" StorageClass "storageclasses" ["sc"], false;
+    "admissionregistration.k8s.io" "v1" ValidatingWebhookConfiguration "validatingwebhookconfigurations" [], false;
+    "admissionregistration.k8s.io" "v1" MutatingWebhookConfiguration "mutatingwebhookconfigurations" [], false;
     "autoscaling" "v2" HorizontalPodAutoscaler "horizontalpodautoscalers" ["hpa"], true;
     "policy" "v1" PodDisruptionBudget "poddisruptionbudgets" ["pdb"], true;
 }

@@ -1,0 +1,425 @@
+//! What one look at a namespace saw: its objects, what its pods come to, and what was asked about them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ::kube::api::ObjectMeta;
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, ResourceQuota, Service};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
+
+use super::ignored::Ignored;
+use super::lean::{DaemonSet, Deployment, Job, Node, Pod, ReplicaSet, StatefulSet, Template};
+use super::shapes::Shapes;
+use crate::incident::ObjectRef;
+
+/// Objects of one kind, by name.
+pub(super) type Named<T> = BTreeMap<String, T>;
+
+/// The objects of a namespace, but for its pods.
+#[derive(Default)]
+pub(super) struct Objects {
+    pub(super) deployments: Named<Deployment>,
+    pub(super) replica_sets: Named<ReplicaSet>,
+    pub(super) stateful_sets: Named<StatefulSet>,
+    pub(super) daemon_sets: Named<DaemonSet>,
+    pub(super) jobs: Named<Job>,
+    pub(super) cron_jobs: Named<CronJob>,
+    pub(super) config_maps: Named<Keys>,
+    pub(super) services: Named<Service>,
+    pub(super) ingresses: Named<Ingress>,
+    pub(super) policies: Named<NetworkPolicy>,
+    pub(super) autoscalers: Named<HorizontalPodAutoscaler>,
+    pub(super) budgets: Named<PodDisruptionBudget>,
+    pub(super) claims: Named<PersistentVolumeClaim>,
+    pub(super) quotas: Named<ResourceQuota>,
+}
+
+/// What belongs to no namespace; empty where it may not be looked at.
+#[derive(Default)]
+pub(super) struct ClusterObjects {
+    /// Whether everything below was looked at, and not only the nodes that a waiting pod asks for.
+    pub(super) whole: bool,
+    pub(super) nodes: OnceCell<Named<Node>>,
+    pub(super) volumes: Named<PersistentVolume>,
+    pub(super) storage_classes: Named<StorageClass>,
+    pub(super) ingress_classes: Named<IngressClass>,
+    pub(super) validating: Named<ValidatingWebhookConfiguration>,
+    pub(super) mutating: Named<MutatingWebhookConfiguration>,
+}
+
+impl ClusterObjects {
+    /// The nodes, as far as they were looked at.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&String, &Node)> + Clone {
+        self.nodes.get().into_iter().flatten()
+    }
+
+    /// The services that admission webhooks ask, by namespace and name.
+    pub(super) fn webhook_services(&self) -> BTreeSet<(String, String)> {
+        let validating = self
+            .validating
+            .values()
+            .flat_map(|of| of.webhooks.iter().flatten());
+        let mutating = self
+            .mutating
+            .values()
+            .flat_map(|of| of.webhooks.iter().flatten());
+        let clients = validating.map(|hook| &hook.client_config);
+        let clients = clients.chain(mutating.map(|hook| &hook.client_config));
+        let services = clients.filter_map(|client| client.service.as_ref());
+        services
+            .map(|service| (service.namespace.clone(), service.name.clone()))
+            .collect()
+    }
+}
+
+/// The names of a ConfigMap's keys and when they were written: what it holds is never read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys {
+    pub(super) names: BTreeSet<String>,
+    pub(super) written: Option<Timestamp>,
+}
+
+impl From<&ObjectMeta> for Keys {
+    fn from(metadata: &ObjectMeta) -> Self {
+        let fields = metadata.managed_fields.iter().flatten();
+        let written = fields
+            .clone()
+            .filter_map(|field| Some(field.time.as_ref()?.0));
+        let parts = ["f:data", "f:binaryData"].into_iter();
+        let keys = fields.clone().filter_map(|field| field.fields_v1.as_ref());
+        let keys = keys.flat_map(|fields| {
+            let parts = parts
+                .clone()
+                .filter_map(|part| fields.0.get(part)?.as_object());
+            parts.flat_map(Map::keys)
+        });
+        Self {
+            names: keys
+                .filter_map(|key| Some(key.strip_prefix("f:")?.to_owned()))
+                .collect(),
+            written: written.max(),
+        }
+    }
+}
+
+/// What the pods of a namespace come to.
+#[derive(Default)]
+pub(super) struct PodFacts {
+    /// How many pods of each workload are ready.
+    pub(super) ready: BTreeMap<ObjectRef, u32>,
+    /// What a selector can mean.
+    pub(super) shapes: Shapes,
+    /// Workloads with a finding about their pods.
+    pub(super) troubled: BTreeSet<ObjectRef>,
+    /// The claims for storage that pods have.
+    pub(super) claims: BTreeSet<String>,
+    /// What is to be ignored, as the annotations of the objects say.
+    pub(super) ignored: Ignored,
+}
+
+/// One look at a namespace.
+pub(super) struct Seen<'a> {
+    pub(super) now: Timestamp,
+    pub(super) unready_after: Duration,
+    pub(super) namespace: &'a str,
+    pub(super) objects: &'a Objects,
+    pub(super) cluster: &'a ClusterObjects,
+    pub(super) pods: PodFacts,
+    sets: HashMap<&'a str, &'a ReplicaSet>,
+    revisions: HashMap<&'a str, Vec<(u64, &'a ReplicaSet)>>,
+    /// When something comes of age that hasn't yet, in milliseconds.
+    next: AtomicI64,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(
+        namespace: &'a str,
+        objects: &'a Objects,
+        cluster: &'a ClusterObjects,
+        now: Timestamp,
+        unready_after: Duration,
+    ) -> Self {
+        let (mut sets, mut revisions) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        for set in objects.replica_sets.values() {
+            if let Some(uid) = set.metadata.uid.as_deref() {
+                sets.insert(uid, set);
+            }
+            if let (Some(owner), Some(revision)) =
+                (controller(&set.metadata), revision(&set.metadata))
+            {
+                revisions
+                    .entry(owner.uid.as_str())
+                    .or_default()
+                    .push((revision, set));
+            }
+        }
+        revisions
+            .values_mut()
+            .for_each(|sets| sets.sort_by_key(|(revision, _)| *revision));
+        Self {
+            now,
+            unready_after,
+            namespace,
+            objects,
+            cluster,
+            pods: PodFacts::default(),
+            sets,
+            revisions,
+            next: AtomicI64::new(i64::MAX),
+        }
+    }
+
+    pub(super) fn named(&self, kind: &str, name: &str) -> ObjectRef {
+        ObjectRef {
+            kind: kind.into(),
+            namespace: self.namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The workload that a person would change: a pod's Deployment, not its ReplicaSet.
+    pub(super) fn owner(&self, pod: &ObjectMeta) -> ObjectRef {
+        let Some(owner) = controller(pod) else {
+            return self.named("Pod", pod.name.as_deref().unwrap_or_default());
+        };
+        let above = match owner.kind.as_str() {
+            "ReplicaSet" => {
+                let set = self.sets.get(owner.uid.as_str());
+                set.and_then(|set| controller(&set.metadata))
+            }
+            "Job" => {
+                let job = self.objects.jobs.get(&owner.name);
+                job.and_then(|job| controller(&job.metadata))
+            }
+            _ => None,
+        };
+        let owner = above.unwrap_or(owner);
+        self.named(&owner.kind, &owner.name)
+    }
+
+    /// The latest revision of a Deployment, before the current one, that has pods which are ready.
+    pub(super) fn working_revision(&self, owner: &ObjectRef) -> Option<Value> {
+        let deployment = self
+            .deployment(&owner.name)
+            .filter(|_| owner.kind == "Deployment")?;
+        let sets = self.revisions.get(deployment.metadata.uid.as_deref()?)?;
+        let ((_, current), earlier) = sets.split_last()?;
+        let ready = |set: &ReplicaSet| {
+            let status = set.status.as_ref();
+            status.and_then(|status| status.ready_replicas).unwrap_or(0) > 0
+        };
+        let (revision, set) = earlier.iter().rev().find(|(_, set)| ready(set))?;
+        let (template, now) = (
+            &set.spec.as_ref()?.template,
+            &current.spec.as_ref()?.template,
+        );
+        let only_images = template.rest == now.rest;
+        Some(
+            json!({ "revision": revision, "images": template.images, "only_images_changed": only_images }),
+        )
+    }
+
+    /// The Deployment of this name.
+    pub(super) fn deployment(&self, name: &str) -> Option<&'a Deployment> {
+        self.objects.deployments.get(name)
+    }
+
+    /// How long what takes its time, such as loading an image or making a volume, may take.
+    pub(super) fn slow_after(&self) -> Duration {
+        self.unready_after.saturating_mul(10)
+    }
+
+    /// Whether it was longer ago than `limit`; what is yet to come of age is remembered.
+    pub(super) fn older_than(&self, since: Option<&Time>, limit: Duration) -> bool {
+        let Some(since) = since else {
+            return false;
+        };
+        let age = self.now.duration_since(since.0);
+        if limit.is_zero() || age.is_positive() && age.unsigned_abs() >= limit {
+            return true;
+        }
+        let due = since
+            .0
+            .as_millisecond()
+            .saturating_add(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX));
+        self.next.fetch_min(due, Ordering::Relaxed);
+        false
+    }
+
+    /// Which of these services, as far as they are of this namespace, have a pod that is ready.
+    pub(super) fn answering(
+        &self,
+        services: &BTreeSet<(String, String)>,
+    ) -> BTreeMap<(String, String), bool> {
+        let own = services
+            .iter()
+            .filter(|(namespace, _)| namespace == self.namespace);
+        let answers = |name: &String| {
+            let service = self.objects.services.get(name)?;
+            let Some(selector) = service.spec.as_ref()?.selector.as_ref() else {
+                // Somebody else says where it leads.
+                return Some(true);
+            };
+            Some(
+                self.pods
+                    .shapes
+                    .with(selector)
+                    .any(|(_, shape)| shape.ready > 0),
+            )
+        };
+        own.map(|key| (key.clone(), answers(&key.1).unwrap_or(false)))
+            .collect()
+    }
+
+    /// Workloads without a word about their pods that have fewer than they want.
+    pub(super) fn short(&self) -> Vec<ObjectRef> {
+        let sets = self.objects.stateful_sets.iter().map(|(name, set)| {
+            let wanted = set
+                .spec
+                .as_ref()
+                .map_or(0, |spec| spec.replicas.unwrap_or(1));
+            (self.named("StatefulSet", name), wanted)
+        });
+        let daemons = self.objects.daemon_sets.iter().map(|(name, set)| {
+            let wanted = set
+                .status
+                .as_ref()
+                .and_then(|status| status.desired_number_scheduled);
+            (self.named("DaemonSet", name), wanted.unwrap_or(0))
+        });
+        let short = sets.chain(daemons).filter(|(owner, wanted)| {
+            let ready = self.pods.ready.get(owner).copied().unwrap_or(0);
+            i64::from(ready) < i64::from(*wanted) && !self.pods.troubled.contains(owner)
+        });
+        short.map(|(owner, _)| owner).collect()
+    }
+
+    /// When the same objects would first give other findings.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.next.load(Ordering::Relaxed)).ok()
+    }
+}
+
+impl Objects {
+    /// What each workload would run.
+    pub(super) fn templates<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (ObjectRef, &'a Template)> {
+        let named = move |kind: &str, name: &str| ObjectRef {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        let deployments = self
+            .deployments
+            .iter()
+            .filter_map(move |(name, deployment)| {
+                Some((
+                    named("Deployment", name),
+                    &deployment.spec.as_ref()?.template,
+                ))
+            });
+        let sets = self.stateful_sets.iter().filter_map(move |(name, set)| {
+            Some((named("StatefulSet", name), &set.spec.as_ref()?.template))
+        });
+        let daemons = self.daemon_sets.iter().filter_map(move |(name, set)| {
+            Some((named("DaemonSet", name), &set.spec.as_ref()?.template))
+        });
+        deployments.chain(sets).chain(daemons)
+    }
+}
+
+impl Objects {
+    /// What the annotations of the objects ask to be ignored.
+    pub(super) fn note_ignored(&self, namespace: &str, ignored: &mut Ignored) {
+        let mut note = |kind: &str, metadata: &ObjectMeta| {
+            if metadata.annotations.is_some() {
+                let object = ObjectRef {
+                    kind: kind.into(),
+                    namespace: namespace.into(),
+                    name: metadata.name.clone().unwrap_or_default(),
+                };
+                ignored.note(object, metadata.annotations.as_ref());
+            }
+        };
+        self.deployments
+            .values()
+            .for_each(|it| note("Deployment", &it.metadata));
+        self.replica_sets
+            .values()
+            .for_each(|it| note("ReplicaSet", &it.metadata));
+        self.stateful_sets
+            .values()
+            .for_each(|it| note("StatefulSet", &it.metadata));
+        self.daemon_sets
+            .values()
+            .for_each(|it| note("DaemonSet", &it.metadata));
+        self.jobs.values().for_each(|it| note("Job", &it.metadata));
+        self.cron_jobs
+            .values()
+            .for_each(|it| note("CronJob", &it.metadata));
+        self.services
+            .values()
+            .for_each(|it| note("Service", &it.metadata));
+        self.ingresses
+            .values()
+            .for_each(|it| note("Ingress", &it.metadata));
+        self.policies
+            .values()
+            .for_each(|it| note("NetworkPolicy", &it.metadata));
+        self.autoscalers
+            .values()
+            .for_each(|it| note("HorizontalPodAutoscaler", &it.metadata));
+        self.budgets
+            .values()
+            .for_each(|it| note("PodDisruptionBudget", &it.metadata));
+        self.claims
+            .values()
+            .for_each(|it| note("PersistentVolumeClaim", &it.metadata));
+        self.quotas
+            .values()
+            .for_each(|it| note("ResourceQuota", &it.metadata));
+    }
+}
+
+pub(super) fn object(kind: &str, metadata: &ObjectMeta) -> ObjectRef {
+    ObjectRef {
+        kind: kind.into(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// Whether a pod is ready, and stays.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.iter();
+    let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+pub(super) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
+}
+
+fn revision(metadata: &ObjectMeta) -> Option<u64> {
+    let annotations = metadata.annotations.as_ref()?;
+    annotations
+        .get("deployment.kubernetes.io/revision")?
+        .parse()
+        .ok()
+}
