@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::redact::redact;
+mod correlation;
 mod scan;
 pub use scan::{Scan, ScanError, Scanner, Workload};
 
@@ -463,31 +464,37 @@ impl Incident {
         })
     }
 
-    /// Findings as incidents: one per workload that they are about, in the order of the findings.
+    /// Findings as incidents, in the order of the findings. Together are those about one object, and those that may come from what is
+    /// wrong with another: the apps of a node that doesn't answer are one incident, not one each. Causes stand before their symptoms.
     ///
     /// # Errors
-    /// [`IncidentError::OutOfBounds`] for more findings about one workload than an incident may hold.
-    pub fn by_owner(findings: Vec<Finding>) -> Result<Vec<Self>, IncidentError> {
-        let mut groups: Vec<(String, Vec<Finding>)> = Vec::new();
-        for finding in findings {
-            let about = finding
-                .owner
-                .as_ref()
-                .map_or_else(|| finding.target.clone(), ToString::to_string);
-            match groups.iter_mut().find(|(key, _)| *key == about) {
-                Some((_, group)) => group.push(finding),
-                None => groups.push((about, vec![finding])),
-            }
-        }
+    /// [`IncidentError::OutOfBounds`] for more findings about one object than an incident may hold.
+    ///
+    /// # Example
+    /// ```
+    /// # use argus_core::{Finding, Incident};
+    /// # use serde_json::json;
+    /// let finding = |id: &str, cause: &str, owner: serde_json::Value, related: serde_json::Value| serde_json::from_value::<Finding>(json!({
+    ///     "finding_id": id, "category": "pod_health", "severity": "high", "infra_type": "kubernetes", "title": id, "description": "",
+    ///     "target": "k8s://shop/web", "cause": cause, "owner": owner, "related": related,
+    /// }));
+    /// let node = json!({ "kind": "Node", "namespace": "", "name": "n1" });
+    /// let web = json!({ "kind": "Deployment", "namespace": "shop", "name": "web" });
+    /// let stuck = finding("stuck", "pod_wedged", web, json!([node]))?;
+    /// let down = finding("down", "node_not_ready", node, json!([]))?;
+    /// let incidents = Incident::correlate(vec![stuck, down])?;
+    /// assert_eq!(incidents.len(), 1);
+    /// assert_eq!(incidents[0].findings()[0].finding_id, "down");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn correlate(findings: Vec<Finding>) -> Result<Vec<Self>, IncidentError> {
+        let groups = correlation::groups(findings).into_iter();
         let incident = |(about, findings): (String, Vec<Finding>)| {
             let digest = Digest::of_bytes(about.as_bytes()).to_string();
-            Self::new(
-                IncidentId::new(format!("INC-{}", digest.get(7..19).unwrap_or(&digest)))?,
-                findings,
-                None,
-            )
+            let id = IncidentId::new(format!("INC-{}", digest.get(7..19).unwrap_or(&digest)))?;
+            Self::new(id, findings, None)
         };
-        groups.into_iter().map(incident).collect()
+        groups.map(incident).collect()
     }
 
     fn check(raw: RawIncident) -> Result<Self, IncidentError> {

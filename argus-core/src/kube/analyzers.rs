@@ -12,6 +12,8 @@ mod containers;
 mod cron_jobs;
 mod deployments;
 mod disruption_budgets;
+#[cfg(test)]
+mod golden;
 mod ingresses;
 mod jobs;
 mod network_policies;

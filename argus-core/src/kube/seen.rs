@@ -65,6 +65,25 @@ impl ClusterObjects {
         self.nodes.get().into_iter().flatten()
     }
 
+    /// The configuration that has a webhook of this name.
+    pub(super) fn webhook(&self, hook: &str) -> Option<ObjectRef> {
+        let of = |kind: &str, name: &String| ObjectRef {
+            kind: kind.into(),
+            namespace: String::new(),
+            name: name.clone(),
+        };
+        let validating = self
+            .validating
+            .iter()
+            .find(|(_, of)| of.webhooks.iter().flatten().any(|it| it.name == hook));
+        let mutating = self
+            .mutating
+            .iter()
+            .find(|(_, of)| of.webhooks.iter().flatten().any(|it| it.name == hook));
+        let validating = validating.map(|(name, _)| of("ValidatingWebhookConfiguration", name));
+        validating.or_else(|| mutating.map(|(name, _)| of("MutatingWebhookConfiguration", name)))
+    }
+
     /// The services that admission webhooks ask, by namespace and name.
     pub(super) fn webhook_services(&self) -> BTreeSet<(String, String)> {
         let validating = self

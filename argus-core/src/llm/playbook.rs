@@ -73,9 +73,10 @@ fn draft(incident: &Incident) -> Draft {
     let mut fixes: Vec<Fix> = Vec::new();
     let mut fixed: BTreeSet<ObjectRef> = BTreeSet::new();
     for finding in findings {
-        // One finding per workload decides; the others are taken for its symptoms.
+        // One finding per workload decides; the others, and what may come from it, are taken for its symptoms.
         let owner = owner_of(finding);
-        if fixes.len() == MAX_STEPS || owner.as_ref().is_some_and(|owner| fixed.contains(owner)) {
+        let mut about = owner.iter().chain(&finding.related);
+        if fixes.len() == MAX_STEPS || about.any(|object| fixed.contains(object)) {
             continue;
         }
         let fix = owner

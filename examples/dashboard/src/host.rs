@@ -216,7 +216,7 @@ impl Host {
         let result = match scanned {
             Ok(scan) => {
                 counts.scans.fetch_add(1, Ordering::Relaxed);
-                let incidents = Incident::by_owner(scan.findings.clone());
+                let incidents = Incident::correlate(scan.findings.clone());
                 let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
                 seen.last_scan = Some(Timestamp::now());
                 seen.error = incidents.as_ref().err().map(ToString::to_string);

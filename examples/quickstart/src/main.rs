@@ -169,7 +169,7 @@ async fn in_memory(
     let scan = wait_for(&kube, &scope, shown).await?;
     screen.found("a cluster in memory", &scope, &scan);
 
-    let worst = Incident::by_owner(scan.findings)?
+    let worst = Incident::correlate(scan.findings)?
         .into_iter()
         .max_by_key(|incident| incident.findings().len());
     if let Some(incident) = worst {
@@ -243,7 +243,7 @@ async fn on_a_cluster(
     if !scan.incomplete.is_empty() {
         return Err(scan.incomplete.join("; ").into());
     }
-    for incident in Incident::by_owner(scan.findings)? {
+    for incident in Incident::correlate(scan.findings)? {
         let apply = arguments.apply;
         walk(&remediator, &incident, screen, |name| {
             if apply { screen.ask(name) } else { None }

@@ -68,6 +68,18 @@ pub(super) fn why_refused(message: &str) -> &'static str {
     found.map_or("The cluster's own words say why.", |(_, reason)| reason)
 }
 
+/// What the cluster names as the reason for refusing pods.
+pub(super) fn refused_by(seen: &Seen, message: &str) -> Vec<ObjectRef> {
+    let word = |after: &str, end: char| {
+        let (_, rest) = message.split_once(after)?;
+        rest.split(end).next().map(str::to_owned)
+    };
+    let quota = word("exceeded quota: ", ',').map(|name| seen.named("ResourceQuota", &name));
+    let hook = word("failed calling webhook \"", '"');
+    let hook = hook.and_then(|hook| seen.cluster.webhook(&hook));
+    quota.into_iter().chain(hook).collect()
+}
+
 /// What an update may take away, where that is everything.
 fn all_at_once(most: &IntOrString, wanted: i32) -> Option<String> {
     let (count, shown) = match most {
@@ -171,6 +183,10 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
     } else {
         return None;
     };
+    let related = match (cause, &evidence) {
+        (Cause::PodsRefused, Some(message)) => refused_by(seen, message),
+        _ => Vec::new(),
+    };
     let mut facts = map(json!({ "replicas": wanted, "max_unavailable": most }));
     if let Some(working) = seen.working_revision(&owner) {
         facts.insert("working_revision".into(), working);
@@ -187,7 +203,7 @@ fn of_deployment(seen: &Seen, deployment: &Deployment) -> Option<Finding> {
         metrics: map(json!({ "wanted": wanted, "available": available })),
         timestamp: seen.now,
         raw_data: facts,
-        related: Vec::new(),
+        related,
         owner: Some(owner),
         cause: Some(cause),
     })

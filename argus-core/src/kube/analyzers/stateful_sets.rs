@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::lean::{ReplicaSet, StatefulSet};
 use super::super::seen::{Seen, controller};
 use super::Fault;
-use super::deployments::why_refused;
+use super::deployments::{refused_by, why_refused};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
 pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
@@ -103,6 +103,7 @@ pub(in crate::kube) fn refused_pods(seen: &Seen, owner: ObjectRef, message: Stri
         description: format!("Copies of {name} are missing. {}", why_refused(&message)),
     };
     Finding {
+        related: refused_by(seen, &message),
         evidence: vec![message],
         ..fault.of(seen, owner, "", json!({}))
     }
