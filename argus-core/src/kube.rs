@@ -22,12 +22,14 @@ mod scanner;
 mod seen;
 mod shapes;
 mod warnings;
+mod watch;
 mod why;
 
 pub use connect::ConnectError;
 pub use ignored::{IGNORE, IGNORE_UNTIL};
 pub use nodes::{NodeCondition, NodeState};
 pub use rbac::Roles;
+pub use watch::Watch;
 
 /// The name under which Argus' writes stand in `managedFields`.
 pub const FIELD_MANAGER: &str = "argus";

@@ -101,7 +101,7 @@ pub use llm::{GenAi, GenAiOptions, NoWire, Wire};
 mod kube;
 #[cfg(feature = "kube")]
 pub use kube::{
-    ConnectError, FIELD_MANAGER, IGNORE, IGNORE_UNTIL, Kube, NodeCondition, NodeState, Roles,
+    ConnectError, FIELD_MANAGER, IGNORE, IGNORE_UNTIL, Kube, NodeCondition, NodeState, Roles, Watch,
 };
 
 #[cfg(feature = "testing")]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::Future;
 
-use ::kube::api::{Api, ListParams, ObjectMeta};
+use ::kube::api::{Api, ListParams};
+use ::kube::core::PartialObjectMeta;
 use ::kube::{Error, Resource};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, join, stream};
@@ -73,6 +74,13 @@ pub(super) fn of_cluster(
     let none = Objects::default();
     let seen = Seen::new("", &none, cluster, Timestamp::now(), kube.unready_after);
     analyze_cluster(&seen, services)
+}
+
+impl Kube {
+    /// Nobody needs the nodes who has the rights of a namespace only: the finding says what it lacks.
+    pub(super) async fn some_nodes(&self) -> Named<Node> {
+        Look::new(self).all_of().await.unwrap_or_default()
+    }
 }
 
 /// What is said of one namespace, by findings about its pods and by its other objects.
@@ -168,6 +176,12 @@ impl<'a> Look<'a> {
         Self { kube, deadline }
     }
 
+    fn half(&self) -> Self {
+        let now = Instant::now();
+        let deadline = now + self.deadline.saturating_duration_since(now) / 2;
+        Self { deadline, ..*self }
+    }
+
     async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, Error>>,
@@ -193,12 +207,13 @@ impl<'a> Look<'a> {
         );
         ClusterObjects {
             whole: true,
-            nodes: missing.take("the nodes", nodes).into(),
+            nodes: missing.take("the nodes", nodes),
             volumes: missing.take("the volumes", volumes),
             storage_classes: missing.take("the storage classes", storage_classes),
             ingress_classes: missing.take("the ingress classes", ingress_classes),
             validating: missing.take("the validating webhooks", validating),
             mutating: missing.take("the mutating webhooks", mutating),
+            ..ClusterObjects::default()
         }
     }
 
@@ -206,7 +221,8 @@ impl<'a> Look<'a> {
     where
         K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
     {
-        self.named(&Api::<K>::all(self.kube.client.clone())).await
+        self.named(&Api::<K>::all(self.kube.client.clone()), lean)
+            .await
     }
 
     async fn namespace(
@@ -215,7 +231,8 @@ impl<'a> Look<'a> {
         cluster: &ClusterObjects,
         wanted: &BTreeSet<(String, String)>,
     ) -> Part {
-        let (mut missing, objects) = self.objects(namespace).await;
+        // Half of what time there is, so that a list that never comes takes none of the pods'.
+        let (mut missing, objects) = self.half().objects(namespace).await;
         let mut seen = Seen::new(
             namespace,
             &objects,
@@ -226,12 +243,9 @@ impl<'a> Look<'a> {
         let pods = self.pods(&seen).await;
         let (findings, facts) = missing.take(&format!("the pods of namespace {namespace}"), pods);
         seen.pods = facts;
-        objects.note_ignored(namespace, &mut seen.pods.ignored);
         let mut scan = judge(&seen, findings);
-        if let Err(Trouble::Api(error)) = self.in_time(self.kube.ask_why(&seen, &mut scan)).await {
-            let why: Result<(), _> = Err(Trouble::Api(error));
-            missing.take(&format!("the events of namespace {namespace}"), why);
-        }
+        let unasked = self.kube.ask_why(&seen, &mut scan, self.deadline).await;
+        missing.incomplete.extend(unasked);
         Part {
             scan,
             services: seen.answering(wanted),
@@ -244,8 +258,10 @@ impl<'a> Look<'a> {
         let mut missing = Missing::default();
         macro_rules! lists {
             ($($field:ident: $what:literal,)*) => {{
-                let ($($field),*) = join!($(self.all(namespace).map(|list| ($what, list))),*);
-                let config_maps = self.config_maps(namespace).await;
+                let ($($field,)* config_maps) = join!(
+                    $(self.all(namespace).map(|list| ($what, list)),)*
+                    self.config_maps(namespace),
+                );
                 Objects {
                     config_maps: missing.take(&format!("the configmaps of namespace {namespace}"), config_maps),
                     $($field: missing.take(&format!("the {} of namespace {namespace}", $field.0), $field.1),)*
@@ -277,95 +293,101 @@ impl<'a> Look<'a> {
             + DeserializeOwned
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        self.named(&Api::<K>::namespaced(self.kube.client.clone(), namespace))
-            .await
-    }
-
-    async fn named<K>(&self, api: &Api<K>) -> Result<Named<K>, Trouble>
-    where
-        K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
-    {
-        let mut all = Named::new();
-        self.pages(api, |items| {
-            all.extend(items.into_iter().map(|mut item| {
-                item.meta_mut().managed_fields = None;
-                (item.meta().name.clone().unwrap_or_default(), item)
-            }));
-        })
-        .await?;
-        Ok(all)
+        self.named(
+            &Api::<K>::namespaced(self.kube.client.clone(), namespace),
+            lean,
+        )
+        .await
     }
 
     /// Names, keys and times only: what ConfigMaps hold is never read.
     async fn config_maps(&self, namespace: &str) -> Result<Named<Keys>, Trouble> {
-        let api = Api::<ConfigMap>::namespaced(self.kube.client.clone(), namespace);
-        let (mut all, mut params) = (Named::new(), ListParams::default().limit(PAGE));
-        loop {
-            let page = self.in_time(api.list_metadata(&params)).await?;
-            let keys = |metadata: ObjectMeta| {
-                (
-                    metadata.name.clone().unwrap_or_default(),
-                    Keys::from(&metadata),
-                )
-            };
-            all.extend(page.items.into_iter().map(|item| keys(item.metadata)));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let client = self.kube.client.clone();
+        let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(client, namespace);
+        self.named(&api, |map| Keys::from(&map.metadata)).await
     }
 
     async fn pods(&self, seen: &Seen<'_>) -> Result<(Vec<Finding>, PodFacts), Trouble> {
         let api = Api::<Pod>::namespaced(self.kube.client.clone(), seen.namespace);
-        let mut params = ListParams::default().limit(PAGE);
-        let mut crowd = Crowd::new(seen);
+        let (mut crowd, mut pages) = (Crowd::new(seen), Pages::default());
         loop {
-            let page = match self.in_time(api.list(&params)).await {
-                Err(Trouble::Api(error)) if is_expired(&error, &params) => {
-                    (crowd, params.continue_token) = (Crowd::new(seen), None);
-                    params.limit = None;
-                    continue;
+            match self.next(&api, &mut pages).await? {
+                Page::Items(pods) => {
+                    if !seen.cluster.whole && pods.iter().any(is_waiting) {
+                        let nodes = || self.kube.some_nodes();
+                        seen.cluster.asked.get_or_init(nodes).await;
+                    }
+                    pods.iter().for_each(|pod| crowd.add(seen, pod));
                 }
-                page => page?,
-            };
-            if page.items.iter().any(is_waiting) {
-                seen.cluster.nodes.get_or_init(|| self.some_nodes()).await;
-            }
-            page.items.iter().for_each(|pod| crowd.add(seen, pod));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(crowd.finish()),
+                Page::Again => crowd = Crowd::new(seen),
+                Page::End => return Ok(crowd.finish()),
             }
         }
     }
 
-    /// Nobody needs the nodes who has the rights of a namespace only: the finding says what it lacks.
-    async fn some_nodes(&self) -> Named<Node> {
-        self.all_of().await.unwrap_or_default()
+    /// All objects of a kind, by name.
+    async fn named<K, T>(&self, api: &Api<K>, keep: impl Fn(K) -> T) -> Result<Named<T>, Trouble>
+    where
+        K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
+    {
+        let (mut all, mut pages) = (Named::new(), Pages::default());
+        let name = |item: &K| item.meta().name.clone().unwrap_or_default();
+        loop {
+            match self.next(api, &mut pages).await? {
+                Page::Items(items) => {
+                    all.extend(items.into_iter().map(|item| (name(&item), keep(item))))
+                }
+                Page::Again => all.clear(),
+                Page::End => return Ok(all),
+            }
+        }
     }
 
-    /// Hands over page after page. Where one is asked for too late, all are asked for again, and at once.
-    async fn pages<K>(&self, api: &Api<K>, mut take: impl FnMut(Vec<K>)) -> Result<(), Trouble>
+    async fn next<K>(&self, api: &Api<K>, pages: &mut Pages) -> Result<Page<K>, Trouble>
     where
         K: Clone + Debug + DeserializeOwned,
     {
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let page = match self.in_time(api.list(&params)).await {
-                Err(Trouble::Api(error)) if is_expired(&error, &params) => {
-                    (params.limit, params.continue_token) = (None, None);
-                    continue;
+        let Some(params) = &mut pages.0 else {
+            return Ok(Page::End);
+        };
+        match self.in_time(api.list(params)).await {
+            Ok(page) => {
+                let more = page.metadata.continue_.filter(|token| !token.is_empty());
+                match more {
+                    Some(token) => params.continue_token = Some(token),
+                    None => pages.0 = None,
                 }
-                page => page?,
-            };
-            take(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(()),
+                Ok(Page::Items(page.items))
             }
+            Err(Trouble::Api(error)) if is_expired(&error, params) => {
+                (params.limit, params.continue_token) = (None, None);
+                Ok(Page::Again)
+            }
+            Err(trouble) => Err(trouble),
         }
     }
+}
+
+/// The page that comes next; none after the last.
+struct Pages(Option<ListParams>);
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self(Some(ListParams::default().limit(PAGE)))
+    }
+}
+
+enum Page<K> {
+    Items(Vec<K>),
+    /// The next page was asked for too late: all come again, and at once.
+    Again,
+    End,
+}
+
+/// An object without what nobody reads.
+pub(super) fn lean<K: Resource>(mut item: K) -> K {
+    item.meta_mut().managed_fields = None;
+    item
 }
 
 fn is_expired(error: &Error, params: &ListParams) -> bool {

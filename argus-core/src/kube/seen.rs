@@ -49,9 +49,13 @@ pub(super) struct Objects {
 /// What belongs to no namespace; empty where it may not be looked at.
 #[derive(Default)]
 pub(super) struct ClusterObjects {
-    /// Whether everything below was looked at, and not only the nodes that a waiting pod asks for.
+    /// Whether it was looked at.
     pub(super) whole: bool,
-    pub(super) nodes: OnceCell<Named<Node>>,
+    pub(super) nodes: Named<Node>,
+    /// The nodes where only those were looked at, because a pod waits for its place.
+    pub(super) asked: OnceCell<Named<Node>>,
+    /// Counts the changes of everything but nodes and volumes, for who watches it.
+    pub(super) changed: u64,
     pub(super) volumes: Named<PersistentVolume>,
     pub(super) storage_classes: Named<StorageClass>,
     pub(super) ingress_classes: Named<IngressClass>,
@@ -62,7 +66,9 @@ pub(super) struct ClusterObjects {
 impl ClusterObjects {
     /// The nodes, as far as they were looked at.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&String, &Node)> + Clone {
-        self.nodes.get().into_iter().flatten()
+        self.nodes
+            .iter()
+            .chain(self.asked.get().into_iter().flatten())
     }
 
     /// The configuration that has a webhook of this name.

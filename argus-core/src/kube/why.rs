@@ -2,14 +2,14 @@
 
 use ::kube::Error;
 use ::kube::api::{Api, ListParams};
-use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 
-use super::Kube;
 use super::analyzers::refused_pods;
 use super::seen::Seen;
-use crate::incident::{Cause, ObjectRef, Scan};
+use super::{Kube, refusal};
+use crate::incident::{Cause, Finding, ObjectRef, Scan};
 use crate::redact::redact;
 
 /// How many objects of a namespace are asked about in one scan.
@@ -18,34 +18,45 @@ const ASKED: usize = 10;
 const EVENTS: u32 = 50;
 /// How many of them stand with a finding.
 const SHOWN: usize = 3;
+/// The reason of an event about a pod that could not even be made.
+const NOT_MADE: &str = "FailedCreate";
 
 impl Kube {
-    /// Adds what events say to findings about pods that don't start, and findings about workloads whose pods are not even made.
-    pub(super) async fn ask_why(&self, seen: &Seen<'_>, scan: &mut Scan) -> Result<(), Error> {
-        let slow = scan
-            .findings
-            .iter_mut()
-            .filter(|finding| finding.cause == Some(Cause::NotStarting));
-        let slow = slow.take(ASKED).map(async |finding| {
+    /// Adds what events say to findings about pods that don't start, and findings about workloads whose pods are not even made. What
+    /// could not be asked is returned.
+    pub(super) async fn ask_why(
+        &self,
+        seen: &Seen<'_>,
+        scan: &mut Scan,
+        deadline: Instant,
+    ) -> Option<String> {
+        let of = format!("the events of namespace {}", seen.namespace);
+        match timeout_at(deadline, self.ask(seen, scan)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(match refusal(&error) {
+                Some((_, message)) => format!("{of} could not be read: {message}"),
+                None => format!("{of} could not be read"),
+            }),
+            Err(_) => Some(format!("{of} did not come in time")),
+        }
+    }
+
+    async fn ask(&self, seen: &Seen<'_>, scan: &mut Scan) -> Result<(), Error> {
+        let is_slow = |finding: &&mut Finding| finding.cause == Some(Cause::NotStarting);
+        for finding in scan.findings.iter_mut().filter(is_slow).take(ASKED) {
             let pods = finding.raw_data.get("pods").and_then(|pods| pods.get(0));
-            let Some(pod) = pods.and_then(|pod| pod.as_str()) else {
-                return Ok::<(), Error>(());
-            };
-            let said = self.warnings(&seen.named("Pod", pod)).await?;
-            finding.raw_data.insert("events".into(), json!(said));
-            finding.evidence.extend(said);
-            Ok(())
-        });
-        try_join_all(slow).await?;
-        let short = seen.short().into_iter().take(ASKED).map(async |owner| {
-            let said = self.warnings(&owner).await?;
-            let refused = said
-                .into_iter()
-                .find(|text| text.starts_with("FailedCreate"));
-            Ok::<_, Error>(refused.map(|message| refused_pods(seen, owner, message)))
-        });
-        let refused = try_join_all(short).await?;
-        scan.findings.extend(refused.into_iter().flatten());
+            if let Some(pod) = pods.and_then(|pod| pod.as_str()) {
+                let said = self.warnings(&seen.named("Pod", pod)).await?;
+                finding.raw_data.insert("events".into(), json!(said));
+                finding.evidence.extend(said);
+            }
+        }
+        for owner in seen.short().into_iter().take(ASKED) {
+            let said = self.warnings(&owner).await?.into_iter();
+            if let Some(message) = said.into_iter().find(|text| text.starts_with(NOT_MADE)) {
+                scan.findings.push(refused_pods(seen, owner, message));
+            }
+        }
         Ok(())
     }
 

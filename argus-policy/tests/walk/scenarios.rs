@@ -1,13 +1,13 @@
 //! The scenario suite: every file of `tests/scenarios` is a fault and what has to become of it, in memory and on a real API
 //! server, with the playbook.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use argus_core::{
     Action, Answer, Cause, Finding, Incident, IncidentId, Plan, Playbook, Recovery,
-    RemediatorError, StepStatus, parse_command, step_statuses,
+    RemediatorError, Scan, Scanner, StepStatus, Watch, parse_command, step_statuses,
 };
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -188,6 +188,30 @@ async fn incident(world: &World, scenario: &Scenario) -> Result<Incident, String
         .map_err(|error| error.to_string())
 }
 
+/// Whether a watch that saw it happen says what a fresh look says.
+async fn watched(world: &World, watch: &Watch) -> Result<(), String> {
+    let ids = |scan: Scan| -> BTreeSet<String> {
+        let ids = scan.findings.into_iter().map(|finding| finding.finding_id);
+        ids.chain(scan.incomplete).collect()
+    };
+    let (kube, scope) = (world.kube(), world.scope());
+    let mut last = None;
+    for _ in 0..100 {
+        let fresh = kube.scan(&scope).await.map_err(|error| error.to_string())?;
+        let watched = watch
+            .scan(&scope)
+            .await
+            .map_err(|error| error.to_string())?;
+        let (fresh, watched) = (ids(fresh), ids(watched));
+        if fresh == watched {
+            return Ok(());
+        }
+        last = Some((fresh, watched));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(format!("a fresh look and the watch don't agree: {last:?}"))
+}
+
 /// Whether everything that was there is there, wants copies, and has them; not only by the word of Argus.
 async fn as_before(world: &World, before: &BTreeMap<String, (i32, i32)>) -> Result<(), String> {
     let mut broken = Vec::new();
@@ -209,8 +233,13 @@ async fn as_before(world: &World, before: &BTreeMap<String, (i32, i32)>) -> Resu
 
 /// Walks a scenario to its end; what is not as it has to be.
 async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
+    let watch = world
+        .kube()
+        .watch(&world.scope())
+        .map_err(|error| error.to_string())?;
     let wedged = break_it(world, scenario).await;
     let incident = incident(world, scenario).await?;
+    watched(world, &watch).await?;
     let before = deployments(world).await;
     let remediator = world.remediator(Playbook::new());
     let plan = remediator

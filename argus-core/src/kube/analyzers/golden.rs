@@ -78,7 +78,7 @@ impl Given {
                 other => panic!("no kind of object is called {other}"),
             }
         }
-        given.cluster.nodes = nodes.into();
+        given.cluster.nodes = nodes;
         Ok(given)
     }
 
@@ -90,7 +90,6 @@ impl Given {
         self.pods.iter().for_each(|pod| crowd.add(&seen, pod));
         let (findings, facts) = crowd.finish();
         seen.pods = facts;
-        self.objects.note_ignored("shop", &mut seen.pods.ignored);
         let mut scan = judge(&seen, findings);
         let services = seen.answering(&self.cluster.webhook_services());
         let none = Objects::default();

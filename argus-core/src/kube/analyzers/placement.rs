@@ -258,8 +258,7 @@ mod tests {
             nodes: (0..)
                 .map(|n| n.to_string())
                 .zip(nodes.iter().cloned().map(read))
-                .collect::<BTreeMap<_, _>>()
-                .into(),
+                .collect(),
             ..ClusterObjects::default()
         };
         let objects = Objects::default();

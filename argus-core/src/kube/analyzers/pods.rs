@@ -42,6 +42,8 @@ impl Crowd {
         for (owner, template) in seen.objects.templates(seen.namespace) {
             facts.shapes.add_template(owner, template);
         }
+        seen.objects
+            .note_ignored(seen.namespace, &mut facts.ignored);
         Self {
             facts,
             findings: BTreeMap::new(),

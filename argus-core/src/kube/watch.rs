@@ -1,0 +1,498 @@
+//! A scanner that stays: it is told of each change, and looks again only where something changed.
+//!
+//! # Expected flow
+//! Each kind of object of each namespace is listed once and watched from then on. A scan waits for the first lists, judges the
+//! namespaces that changed since the last scan, or where something has become late, and takes the others as it found them.
+//!
+//! # Guarantees
+//! What can't be listed or watched stands in [`Scan::incomplete`] until it can: a broken watch is never "nothing is wrong". The
+//! tasks that watch end when the [`Watch`] is dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::kube::Resource;
+use ::kube::api::Api;
+use ::kube::core::PartialObjectMeta;
+use ::kube::runtime::WatchStreamExt;
+use ::kube::runtime::watcher::{self, Event};
+use async_trait::async_trait;
+use futures::stream::{BoxStream, select_all};
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Mutex, Notify, OnceCell};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::Kube;
+use super::analyzers::pods::Crowd;
+use super::lean::Pod;
+use super::scanner::{is_waiting, judge, lean, of_cluster};
+use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
+use crate::incident::{Scan, ScanError, Scanner};
+use crate::scope::Scope;
+
+/// After how many seconds a watch is asked for anew, so that a connection that died silently is noticed.
+const RENEWED: u32 = 60;
+/// After how long nodes that aren't watched are looked at again for pods that wait.
+const ASKED_AGAIN: Duration = Duration::from_secs(30);
+
+/// A scanner for hosts that look often: [`Kube::watch`] makes it.
+///
+/// What it says is as old as its watches are behind the API server: milliseconds, and about a minute where a connection dies
+/// silently. [`Kube`] itself looks anew each time.
+pub struct Watch {
+    kube: Kube,
+    rooms: BTreeMap<String, Arc<Shared<Room>>>,
+    cluster: Arc<Shared<ClusterObjects>>,
+    _tasks: JoinSet<()>,
+}
+
+/// What a task fills and a scan reads.
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    moved: Notify,
+}
+
+struct State<T> {
+    content: T,
+    /// What hasn't come yet for the first time.
+    awaited: BTreeSet<&'static str>,
+    /// What can't be watched now, and why.
+    problems: BTreeMap<&'static str, String>,
+    /// Counts the changes.
+    version: u64,
+}
+
+/// One namespace.
+#[derive(Default)]
+struct Room {
+    objects: Objects,
+    pods: Named<Pod>,
+    judged: Option<Judged>,
+}
+
+/// What was said of a namespace when it was last looked at.
+struct Judged {
+    scan: Scan,
+    services: BTreeMap<(String, String), bool>,
+    /// The changes of the namespace and of the cluster that were seen.
+    versions: (u64, u64),
+    /// When the same objects would give other findings.
+    next: Option<Timestamp>,
+    /// Whether it has pods without a place, which depend on the nodes.
+    waits: bool,
+}
+
+type Change<T> = Box<dyn FnOnce(&mut State<T>) + Send>;
+
+impl Kube {
+    /// Watches the namespaces of `scope` until the result is dropped; takes a tokio runtime, on which it spawns a task for each
+    /// namespace. Each namespace takes 14 connections to the API server.
+    ///
+    /// # Errors
+    /// [`ScanError`] outside of a tokio runtime.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use argus_core::testing::cluster::Cluster;
+    /// use argus_core::{Kube, Scanner, Scope};
+    /// let cluster = Cluster::start();
+    /// let scope = Scope::namespaces(["shop"])?;
+    /// let watch = Kube::new(cluster.client()).watch(&scope)?;
+    /// assert_eq!(watch.scan(&scope).await?.findings, []);
+    /// cluster.deployment("shop", "web", "registry.example/web:1").replicas(0).create().await?;
+    /// while watch.scan(&scope).await?.findings.is_empty() {
+    ///     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watch(&self, scope: &Scope) -> Result<Watch, ScanError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| ScanError {
+            problem: "a watch needs a tokio runtime".into(),
+            source: Some(error.into()),
+        })?;
+        let mut tasks = JoinSet::new();
+        let mut rooms = BTreeMap::new();
+        for namespace in scope.iter() {
+            let streams = self.of_namespace(namespace);
+            let room = Arc::new(Shared::awaiting(Room::default(), &streams));
+            tasks.spawn_on(fill(Arc::clone(&room), streams), &runtime);
+            rooms.insert(namespace.to_owned(), room);
+        }
+        let streams = self.of_cluster();
+        let whole = self.sees_cluster;
+        let cluster = ClusterObjects {
+            whole,
+            ..ClusterObjects::default()
+        };
+        let cluster = Arc::new(Shared::awaiting(cluster, &streams));
+        tasks.spawn_on(fill(Arc::clone(&cluster), streams), &runtime);
+        Ok(Watch {
+            kube: self.clone(),
+            rooms,
+            cluster,
+            _tasks: tasks,
+        })
+    }
+
+    fn of_namespace(&self, namespace: &str) -> Streams<Room> {
+        let mut streams = Streams::default();
+        macro_rules! watch {
+            ($($what:literal => $($place:ident).+;)*) => {
+                $(streams.add($what, self.every(namespace), |room: &mut Room| &mut room.$($place).+, |_| ());)*
+            };
+        }
+        watch! {
+            "pods" => pods;
+            "deployments" => objects.deployments;
+            "replicasets" => objects.replica_sets;
+            "statefulsets" => objects.stateful_sets;
+            "daemonsets" => objects.daemon_sets;
+            "jobs" => objects.jobs;
+            "cronjobs" => objects.cron_jobs;
+            "services" => objects.services;
+            "ingresses" => objects.ingresses;
+            "networkpolicies" => objects.policies;
+            "horizontalpodautoscalers" => objects.autoscalers;
+            "poddisruptionbudgets" => objects.budgets;
+            "persistentvolumeclaims" => objects.claims;
+            "resourcequotas" => objects.quotas;
+        }
+        let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(self.client.clone(), namespace);
+        let maps = events(api, |map| Keys::from(&map.metadata));
+        streams.add(
+            "configmaps",
+            maps,
+            |room| &mut room.objects.config_maps,
+            |_| (),
+        );
+        streams
+    }
+
+    fn of_cluster(&self) -> Streams<ClusterObjects> {
+        let mut streams = Streams::default();
+        if !self.sees_cluster {
+            return streams;
+        }
+        fn others(cluster: &mut ClusterObjects) {
+            cluster.changed += 1;
+        }
+        streams.add("nodes", self.each(), |cluster| &mut cluster.nodes, |_| ());
+        streams.add(
+            "volumes",
+            self.each(),
+            |cluster| &mut cluster.volumes,
+            |_| (),
+        );
+        streams.add(
+            "storage classes",
+            self.each(),
+            |cluster| &mut cluster.storage_classes,
+            others,
+        );
+        streams.add(
+            "ingress classes",
+            self.each(),
+            |cluster| &mut cluster.ingress_classes,
+            others,
+        );
+        streams.add(
+            "validating webhooks",
+            self.each(),
+            |cluster| &mut cluster.validating,
+            others,
+        );
+        streams.add(
+            "mutating webhooks",
+            self.each(),
+            |cluster| &mut cluster.mutating,
+            others,
+        );
+        streams
+    }
+
+    fn every<K>(&self, namespace: &str) -> Events<K>
+    where
+        K: Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + 'static,
+    {
+        events(Api::namespaced(self.client.clone(), namespace), lean)
+    }
+
+    fn each<K>(&self) -> Events<K>
+    where
+        K: Clone + Debug + DeserializeOwned + Send + Resource<DynamicType = ()> + 'static,
+    {
+        events(Api::all(self.client.clone()), lean)
+    }
+}
+
+type Events<K> = BoxStream<'static, Result<Event<(String, K)>, watcher::Error>>;
+
+/// What happens to the objects of a kind, each with its name.
+fn events<K, T>(api: Api<K>, keep: fn(K) -> T) -> Events<T>
+where
+    K: Clone + Debug + DeserializeOwned + Send + Resource<DynamicType = ()> + 'static,
+    T: 'static,
+{
+    let config = watcher::Config::default().timeout(RENEWED);
+    let named = move |item: K| (item.meta().name.clone().unwrap_or_default(), keep(item));
+    let events = watcher::watcher(api, config).default_backoff();
+    let events = events.map_ok(move |event| match event {
+        Event::Apply(item) => Event::Apply(named(item)),
+        Event::Delete(item) => Event::Delete(named(item)),
+        Event::Init => Event::Init,
+        Event::InitApply(item) => Event::InitApply(named(item)),
+        Event::InitDone => Event::InitDone,
+    });
+    events.boxed()
+}
+
+/// The watches of one place, as changes to it.
+struct Streams<T> {
+    streams: Vec<BoxStream<'static, Change<T>>>,
+    awaited: BTreeSet<&'static str>,
+}
+
+impl<T> Default for Streams<T> {
+    fn default() -> Self {
+        Self {
+            streams: Vec::new(),
+            awaited: BTreeSet::new(),
+        }
+    }
+}
+
+impl<T: 'static> Streams<T> {
+    /// `place` is where the objects stand, `note` what else has to be done at each change.
+    fn add<K: Send + 'static>(
+        &mut self,
+        what: &'static str,
+        events: Events<K>,
+        place: fn(&mut T) -> &mut Named<K>,
+        note: fn(&mut T),
+    ) {
+        self.awaited.insert(what);
+        // A list is kept apart until it is whole: what is known stays meanwhile.
+        let changes = events.scan(Named::new(), move |listed, event| {
+            let change: Change<T> = match event {
+                Err(error) => Box::new(move |state| {
+                    state.problems.insert(what, problem(&error));
+                }),
+                Ok(Event::Init) => {
+                    listed.clear();
+                    Box::new(|_| ())
+                }
+                Ok(Event::InitApply((name, item))) => {
+                    listed.insert(name, item);
+                    Box::new(|_| ())
+                }
+                Ok(Event::InitDone) => {
+                    let whole = std::mem::take(listed);
+                    Box::new(move |state| {
+                        *place(&mut state.content) = whole;
+                        state.settle(what, note);
+                    })
+                }
+                Ok(Event::Apply((name, item))) => Box::new(move |state| {
+                    place(&mut state.content).insert(name, item);
+                    state.settle(what, note);
+                }),
+                Ok(Event::Delete((name, _))) => Box::new(move |state| {
+                    place(&mut state.content).remove(&name);
+                    state.settle(what, note);
+                }),
+            };
+            futures::future::ready(Some(change))
+        });
+        self.streams.push(changes.boxed());
+    }
+}
+
+impl<T> State<T> {
+    /// Something of a kind came: it is known, and what was said before may no longer be so.
+    fn settle(&mut self, what: &'static str, note: fn(&mut T)) {
+        self.awaited.remove(what);
+        self.problems.remove(what);
+        self.version += 1;
+        note(&mut self.content);
+    }
+}
+
+impl<T> Shared<T> {
+    fn awaiting(content: T, streams: &Streams<T>) -> Self {
+        let state = State {
+            content,
+            awaited: streams.awaited.clone(),
+            problems: BTreeMap::new(),
+            version: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            moved: Notify::new(),
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// Waits until everything came once, or can't; says what is missing.
+    async fn settled(&self, deadline: Instant, place: &str) -> Vec<String> {
+        loop {
+            let moved = self.moved.notified();
+            if let Some(missing) = self.state.lock().await.missing(deadline, place) {
+                return missing;
+            }
+            // Whether it moved or the time is up is seen above.
+            let _ = timeout_at(deadline, moved).await;
+        }
+    }
+}
+
+impl<T> State<T> {
+    /// What is missing; none while something may still come.
+    fn missing(&self, deadline: Instant, place: &str) -> Option<Vec<String>> {
+        let late = self
+            .awaited
+            .iter()
+            .filter(|what| !self.problems.contains_key(*what));
+        let late: Vec<String> = late
+            .map(|what| format!("the {what}{place} have not come yet"))
+            .collect();
+        let problems = self.problems.iter();
+        let problems =
+            problems.map(|(what, why)| format!("the {what}{place} could not be watched: {why}"));
+        let is_over = late.is_empty() || Instant::now() >= deadline;
+        is_over.then(|| problems.chain(late).collect())
+    }
+}
+
+/// The words of the API server, or that there was none.
+fn problem(error: &watcher::Error) -> String {
+    let of_client = |error: &::kube::Error| super::refusal(error).map(|(_, message)| message);
+    let said = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => of_client(error),
+        watcher::Error::WatchError(status) => Some(crate::redact::redact(&status.message)),
+        _ => None,
+    };
+    said.unwrap_or_else(|| "the cluster does not answer".into())
+}
+
+/// Applies changes as they come, for as long as somebody listens.
+async fn fill<T: Send + 'static>(place: Arc<Shared<T>>, streams: Streams<T>) {
+    let mut changes = select_all(streams.streams);
+    while let Some(change) = changes.next().await {
+        change(&mut *place.state.lock().await);
+        place.moved.notify_waiters();
+    }
+}
+
+#[async_trait]
+impl Scanner for Watch {
+    async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError> {
+        let deadline = Instant::now() + self.kube.scan_within;
+        let mut scan = Scan::default();
+        scan.incomplete
+            .extend(self.cluster.settled(deadline, "").await);
+        let mut services = BTreeMap::new();
+        for namespace in scope.iter() {
+            let Some(room) = self.rooms.get(namespace) else {
+                return Err(ScanError {
+                    problem: format!(
+                        "namespace `{namespace}` is not watched: watch it, or leave it out of the scope"
+                    ),
+                    source: None,
+                });
+            };
+            let place = format!(" of namespace {namespace}");
+            scan.incomplete.extend(room.settled(deadline, &place).await);
+            let (part, answering) = self.judge(namespace, room, deadline).await;
+            scan.add(part);
+            services.extend(answering);
+        }
+        let cluster = self.cluster.state.lock().await;
+        scan.findings
+            .extend(of_cluster(&self.kube, &cluster.content, &services));
+        Ok(scan)
+    }
+}
+
+impl Watch {
+    /// What is to be said of a namespace, anew where that may have changed.
+    async fn judge(
+        &self,
+        namespace: &str,
+        room: &Shared<Room>,
+        deadline: Instant,
+    ) -> (Scan, BTreeMap<(String, String), bool>) {
+        let now = Timestamp::now();
+        let mut state = room.state.lock().await;
+        let mut cluster = self.cluster.state.lock().await;
+        let version = state.version;
+        let known = state.content.judged.as_ref().filter(|judged| {
+            judged.versions == (version, cluster.seen_by(judged.waits))
+                && judged.next.is_none_or(|next| now < next)
+        });
+        if let Some(known) = known {
+            return (known.scan.clone(), known.services.clone());
+        }
+        if !cluster.content.whole && state.content.pods.values().any(is_waiting) {
+            cluster.content.asked = OnceCell::from(self.kube.some_nodes().await);
+        }
+        let room = &state.content;
+        let mut seen = Seen::new(
+            namespace,
+            &room.objects,
+            &cluster.content,
+            now,
+            self.kube.unready_after,
+        );
+        let mut crowd = Crowd::new(&seen);
+        room.pods.values().for_each(|pod| crowd.add(&seen, pod));
+        let (findings, facts) = crowd.finish();
+        seen.pods = facts;
+        let mut scan = judge(&seen, findings);
+        let unasked = self.kube.ask_why(&seen, &mut scan, deadline).await;
+        scan.incomplete.extend(unasked);
+        let services = seen.answering(&cluster.content.webhook_services());
+        let waits = room.pods.values().any(is_waiting);
+        // Nodes that aren't watched may have changed.
+        let unwatched = (waits && !cluster.content.whole).then(|| now + ASKED_AGAIN);
+        let next = seen.next().into_iter().chain(unwatched).min();
+        drop(seen);
+        let versions = (version, cluster.seen_by(waits));
+        state.content.judged = Some(Judged {
+            scan: scan.clone(),
+            services: services.clone(),
+            versions,
+            next,
+            waits,
+        });
+        (scan, services)
+    }
+}
+
+impl State<ClusterObjects> {
+    /// The changes that matter for pods that have their place, or wait for it.
+    fn seen_by(&self, waits: bool) -> u64 {
+        if waits {
+            self.version
+        } else {
+            self.content.changed
+        }
+    }
+}

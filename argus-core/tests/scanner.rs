@@ -1,0 +1,368 @@
+//! How the scanner asks: only in its namespaces, page by page, in bounded time, and no more than it must.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use argus_core::testing::cluster::Cluster;
+use argus_core::{Cause, Kube, Scan, Scanner, Scope};
+use http::{Request, Response, StatusCode};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
+use kube::{Api, Client};
+use serde_json::json;
+
+/// What becomes of a request.
+enum Fate {
+    Passes,
+    Waits,
+    Fails(StatusCode),
+}
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A client whose requests are noted, and some of which are stopped.
+fn noting(
+    cluster: &Cluster,
+    fate: impl Fn(&str) -> Fate + Send + Sync + 'static,
+) -> (Client, Asked) {
+    let (client, asked, fate) = (cluster.client(), Asked::default(), Arc::new(fate));
+    let seen = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, seen, fate) = (client.clone(), Arc::clone(&seen), Arc::clone(&fate));
+        async move {
+            let path = request.uri().to_string();
+            seen.lock().unwrap().push(path.clone());
+            match fate(&path) {
+                Fate::Passes => client.send(request).await,
+                Fate::Waits => std::future::pending().await,
+                Fate::Fails(code) => {
+                    let status = json!({ "kind": "Status", "status": "Failure", "code": code.as_u16(), "reason": "Expired", "message": "it is too late" });
+                    let body = Body::from(status.to_string().into_bytes());
+                    Ok(Response::builder().status(code).body(body).unwrap())
+                }
+            }
+        }
+    });
+    (Client::new(service, "default"), asked)
+}
+
+fn shop() -> Scope {
+    Scope::namespaces(["shop"]).unwrap()
+}
+
+/// A cluster with an app that is switched off.
+async fn cluster() -> Cluster {
+    let cluster = Cluster::start();
+    let off = cluster
+        .deployment("shop", "off", "r.example/off:1")
+        .replicas(0);
+    off.create().await.unwrap();
+    cluster
+}
+
+fn causes(scan: &Scan) -> Vec<Option<Cause>> {
+    scan.findings.iter().map(|finding| finding.cause).collect()
+}
+
+fn ids(scan: &Scan) -> BTreeSet<&str> {
+    scan.findings
+        .iter()
+        .map(|finding| finding.finding_id.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn only_the_namespaces_of_the_scope_are_asked_about() {
+    let cluster = cluster().await;
+    let (client, asked) = noting(&cluster, |_| Fate::Passes);
+    let scan = Kube::new(client.clone()).scan(&shop()).await.unwrap();
+    assert_eq!(causes(&scan), [Some(Cause::ScaledToZero)]);
+    let paths = std::mem::take(&mut *asked.lock().unwrap());
+    assert!(
+        paths.iter().all(|path| path.contains("/namespaces/shop/")),
+        "{paths:?}"
+    );
+    // Each kind once; none of them a secret.
+    let kinds: BTreeSet<&String> = paths.iter().collect();
+    assert_eq!(kinds.len(), paths.len());
+    assert!(
+        !paths.iter().any(|path| path.contains("secrets")),
+        "{paths:?}"
+    );
+
+    Kube::new(client)
+        .seeing_cluster()
+        .scan(&shop())
+        .await
+        .unwrap();
+    let paths = asked.lock().unwrap();
+    let above = paths
+        .iter()
+        .filter(|path| !path.contains("/namespaces/shop/"));
+    let above: BTreeSet<&str> = above
+        .filter_map(|path| path.split('?').next()?.rsplit('/').next())
+        .collect();
+    let expected = [
+        "ingressclasses",
+        "mutatingwebhookconfigurations",
+        "nodes",
+        "persistentvolumes",
+        "storageclasses",
+        "validatingwebhookconfigurations",
+    ];
+    assert_eq!(above, BTreeSet::from(expected));
+}
+
+#[tokio::test]
+async fn what_does_not_come_in_time_is_named_and_the_rest_is_judged() {
+    let cluster = cluster().await;
+    for late in ["ingresses", "pods", "configmaps"] {
+        let (client, _) = noting(&cluster, move |path| {
+            let is_late = path
+                .split('?')
+                .next()
+                .is_some_and(|path| path.ends_with(late));
+            if is_late { Fate::Waits } else { Fate::Passes }
+        });
+        let kube = Kube::new(client).scan_within(Duration::from_millis(200));
+        let scan = kube.scan(&shop()).await.unwrap();
+        assert_eq!(causes(&scan), [Some(Cause::ScaledToZero)], "{late}");
+        let expected = format!(
+            "the {late} of namespace shop did not come in time: narrow the scope, or let the scan take longer"
+        );
+        assert_eq!(scan.incomplete, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn each_list_that_fails_is_named() {
+    let cluster = cluster().await;
+    let (client, asked) = noting(&cluster, |_| Fate::Passes);
+    Kube::new(client)
+        .seeing_cluster()
+        .scan(&shop())
+        .await
+        .unwrap();
+    let paths = asked.lock().unwrap().clone();
+    assert_eq!(paths.len(), 21);
+    for path in paths {
+        let failing = path.clone();
+        let (client, _) = noting(&cluster, move |path| {
+            if path == failing {
+                Fate::Fails(StatusCode::FORBIDDEN)
+            } else {
+                Fate::Passes
+            }
+        });
+        let scan = Kube::new(client)
+            .seeing_cluster()
+            .scan(&shop())
+            .await
+            .unwrap();
+        assert_eq!(scan.incomplete.len(), 1, "{path}: {:?}", scan.incomplete);
+        assert!(
+            scan.incomplete[0].ends_with("could not be read: it is too late"),
+            "{:?}",
+            scan.incomplete
+        );
+    }
+}
+
+#[tokio::test]
+async fn pages_that_expire_are_asked_for_again() {
+    let cluster = cluster().await;
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "shop");
+    for index in 0..501 {
+        let map = serde_json::from_value(json!({ "metadata": { "name": format!("c-{index}") } }))
+            .unwrap();
+        maps.create(&PostParams::default(), &map).await.unwrap();
+    }
+    // The last of them is on the second page.
+    let reads = cluster
+        .deployment("shop", "reads", "r.example/reads:1")
+        .env_from("c-99");
+    reads.create().await.unwrap();
+    for expires in [false, true] {
+        let (client, asked) = noting(&cluster, move |path| {
+            let is_second = path.contains("configmaps") && path.contains("continue=");
+            if expires && is_second {
+                Fate::Fails(StatusCode::GONE)
+            } else {
+                Fate::Passes
+            }
+        });
+        let scan = Kube::new(client).scan(&shop()).await.unwrap();
+        assert_eq!(
+            (causes(&scan), scan.incomplete),
+            (vec![Some(Cause::ScaledToZero)], vec![])
+        );
+        let paths = asked.lock().unwrap();
+        let lists = paths
+            .iter()
+            .filter(|path| path.contains("configmaps"))
+            .count();
+        assert_eq!(lists, if expires { 3 } else { 2 });
+    }
+}
+
+/// Until the watch says what a fresh look says, and it is what is wanted.
+async fn agree(kube: &Kube, watch: &impl Scanner, wanted: impl Fn(&Scan) -> bool) {
+    let scope = Scope::namespaces(["shop", "bank"]).unwrap();
+    let mut last = None;
+    for _ in 0..500 {
+        let (fresh, watched) = (
+            kube.scan(&scope).await.unwrap(),
+            watch.scan(&scope).await.unwrap(),
+        );
+        assert_eq!(fresh.incomplete.len() + watched.incomplete.len(), 0);
+        let same = ids(&fresh) == ids(&watched)
+            && fresh.workloads == watched.workloads
+            && fresh.ignored.len() == watched.ignored.len();
+        if same && wanted(&watched) {
+            return;
+        }
+        last =
+            Some([fresh, watched].map(|scan| (causes(&scan), scan.ignored.len(), scan.workloads)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("they never agreed on what is wanted: {last:?}");
+}
+
+#[tokio::test]
+async fn a_watch_says_what_a_fresh_look_says() {
+    for sees_cluster in [false, true] {
+        let cluster = cluster().await;
+        let scope = Scope::namespaces(["shop", "bank"]).unwrap();
+        let late = Duration::from_millis(300);
+        let mut kube = Kube::new(cluster.client()).unready_after(late);
+        if sees_cluster {
+            kube = kube.seeing_cluster();
+        }
+        let has = |scan: &Scan, cause| causes(scan).contains(&Some(cause));
+        let watch = kube.watch(&scope).unwrap();
+        agree(&kube, &watch, |scan| has(scan, Cause::ScaledToZero)).await;
+
+        let leaky = cluster.deployment("bank", "leaky", "r.example/leaky:1");
+        let leaky = leaky.needs_memory("64Mi").memory_limit("32Mi");
+        leaky.create().await.unwrap();
+        agree(&kube, &watch, |scan| has(scan, Cause::OomKilled)).await;
+
+        // Nothing changes any more, but what isn't ready becomes late.
+        let shy = cluster.deployment("shop", "shy", "r.example/shy:1");
+        shy.state("NotReady").create().await.unwrap();
+        agree(&kube, &watch, |scan| has(scan, Cause::PodWedged)).await;
+
+        // A pod that finds no place depends on the nodes.
+        let large = cluster.deployment("shop", "large", "r.example/large:1");
+        large.memory_request("9000Gi").create().await.unwrap();
+        agree(&kube, &watch, |scan| has(scan, Cause::RequestTooLarge)).await;
+
+        // Not to hear of it is a change as well.
+        let of = |namespace| Api::<Deployment>::namespaced(cluster.client(), namespace);
+        let ignore =
+            Patch::Merge(json!({ "metadata": { "annotations": { "argus-ops/ignore": "all" } } }));
+        let bank = of("bank");
+        bank.patch("leaky", &PatchParams::default(), &ignore)
+            .await
+            .unwrap();
+        agree(&kube, &watch, |scan| {
+            !scan.ignored.is_empty() && !has(scan, Cause::OomKilled)
+        })
+        .await;
+
+        bank.delete("leaky", &DeleteParams::default())
+            .await
+            .unwrap();
+        of("shop")
+            .delete("shy", &DeleteParams::default())
+            .await
+            .unwrap();
+        of("shop")
+            .delete("large", &DeleteParams::default())
+            .await
+            .unwrap();
+        agree(&kube, &watch, |scan| {
+            scan.workloads.len() == 1 && scan.findings.len() == 1
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_asks_once_and_says_what_it_can_not_see() {
+    let cluster = cluster().await;
+    let refused = Arc::new(Mutex::new(true));
+    let (client, asked) = noting(&cluster, {
+        let refused = Arc::clone(&refused);
+        move |path| {
+            let is_refused = *refused.lock().unwrap() && path.contains("/ingresses");
+            if is_refused {
+                Fate::Fails(StatusCode::FORBIDDEN)
+            } else {
+                Fate::Passes
+            }
+        }
+    });
+    let kube = Kube::new(client);
+    let watch = kube.watch(&shop()).unwrap();
+    let scan = watch.scan(&shop()).await.unwrap();
+    assert_eq!(causes(&scan), [Some(Cause::ScaledToZero)]);
+    assert_eq!(
+        scan.incomplete,
+        ["the ingresses of namespace shop could not be watched: it is too late"]
+    );
+    // It is tried again by itself.
+    *refused.lock().unwrap() = false;
+    while !watch.scan(&shop()).await.unwrap().incomplete.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Watches begin a moment after their lists; from then on nothing is asked.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    asked.lock().unwrap().clear();
+    for _ in 0..10 {
+        assert_eq!(
+            causes(&watch.scan(&shop()).await.unwrap()),
+            [Some(Cause::ScaledToZero)]
+        );
+    }
+    assert_eq!(*asked.lock().unwrap(), [] as [String; 0]);
+
+    let elsewhere = watch
+        .scan(&Scope::namespaces(["bank"]).unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        elsewhere.problem,
+        "namespace `bank` is not watched: watch it, or leave it out of the scope"
+    );
+    let (client, _) = noting(&cluster, |path| {
+        if path.contains("/pods") {
+            Fate::Waits
+        } else {
+            Fate::Passes
+        }
+    });
+    let watch = Kube::new(client)
+        .scan_within(Duration::from_millis(200))
+        .watch(&shop())
+        .unwrap();
+    let scan = watch.scan(&shop()).await.unwrap();
+    assert_eq!(
+        scan.incomplete,
+        ["the pods of namespace shop have not come yet"]
+    );
+}
+
+#[test]
+fn a_watch_needs_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let kube = runtime.block_on(async { Kube::new(cluster().await.client()) });
+    let error = kube.watch(&shop()).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "the cluster could not be scanned: a watch needs a tokio runtime"
+    );
+}
