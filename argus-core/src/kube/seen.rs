@@ -24,6 +24,9 @@ use super::lean::{DaemonSet, Deployment, Job, Node, Pod, ReplicaSet, StatefulSet
 use super::shapes::Shapes;
 use crate::incident::ObjectRef;
 
+/// The label that tells the pods of a Deployment's revisions apart.
+const POD_HASH: &str = "pod-template-hash";
+
 /// Objects of one kind, by name.
 pub(super) type Named<T> = BTreeMap<String, T>;
 
@@ -220,10 +223,19 @@ impl<'a> Seen<'a> {
             return self.named("Pod", pod.name.as_deref().unwrap_or_default());
         };
         let above = match owner.kind.as_str() {
-            "ReplicaSet" => {
-                let set = self.sets.get(owner.uid.as_str());
-                set.and_then(|set| controller(&set.metadata))
-            }
+            "ReplicaSet" => match self.sets.get(owner.uid.as_str()) {
+                Some(set) => controller(&set.metadata),
+                // One that came after the ReplicaSets were listed is named after its Deployment.
+                None => {
+                    let hash = pod.labels.as_ref().and_then(|labels| labels.get(POD_HASH));
+                    let name =
+                        hash.and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-'));
+                    if let Some(name) = name {
+                        return self.named("Deployment", name);
+                    }
+                    None
+                }
+            },
             "Job" => {
                 let job = self.objects.jobs.get(&owner.name);
                 job.and_then(|job| controller(&job.metadata))

@@ -513,6 +513,10 @@ async fn every_rule_of_the_roles_is_needed() {
             app.create().await.unwrap();
             world.wait_ready("web").await;
             let pod = world.pods().await.remove(0).metadata.name.unwrap();
+            // Without a service account its pods are not even made, and the events are asked why.
+            let template = json!({ "metadata": { "labels": { "app": "db" } }, "spec": { "serviceAccountName": "nobody", "containers": [{ "name": "app", "image": "r.example/db:1" }] } });
+            world.create_any(&json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "db" },
+                "spec": { "selector": { "matchLabels": { "app": "db" } }, "template": template } })).await;
             world.take_rule_away(role, index).await;
             let namespace = world.namespace();
             let scan = world.kube().scan(&world.scope()).await.unwrap();

@@ -51,6 +51,9 @@ impl Controllers {
         for key in keys(store, "poddisruptionbudgets") {
             disruption_budget(store, &key);
         }
+        for key in keys(store, "resourcequotas") {
+            resource_quota(store, &key);
+        }
     }
 }
 
@@ -494,6 +497,26 @@ fn replica_set(store: &mut Store, key: &Key) {
 }
 
 /// How many pods a budget lets go.
+/// How much of a quota is used; only pods are counted.
+fn resource_quota(store: &mut Store, key: &Key) {
+    let pods = store.list("pods", Some(&key.namespace));
+    let used = pods.filter(|(_, pod)| is_active(pod)).count();
+    let Some(mut quota) = store.get(key).cloned() else {
+        return;
+    };
+    let Some(hard) = quota.pointer("/spec/hard").cloned() else {
+        return;
+    };
+    let used = hard
+        .get("pods")
+        .map(|_| json!({ "pods": used.to_string() }));
+    let status = json!({ "hard": hard, "used": used.unwrap_or_default() });
+    if quota.get("status") != Some(&status) {
+        quota["status"] = status;
+        store.put(key.clone(), quota);
+    }
+}
+
 fn disruption_budget(store: &mut Store, key: &Key) {
     let Some(mut budget) = store.get(key).cloned() else {
         return;
