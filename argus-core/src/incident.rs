@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::digest::Digest;
 use crate::redact::redact;
 mod correlation;
+mod export;
 mod scan;
 pub use scan::{Scan, ScanError, Scanner, Workload};
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-pub const NAMESPACES: usize = 50;
+pub(crate) const NAMESPACES: usize = 50;
 const PODS_OF_AN_APP: usize = 10;
 const ONE_FAULT_IN: usize = 20;
 
 /// The faults, in turn.
-pub const FAULTS: [&str; 14] = [
+pub(crate) const FAULTS: [&str; 14] = [
     "out-of-memory",
     "crash-loop",
     "image",
@@ -24,18 +24,22 @@ pub const FAULTS: [&str; 14] = [
     "job-failed",
 ];
 
-pub struct Generator {
-    pub pods: usize,
+#[derive(Clone)]
+pub(crate) struct Generator {
+    pub(crate) pods: usize,
+    pub(crate) started: String,
 }
 
 /// An app of the cluster.
-pub struct App {
-    pub namespace: String,
-    pub name: String,
-    pub fault: Option<&'static str>,
+pub(crate) struct App {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) fault: Option<&'static str>,
+    /// When its pods started: after their settings were made.
+    pub(crate) started: String,
 }
 
-pub fn namespace(index: usize) -> String {
+pub(crate) fn namespace(index: usize) -> String {
     format!("team-{index:02}")
 }
 
@@ -43,19 +47,29 @@ pub fn namespace(index: usize) -> String {
 const BEGAN: &str = "2026-11-01T10:00:00Z";
 
 impl Generator {
-    pub fn apps(&self) -> impl Iterator<Item = App> + use<> {
-        (0..self.pods / PODS_OF_AN_APP).map(|index| {
+    /// A cluster whose pods started long ago.
+    pub(crate) fn new(pods: usize) -> Self {
+        Self {
+            pods,
+            started: BEGAN.into(),
+        }
+    }
+
+    pub(crate) fn apps(&self) -> impl Iterator<Item = App> + use<> {
+        let started = self.started.clone();
+        (0..self.pods / PODS_OF_AN_APP).map(move |index| {
             let is_faulty = index % ONE_FAULT_IN == ONE_FAULT_IN / 2;
             let fault = is_faulty.then(|| FAULTS[index / ONE_FAULT_IN % FAULTS.len()]);
             App {
                 namespace: namespace(index % NAMESPACES),
                 name: format!("app-{index:05}"),
                 fault,
+                started: started.clone(),
             }
         })
     }
 
-    pub fn apps_of(&self, namespace: &str) -> Vec<App> {
+    pub(crate) fn apps_of(&self, namespace: &str) -> Vec<App> {
         self.apps()
             .filter(|app| app.namespace == namespace)
             .collect()
@@ -120,7 +134,7 @@ impl App {
     }
 
     /// Its objects, but for its pods, with their resource; a status stands in `status`.
-    pub fn objects(&self) -> Vec<(&'static str, Value)> {
+    pub(crate) fn objects(&self) -> Vec<(&'static str, Value)> {
         let selector = json!({ "matchLabels": { "app": self.name } });
         let ready = self.wanted() - self.broken();
         let status = json!({ "observedGeneration": 1, "replicas": self.wanted(), "updatedReplicas": self.wanted(), "readyReplicas": ready, "availableReplicas": ready, "conditions": [
@@ -173,7 +187,7 @@ impl App {
         objects
     }
 
-    pub fn pods(&self) -> impl Iterator<Item = Value> {
+    pub(crate) fn pods(&self) -> impl Iterator<Item = Value> {
         (0..self.wanted()).map(|index| self.pod(index))
     }
 
@@ -193,7 +207,7 @@ impl App {
             &format!("{}-5d4f8c7b9", self.name),
             &self.uid(2),
         );
-        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status(fault) })
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status(fault, &self.started) })
     }
 }
 
@@ -205,7 +219,7 @@ fn owner(kind: &str, name: &str, uid: &str) -> Value {
     json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true, "blockOwnerDeletion": true }])
 }
 
-fn status(fault: Option<&str>) -> Value {
+fn status(fault: Option<&str>, started: &str) -> Value {
     let waiting = |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
     let ended = |reason: &str, code: u32| json!({ "terminated": { "reason": reason, "exitCode": code, "startedAt": BEGAN, "finishedAt": "2026-11-01T10:05:00Z" } });
     let running = json!({ "running": { "startedAt": BEGAN } });
@@ -273,7 +287,7 @@ fn status(fault: Option<&str>) -> Value {
     let container = json!({ "name": "app", "image": "registry.example.com/app:1.2.3", "imageID": format!("registry.example.com/app@sha256:{}", "a".repeat(64)),
         "containerID": format!("containerd://{}", "b".repeat(64)), "ready": ready, "started": ready, "restartCount": restarts, "state": state, "lastState": last });
     json!({
-        "phase": phase, "qosClass": "Burstable", "hostIP": "10.0.0.1", "podIP": "10.1.0.1", "podIPs": [{ "ip": "10.1.0.1" }], "startTime": BEGAN,
+        "phase": phase, "qosClass": "Burstable", "hostIP": "10.0.0.1", "podIP": "10.1.0.1", "podIPs": [{ "ip": "10.1.0.1" }], "startTime": started,
         "conditions": [holds("Initialized", true), holds("Ready", ready), holds("ContainersReady", ready), holds("PodScheduled", true)],
         "containerStatuses": [container],
     })

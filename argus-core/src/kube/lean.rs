@@ -8,7 +8,7 @@ use ::kube::api::ObjectMeta;
 use k8s_openapi::api::apps::v1 as apps;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::core::v1::{ContainerPort, ContainerState, EnvFromSource, Toleration};
+use k8s_openapi::api::core::v1::{ContainerPort, EnvFromSource, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -117,6 +117,7 @@ lean! {
         phase: Option<String>,
         reason: Option<String>,
         message: Option<String>,
+        #[serde(deserialize_with = "conditions")]
         conditions: Option<Vec<Condition>>,
         container_statuses: Option<Vec<ContainerStatus>>,
         init_container_statuses: Option<Vec<ContainerStatus>>,
@@ -130,6 +131,24 @@ lean! {
         restart_count: i32,
         state: Option<ContainerState>,
         last_state: Option<ContainerState>,
+    }
+
+    /// How a container waits, or ended; neither for one that runs.
+    struct ContainerState {
+        waiting: Option<Box<Waiting>>,
+        terminated: Option<Box<Terminated>>,
+    }
+
+    struct Waiting {
+        reason: Option<String>,
+        message: Option<String>,
+    }
+
+    struct Terminated {
+        exit_code: i32,
+        reason: Option<String>,
+        started_at: Option<Time>,
+        finished_at: Option<Time>,
     }
 
     /// A condition of any kind of object.
@@ -287,6 +306,18 @@ impl<'de> Deserialize<'de> for Revision {
         let rest = Some(Digest::of_bytes(template.to_string().as_bytes()));
         Ok(Self { images, rest })
     }
+}
+
+/// The conditions of a pod without those that only say that all is well.
+fn conditions<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Condition>>, D::Error> {
+    let mut conditions = Option::<Vec<Condition>>::deserialize(deserializer)?;
+    if let Some(conditions) = &mut conditions {
+        conditions.retain(|condition| condition.status != "True" || condition.type_ == "Ready");
+        conditions.shrink_to_fit();
+    }
+    Ok(conditions)
 }
 
 fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {

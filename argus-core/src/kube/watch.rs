@@ -152,7 +152,6 @@ impl Kube {
             };
         }
         watch! {
-            "pods" => pods;
             "deployments" => objects.deployments;
             "replicasets" => objects.replica_sets;
             "statefulsets" => objects.stateful_sets;
@@ -167,6 +166,8 @@ impl Kube {
             "persistentvolumeclaims" => objects.claims;
             "resourcequotas" => objects.quotas;
         }
+        let pods = Api::namespaced(self.client.clone(), namespace);
+        streams.add("pods", events(pods, of_pod), |room| &mut room.pods, |_| ());
         let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(self.client.clone(), namespace);
         let maps = events(api, |map| Keys::from(&map.metadata));
         streams.add(
@@ -241,6 +242,13 @@ impl Kube {
 }
 
 type Events<K> = BoxStream<'static, Result<Event<(String, K)>, watcher::Error>>;
+
+/// A pod without what only its watch needs.
+fn of_pod(mut pod: Pod) -> Pod {
+    let metadata = &mut pod.metadata;
+    (metadata.uid, metadata.namespace, metadata.resource_version) = (None, None, None);
+    pod
+}
 
 /// What happens to the objects of a kind, each with its name.
 fn events<K, T>(api: Api<K>, keep: fn(K) -> T) -> Events<T>

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
-use super::super::lean::{Container, ContainerStatus, Probe};
+use super::super::lean::{Container, ContainerStatus, Probe, Terminated};
 use super::super::seen::Seen;
 use super::pods::Symptom;
 use super::{map, meant};
@@ -192,7 +191,7 @@ pub(super) fn probe_port(
 fn stopped_by_probe(
     app: &str,
     container: &Container,
-    end: &ContainerStateTerminated,
+    end: &Terminated,
     grace: i64,
 ) -> Option<Symptom> {
     if !matches!(end.exit_code, KILLED | TOLD_TO_END) {
@@ -216,7 +215,7 @@ fn too_early(
     container: &Container,
     name: &'static str,
     probe: &Probe,
-    end: &ContainerStateTerminated,
+    end: &Terminated,
     grace: i64,
 ) -> Option<Symptom> {
     let (started, finished) = (end.started_at.as_ref()?, end.finished_at.as_ref()?);
