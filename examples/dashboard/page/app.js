@@ -198,7 +198,7 @@ function trouble() {
 // ---------------------------------------------------------------------------------------------- overview
 
 function overview() {
-  const { findings, workloads } = state.scan;
+  const { findings, ignored, workloads } = state.scan;
   const of = (severity) => findings.filter((finding) => finding.severity === severity).length;
   const grave = of("critical") + of("high");
   const ready = workloads.filter((app) => app.desired > 0 && app.ready >= app.desired).length;
@@ -221,6 +221,13 @@ function overview() {
         { class: "card" },
         el("div", { class: "row" }, el("h2", {}, "What was found"), el("span", { class: "space" }), el("button", { type: "button", onclick: () => openTab("diagnoses") }, "See what to do")),
         el("ul", { class: "plain" }, findings.map((finding) => el("li", {}, pill(finding.severity, finding.severity), " ", el("strong", {}, finding.title), el("div", { class: "muted small" }, finding.description)))),
+      ),
+    ignored.length > 0 &&
+      el(
+        "details",
+        { class: "card" },
+        el("summary", {}, `${plural(ignored.length, "finding is", "findings are")} not counted, because somebody asked for that`),
+        el("ul", { class: "plain" }, ignored.map((finding) => el("li", {}, pill(finding.severity, finding.severity), " ", finding.title, el("div", { class: "muted small" }, `${finding.target} has the annotation argus-ops/ignore`)))),
       ),
     el("section", { class: "card" }, el("h2", {}, "Findings over time"), chart()),
     el(

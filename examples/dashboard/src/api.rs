@@ -61,7 +61,7 @@ async fn status(State(host): State<Host>) -> Json<Status> {
         version: env!("CARGO_PKG_VERSION"),
         last_scan: seen.last_scan,
         error: seen.error.clone(),
-        incomplete: seen.incomplete.clone(),
+        incomplete: seen.scan.incomplete.clone(),
         server_time: Timestamp::now(),
         about: host.0.about.clone(),
     })
@@ -71,6 +71,8 @@ async fn status(State(host): State<Host>) -> Json<Status> {
 struct Scanned {
     findings: Vec<Finding>,
     total: usize,
+    /// What is wrong and was asked not to be reported, by an annotation.
+    ignored: Vec<Finding>,
     workloads: Vec<Workload>,
     incomplete: Vec<String>,
     last_scan: Option<Timestamp>,
@@ -80,10 +82,11 @@ struct Scanned {
 impl From<&Seen> for Scanned {
     fn from(seen: &Seen) -> Self {
         Self {
-            findings: seen.findings.clone(),
-            total: seen.findings.len(),
-            workloads: seen.workloads.clone(),
-            incomplete: seen.incomplete.clone(),
+            findings: seen.scan.findings.clone(),
+            total: seen.scan.findings.len(),
+            ignored: seen.scan.ignored.clone(),
+            workloads: seen.scan.workloads.clone(),
+            incomplete: seen.scan.incomplete.clone(),
             last_scan: seen.last_scan,
             error: seen.error.clone(),
         }
@@ -93,6 +96,11 @@ impl From<&Seen> for Scanned {
 async fn scan(State(host): State<Host>) -> Json<Scanned> {
     let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
     Json(Scanned::from(&*seen))
+}
+
+async fn sarif(State(host): State<Host>) -> Json<serde_json::Value> {
+    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    Json(seen.scan.to_sarif())
 }
 
 async fn scan_now(State(host): State<Host>, caller: Caller) -> Answered<Scanned> {
@@ -563,30 +571,16 @@ async fn ready(State(host): State<Host>) -> impl IntoResponse {
 async fn metrics(State(host): State<Host>) -> impl IntoResponse {
     let counts = &host.0.counts;
     let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    let mut text = String::new();
+    let mut text = match seen.last_scan {
+        Some(_) => seen.scan.to_prometheus(),
+        None => String::new(),
+    };
     let mut add = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for (labels, value) in values {
             text.push_str(&format!("{name}{labels} {value}\n"));
         }
     };
-    if let Some(point) = seen.trend.back() {
-        let of =
-            |severity: &str, count: usize| (format!("{{severity=\"{severity}\"}}"), count as u64);
-        let findings = [
-            of("critical", point.critical),
-            of("high", point.high),
-            of("medium", point.medium),
-            of("low", point.low),
-            of("info", point.info),
-        ];
-        add(
-            "argus_findings",
-            "gauge",
-            "Findings of the last scan.",
-            &findings,
-        );
-    }
     let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let one = |count| [(String::new(), count)];
     add(
@@ -646,6 +640,10 @@ pub(crate) fn routes() -> Router<Host> {
             "/api/scan",
             get_with(scan, about("What the last scan found"))
                 .post_with(scan_now, about("Look at the cluster now")),
+        )
+        .api_route(
+            "/api/scan/sarif",
+            get_with(sarif, about("What the last scan found, as a SARIF log")),
         )
         .api_route(
             "/api/nodes",

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use argus_core::{
     APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, AuditRecord, Digest, DryRun, FileAudit,
-    Finding, Incident, Kube, NodeState, Outcome, Playbook, Remediator, ScanError, Severity,
-    Workload,
+    Finding, Incident, Kube, NodeState, Outcome, Playbook, Remediator, Scan, ScanError, Severity,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -86,9 +85,7 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) last_scan: Option<Timestamp>,
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) workloads: Vec<Workload>,
-    pub(crate) incomplete: Vec<String>,
+    pub(crate) scan: Scan,
     pub(crate) error: Option<String>,
     pub(crate) nodes: Vec<NodeState>,
     /// Why there are none.
@@ -227,9 +224,7 @@ impl Host {
                 while seen.trend.len() > MAX_TREND {
                     seen.trend.pop_front();
                 }
-                seen.findings = scan.findings;
-                seen.workloads = scan.workloads;
-                seen.incomplete = scan.incomplete;
+                seen.scan = scan;
                 Ok(())
             }
             Err(error) => {

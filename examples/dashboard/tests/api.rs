@@ -18,6 +18,9 @@ use dashboard::guard::{Guard, Role, User};
 use dashboard::{About, Host, Telling, app};
 use futures::future::join_all;
 use http_body_util::BodyExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -252,6 +255,31 @@ async fn the_missions_routes_from_incident_to_proof() {
             .text
             .contains("argus_plans_executed_total{succeeded=\"true\"} 2")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_asked_not_to_hear_of_is_shown_as_such() {
+    let shop = Shop::open(false, Vec::new()).await;
+    let deployments: Api<Deployment> = Api::namespaced(shop.cluster.client(), "shop");
+    let ignore = json!({ "metadata": { "annotations": { "argus-ops/ignore": "all" } } });
+    let ignore = Patch::Merge(ignore);
+    let params = PatchParams::default();
+    deployments.patch("web", &params, &ignore).await.unwrap();
+    shop.host.refresh().await.unwrap();
+    let scan = shop.get("/api/scan").await.json();
+    assert_eq!((&scan["total"], &scan["findings"]), (&json!(0), &json!([])));
+    let ignored = scan["ignored"].as_array().unwrap().len();
+    assert!(ignored > 0);
+    let metrics = shop.get("/metrics").await.text;
+    assert!(
+        metrics.contains(&format!("argus_findings_ignored {ignored}\n")),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("argus_findings{"), "{metrics}");
+    let log = shop.get("/api/scan/sarif").await.json();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "oom_killed");
+    assert_eq!(result["suppressions"][0]["status"], "accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,9 +526,10 @@ fn acting(plan: &str, digest: &str) -> Vec<(Role, String, Option<Value>)> {
     ]
 }
 
-const READING: [&str; 9] = [
+const READING: [&str; 10] = [
     "/api/status",
     "/api/scan",
+    "/api/scan/sarif",
     "/api/diagnoses",
     "/api/trend",
     "/api/settings",
