@@ -185,6 +185,42 @@ fn nothing_is_found_where_nothing_is_wrong() {
     );
 }
 
+/// `cargo test --release -p argus-core --lib pods_a_second -- --ignored --nocapture`: how fast pods are judged once they are parsed.
+#[test]
+#[ignore = "a measurement"]
+fn pods_a_second() {
+    let healthy = CASES.last().cloned().unwrap_or_default().1;
+    let broken = CASES.first().cloned().unwrap_or_default().1;
+    let given = Given::of(healthy).unwrap();
+    let template = given.pods[0].clone();
+    let faulty = Given::of(broken).unwrap().pods[0].clone();
+    let pods: Vec<Pod> = (0..100_000)
+        .map(|n| {
+            let mut pod = if n % 20 == 0 {
+                faulty.clone()
+            } else {
+                template.clone()
+            };
+            pod.metadata.name = Some(format!("web-1-{n}"));
+            pod
+        })
+        .collect();
+    let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let seen = Seen::new(
+        "shop",
+        &given.objects,
+        &given.cluster,
+        now,
+        Duration::from_secs(30),
+    );
+    let began = std::time::Instant::now();
+    let mut crowd = Crowd::new(&seen);
+    pods.iter().for_each(|pod| crowd.add(&seen, pod));
+    let (findings, _) = crowd.finish();
+    let rate = 100_000.0 / began.elapsed().as_secs_f64();
+    println!("{rate:.0} pods a second, {} findings", findings.len());
+}
+
 /// A value that no API server would send, or hardly.
 fn odd() -> impl Strategy<Value = Value> {
     prop_oneof![
