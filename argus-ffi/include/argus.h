@@ -189,6 +189,13 @@ uint32_t argus_abi_version(void);
 // ARGUS_COMMAND_REFUSED for what isn't exactly one clean kubectl command, with its "position" and a "hint".
 int32_t argus_parse_command(const char *command, char **out, char **error);
 
+// Puts the findings of a scan together that have one cause, and writes the incidents to `out`, a list, worst causes first in each.
+//
+// `scan` is what argus_remediator_scan gave.
+int32_t argus_correlate(const char *scan,
+                        char **out,
+                        char **error);
+
 // Frees a string that this library gave; null is ignored.
 void argus_string_free(char *string);
 
@@ -218,7 +225,8 @@ int32_t argus_policy_new(const char *options, struct argus_policy **out, char **
 //
 // `options` is null or JSON: "kubeconfig", a file, and its "context"; without one, the cluster that this process runs in.
 // "settle_within_seconds": how long a step may take to come to rest (300). "unready_after_seconds": how long a pod may be unready
-// before it is a finding (30).
+// before it is a finding (30). "scan_within_seconds": how long a scan may take (60). "seeing_cluster": whether to scan also what belongs
+// to no namespace, such as nodes (false).
 int32_t argus_cluster_new(const struct argus_runtime *runtime,
                           const char *options,
                           struct argus_cluster **out,
@@ -329,7 +337,7 @@ int32_t argus_remediator_new(const struct argus_runtime *runtime,
                              struct argus_remediator **out,
                              char **error);
 
-// Looks at the cluster; JSON: "findings", "workloads", and what is "incomplete".
+// Looks at the cluster; JSON: "findings", "workloads", "ignored" findings, and what is "incomplete".
 int32_t argus_remediator_scan(const struct argus_remediator *remediator, char **out, char **error);
 
 // Asks for a plan for an incident, JSON as argus-ops has it. Nothing is executed.
@@ -472,7 +480,8 @@ int32_t argus_policy_new(const char *options, struct argus_policy **out, char **
 //
 // `options` is null or JSON: "kubeconfig", a file, and its "context"; without one, the cluster that this process runs in.
 // "settle_within_seconds": how long a step may take to come to rest (300). "unready_after_seconds": how long a pod may be unready
-// before it is a finding (30).
+// before it is a finding (30). "scan_within_seconds": how long a scan may take (60). "seeing_cluster": whether to scan also what belongs
+// to no namespace, such as nodes (false).
 int32_t argus_cluster_new(const struct argus_runtime *runtime,
                           const char *options,
                           struct argus_cluster **out,
@@ -539,7 +548,7 @@ int32_t argus_remediator_new(const struct argus_runtime *runtime,
                              struct argus_remediator **out,
                              char **error);
 
-// Looks at the cluster; JSON: "findings", "workloads", and what is "incomplete".
+// Looks at the cluster; JSON: "findings", "workloads", "ignored" findings, and what is "incomplete".
 int32_t argus_remediator_scan(const struct argus_remediator *remediator, char **out, char **error);
 
 // Asks for a plan for an incident, JSON as argus-ops has it. Nothing is executed.

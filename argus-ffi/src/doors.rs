@@ -230,13 +230,17 @@ struct ClusterOptions {
     context: Option<String>,
     settle_within_seconds: Option<f64>,
     unready_after_seconds: Option<f64>,
+    scan_within_seconds: Option<f64>,
+    #[serde(default)]
+    seeing_cluster: bool,
 }
 
 /// A Kubernetes cluster.
 ///
 /// `options` is null or JSON: "kubeconfig", a file, and its "context"; without one, the cluster that this process runs in.
 /// "settle_within_seconds": how long a step may take to come to rest (300). "unready_after_seconds": how long a pod may be unready
-/// before it is a finding (30).
+/// before it is a finding (30). "scan_within_seconds": how long a scan may take (60). "seeing_cluster": whether to scan also what belongs
+/// to no namespace, such as nodes (false).
 ///
 /// # Safety
 /// As the header says of strings, `out` and `error`.
@@ -265,6 +269,12 @@ pub unsafe extern "C" fn argus_cluster_new(
             }
             if let Some(limit) = given.unready_after_seconds {
                 kube = kube.unready_after(seconds(limit)?);
+            }
+            if let Some(limit) = given.scan_within_seconds {
+                kube = kube.scan_within(seconds(limit)?);
+            }
+            if given.seeing_cluster {
+                kube = kube.seeing_cluster();
             }
             let runtime = Shared::clone(&runtime);
             let memory = None;

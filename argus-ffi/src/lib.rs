@@ -19,7 +19,8 @@ pub use host::*;
 pub use runtime::{Runtime, argus_runtime_new};
 pub use walk::*;
 
-use boundary::{give, text, with_error};
+use argus_core::{Incident, Scan};
+use boundary::{Failure, give, text, with_error};
 
 /// The version of the library, such as `0.1.0`; never freed.
 #[unsafe(no_mangle)]
@@ -52,6 +53,30 @@ pub unsafe extern "C" fn argus_parse_command(
         with_error(error, || {
             let action = argus_core::parse_command(text(command)?)?;
             give(out, &action)
+        })
+    }
+}
+
+/// Puts the findings of a scan together that have one cause, and writes the incidents to `out`, a list, worst causes first in each.
+///
+/// `scan` is what argus_remediator_scan gave.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_correlate(
+    scan: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the three pointers.
+    unsafe {
+        with_error(error, || {
+            let scan: Scan = serde_json::from_str(text(scan)?)
+                .map_err(|error| Failure::argument(format!("this is no scan: {error}")))?;
+            let incidents = Incident::correlate(scan.findings);
+            let incidents = incidents.map_err(|error| Failure::argument(error.to_string()))?;
+            give(out, &incidents)
         })
     }
 }

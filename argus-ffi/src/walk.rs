@@ -176,7 +176,7 @@ impl Walk {
     }
 }
 
-/// Looks at the cluster; JSON: "findings", "workloads", and what is "incomplete".
+/// Looks at the cluster; JSON: "findings", "workloads", "ignored" findings, and what is "incomplete".
 ///
 /// # Safety
 /// As the header says of `out` and `error`.

@@ -23,17 +23,24 @@ echo '#include <argus.h>' >"$work/only.c"
 echo '#include <argus.hpp>' >"$work/only.cpp"
 strict="-Wall -Wextra -Werror -pedantic -I$prefix/include"
 # shellcheck disable=SC2086
-$CC -std=c11 $strict -fsyntax-only "$work/only.c" && $CXX -std=c++17 $strict -Wconversion -fsyntax-only "$work/only.cpp" && ok
+$CC -std=c11 $strict -fsyntax-only "$work/only.c" || fail "the header is no C"
+# shellcheck disable=SC2086
+$CXX -std=c++17 $strict -Wconversion -fsyntax-only "$work/only.cpp" || fail "the header is no C++"
+ok
 
 # Every function with what a careless host hands over, with the sanitizers: C and Rust share one allocator.
 # shellcheck disable=SC2086
 $CC -std=c11 -g -fsanitize=address,undefined -fno-sanitize-recover=all $strict bindings/c/boundary.c "$prefix/lib/libargus.a" -lpthread -ldl -lm -o "$work/boundary-asan"
-mkdir "$work/asan" && "$work/boundary-asan" "$work/asan" && ok
+mkdir "$work/asan"
+"$work/boundary-asan" "$work/asan" || fail "a careless host, under the sanitizers"
+ok
 if command -v valgrind >/dev/null; then
   # shellcheck disable=SC2086
   $CC -std=c11 -g $strict bindings/c/boundary.c -L"$prefix/lib" -largus -lpthread -Wl,-rpath,"$prefix/lib" -o "$work/boundary"
   mkdir "$work/valgrind"
-  valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9 "$work/boundary" "$work/valgrind" && ok
+  valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9 "$work/boundary" "$work/valgrind" ||
+    fail "a careless host, under valgrind"
+  ok
 else
   skip "the C hosts under valgrind: install it (\`apt-get install valgrind\`)"
 fi
@@ -55,12 +62,14 @@ else
   skip "the C examples by make: install pkg-config (\`apt-get install pkg-config\`)"
 fi
 if command -v cmake >/dev/null; then
-  cmake -S examples/c -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null && cmake --build "$work/cmake" >/dev/null
+  cmake -S examples/c -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+  cmake --build "$work/cmake" >/dev/null
   run "$work/cmake" cmake
 else
   skip "the C examples by CMake: install it (\`apt-get install cmake\`)"
 fi
 # shellcheck disable=SC2086
 $CC -std=c11 -g -fsanitize=address,undefined -fno-sanitize-recover=all $strict examples/c/walk.c "$prefix/lib/libargus.a" -lpthread -ldl -lm -o "$work/walk-asan"
-"$work/walk-asan" "$work/trail-asan" >/dev/null && ok
+"$work/walk-asan" "$work/trail-asan" >/dev/null || fail "the C++ host, under the sanitizers"
+ok
 echo "C: $passed passed, 0 failed"

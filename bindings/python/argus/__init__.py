@@ -16,7 +16,10 @@ from argus._argus import (
     Remediator,
     TestCluster,
     __version__,
+    correlate,
     parse_command,
+    to_prometheus,
+    to_sarif,
 )
 from argus._doors import Cluster, Completion, LlmProvider, RecordSink
 from argus._errors import (
@@ -90,5 +93,8 @@ __all__ = [
     "StoreFailed",
     "TestCluster",
     "__version__",
+    "correlate",
     "parse_command",
+    "to_prometheus",
+    "to_sarif",
 ]

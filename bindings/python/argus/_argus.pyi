@@ -20,12 +20,18 @@ __all__ = [
     "Remediator",
     "TestCluster",
     "__version__",
+    "correlate",
     "parse_command",
+    "to_prometheus",
+    "to_sarif",
 ]
 
 __version__: str
 
+def correlate(scan: Any) -> list[dict[str, Any]]: ...
 def parse_command(text: str) -> dict[str, Any]: ...
+def to_prometheus(scan: Any) -> str: ...
+def to_sarif(scan: Any) -> dict[str, Any]: ...
 @final
 class Playbook:
     def __new__(cls) -> Self: ...
@@ -65,6 +71,8 @@ class Kube:
         context: str | None = None,
         settle_within: float = 300.0,
         unready_after: float = 30.0,
+        scan_within: float = 60.0,
+        seeing_cluster: bool = False,
     ) -> Self: ...
     @staticmethod
     def in_cluster() -> Kube: ...

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use argus_core::{Incident, Scan};
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::{
     Bound, PyAny, PyModule, PyModuleMethods, PyResult, Python, pyfunction, pymodule,
@@ -26,6 +27,38 @@ fn parse_command<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>
     }
 }
 
+/// Put the findings of a scan together that have one cause: incidents, in each the causes before their symptoms.
+///
+/// :raises IncidentError: for what is no scan.
+#[pyfunction]
+fn correlate<'py>(py: Python<'py>, scan: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let scan = read_scan(scan)?;
+    let incidents = Incident::correlate(scan.findings);
+    let incidents = incidents.map_err(|error| errors::plain(py, "IncidentError", &error))?;
+    convert::to_python(py, &incidents)
+}
+
+/// A scan as a SARIF 2.1.0 log.
+///
+/// :raises IncidentError: for what is no scan.
+#[pyfunction]
+fn to_sarif<'py>(py: Python<'py>, scan: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    convert::to_python(py, &read_scan(scan)?.to_sarif())
+}
+
+/// A scan in Prometheus' text format.
+///
+/// :raises IncidentError: for what is no scan.
+#[pyfunction]
+fn to_prometheus(scan: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(read_scan(scan)?.to_prometheus())
+}
+
+fn read_scan(scan: &Bound<'_, PyAny>) -> PyResult<Scan> {
+    let text = convert::from_python(scan)?;
+    serde_json::from_str(&text).map_err(|error| errors::plain(scan.py(), "IncidentError", &error))
+}
+
 /// The interpreter that imported the module, by its own `sys`.
 static INTERPRETER: OnceLock<usize> = OnceLock::new();
 
@@ -39,6 +72,9 @@ fn _argus(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(parse_command, module)?)?;
+    module.add_function(wrap_pyfunction!(correlate, module)?)?;
+    module.add_function(wrap_pyfunction!(to_prometheus, module)?)?;
+    module.add_function(wrap_pyfunction!(to_sarif, module)?)?;
     module.add_class::<doors::FileAudit>()?;
     module.add_class::<doors::GenAi>()?;
     module.add_class::<doors::Kube>()?;

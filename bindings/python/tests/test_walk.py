@@ -246,10 +246,25 @@ def test_a_kubeconfig_leads_to_the_same_cluster(
     doors: dict[str, Any], cluster: argus.TestCluster, incident: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "kubeconfig").write_text(cluster.kubeconfig)
-    kube = argus.Kube(tmp_path / "kubeconfig", settle_within=30, unready_after=0)
+    kube = argus.Kube(tmp_path / "kubeconfig", settle_within=30, unready_after=0, scan_within=30, seeing_cluster=True)
     remediator = argus.Remediator(llm=argus.Playbook(), **{**doors, "cluster": kube})
     approved = remediator.dry_run(remediator.review(remediator.suggest(incident))).approve("operator")
     assert remediator.execute(approved)["rescan"]["recovery"] == "resolved"
+
+
+def test_a_scan_becomes_incidents_and_logs(remediator: argus.Remediator) -> None:
+    while not (scan := remediator.scan())["findings"]:
+        time.sleep(0.05)
+    incidents = argus.correlate(scan)
+    assert sum(len(incident["findings"]) for incident in incidents) == len(scan["findings"]) > 0
+    assert remediator.suggest(incidents[0]).incident_id == incidents[0]["incident_id"]
+    results = argus.to_sarif(scan)["runs"][0]["results"]
+    assert [result["partialFingerprints"]["argusFindingId/v1"] for result in results] == [f["finding_id"] for f in scan["findings"]]
+    assert "argus_scan_complete 1\n" in argus.to_prometheus(json.dumps(scan))
+    odd: list[Any] = [{"findings": 1}, "{", {"findings": [{}], "workloads": [], "incomplete": []}]
+    for broken in odd:
+        with pytest.raises(argus.IncidentError):
+            argus.correlate(broken)
 
 
 def test_the_gil_is_free_while_argus_waits(remediator: argus.Remediator, incident: dict[str, Any]) -> None:
