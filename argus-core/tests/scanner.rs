@@ -1,4 +1,5 @@
 //! How the scanner asks: only in its namespaces, page by page, in bounded time, and no more than it must.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

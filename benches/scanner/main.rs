@@ -197,7 +197,7 @@ async fn answer(State(pods): State<usize>, request: Request) -> Response {
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .collect();
-    if query.get("watch").is_some() {
+    if query.contains_key("watch") {
         return watched(&parts);
     }
     let (Some(at), Some(plural)) = (

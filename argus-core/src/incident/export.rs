@@ -27,12 +27,15 @@ impl Scan {
             .map(rule)
             .collect();
         let rules: Vec<Value> = rules.iter().map(|id| json!({ "id": id })).collect();
-        let results = self.findings.iter().map(result);
-        let ignored = self.ignored.iter().map(|finding| {
-            let mut result = result(finding);
-            result["suppressions"] = json!([{ "kind": "external", "status": "accepted" }]);
-            result
-        });
+        let results = self
+            .findings
+            .iter()
+            .map(|finding| result(finding, json!([])));
+        let accepted = json!([{ "kind": "external", "status": "accepted" }]);
+        let ignored = self
+            .ignored
+            .iter()
+            .map(|finding| result(finding, accepted.clone()));
         let missing = self.incomplete.iter();
         let missing: Vec<Value> = missing
             .map(|text| json!({ "level": "warning", "message": { "text": text } }))
@@ -123,7 +126,7 @@ fn word(value: &impl Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn result(finding: &Finding) -> Value {
+fn result(finding: &Finding, suppressions: Value) -> Value {
     let level = match finding.severity {
         Severity::Critical | Severity::High => "error",
         Severity::Medium => "warning",
@@ -140,6 +143,7 @@ fn result(finding: &Finding) -> Value {
         "level": level,
         "message": { "text": format!("{}. {}", finding.title, finding.description) },
         "locations": [{ "logicalLocations": [place] }],
+        "suppressions": suppressions,
         "partialFingerprints": { "argusFindingId/v1": finding.finding_id },
         "properties": { "severity": finding.severity, "category": finding.category, "evidence": finding.evidence, "owner": finding.owner },
     })
