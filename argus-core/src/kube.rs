@@ -13,6 +13,7 @@ mod connect;
 mod dry_run;
 mod executor;
 mod ignored;
+mod last_words;
 mod lean;
 mod nodes;
 mod pod_security;

@@ -20,7 +20,7 @@ const CLUSTER_READER: &str = "argus-ops-cluster-reader";
 ///
 /// # Guarantees
 /// Tested on a real API server: with exactly these the whole walk works, and with any rule taken out the scan or the
-/// preflight names what is missing. Nothing in them reads Secrets or the contents of logs, changes permissions, nodes or
+/// preflight names what is missing. Nothing in them reads Secrets, changes permissions, nodes or
 /// storage, or reaches beyond the namespaces of the scope; with
 /// [`seeing_cluster`](Self::seeing_cluster) nodes, volumes, classes and webhooks are looked at.
 ///
@@ -39,6 +39,7 @@ pub struct Roles {
     namespaces: Vec<String>,
     kinds: BTreeSet<Kind>,
     cluster: bool,
+    logs: bool,
 }
 
 impl Roles {
@@ -49,6 +50,7 @@ impl Roles {
             namespaces: scope.iter().map(str::to_owned).collect(),
             kinds: BTreeSet::from([Kind::Deployment, Kind::Pod]),
             cluster: false,
+            logs: false,
         }
     }
 
@@ -64,6 +66,13 @@ impl Roles {
     #[must_use]
     pub fn seeing_cluster(mut self) -> Self {
         self.cluster = true;
+        self
+    }
+
+    /// With the right to read the logs of pods, as [`Kube::last_words`](super::Kube::last_words) does. Logs may hold anything.
+    #[must_use]
+    pub fn reading_logs(mut self) -> Self {
+        self.logs = true;
         self
     }
 
@@ -97,7 +106,11 @@ impl Roles {
             ("networking.k8s.io", "networkpolicies"),
             ("policy", "poddisruptionbudgets"),
         ]);
-        rules(&resources, &["get", "list", "watch"])
+        let mut rules = rules(&resources, &["get", "list", "watch"]);
+        if self.logs {
+            rules.push(json!({ "apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"] }));
+        }
+        rules
     }
 
     /// The rules of `argus-ops-remediator`, as RBAC has them.

@@ -18,9 +18,9 @@ use std::time::Duration;
 use approval::{two_people_approve_where_policy_wants_two, what_the_cluster_warns_of_is_shown};
 use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
-    Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, MemoryPlans, OnFailure,
-    Recovery, Remediator, RemediatorError, Scanner, Settings, Severity, StepStatus, Verdict,
-    step_statuses,
+    Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, Incident, IncidentId,
+    MemoryPlans, OnFailure, Prompt, Recovery, Remediator, RemediatorError, Scanner, Settings,
+    Severity, StepStatus, Verdict, step_statuses,
 };
 use serde_json::json;
 use world::World;
@@ -494,6 +494,54 @@ async fn what_was_cut_off_is_finished_by_the_next_start(world: &World) {
     }
 }
 
+fn about_a_container(namespace: &str, pod: &str) -> Finding {
+    let finding = json!({ "finding_id": "F", "category": "pod_health", "severity": "high", "infra_type": "kubernetes", "title": "", "description": "",
+        "target": format!("k8s://{namespace}/{pod}/app") });
+    serde_json::from_value(finding).unwrap()
+}
+
+/// The last words of a container are read, in memory and on a real API server, and stand in the prompt as what they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_has_last_words() {
+    let mut worlds = vec![World::memory().await];
+    worlds.extend(World::real().await);
+    for world in worlds {
+        let words = "starting\npassword=hunter2\nfatal: no database";
+        let template = json!({ "metadata": { "labels": { "app": "web" }, "annotations": { "fake-kubelet/state": "CrashLoopBackOff", "fake-kubelet/log": words } },
+            "spec": { "terminationGracePeriodSeconds": 1, "containers": [{ "name": "app", "image": "r.example/web:1" }] } });
+        world.create_any(&json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": { "selector": { "matchLabels": { "app": "web" } }, "template": template } })).await;
+        let crashes = |findings: &[Finding]| {
+            findings
+                .iter()
+                .any(|finding| finding.cause == Some(Cause::CrashLoop))
+        };
+        let mut findings = world.findings(crashes).await;
+        let finding = findings
+            .iter_mut()
+            .find(|finding| finding.cause == Some(Cause::CrashLoop))
+            .unwrap();
+        let said = world.kube().last_words(finding).await.unwrap();
+        assert_eq!(
+            said,
+            [
+                "log: starting",
+                "log: password=[redacted]",
+                "log: fatal: no database"
+            ]
+        );
+        finding.evidence.extend(said);
+        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), findings, None).unwrap();
+        let prompt = Prompt::new(&incident, &world.scope());
+        assert!(
+            prompt.user().contains("fatal: no database"),
+            "{}",
+            prompt.user()
+        );
+        world.end().await;
+    }
+}
+
 /// With any rule taken out of the printed roles, the scan or the preflight says what is missing, before anything is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rule_of_the_roles_is_needed() {
@@ -521,6 +569,13 @@ async fn every_rule_of_the_roles_is_needed() {
             let namespace = world.namespace();
             let scan = world.kube().scan(&world.scope()).await.unwrap();
             let mut said = scan.incomplete.join("; ");
+            if let Err(error) = world
+                .kube()
+                .last_words(&about_a_container(namespace, &pod))
+                .await
+            {
+                said.push_str(&error.problem);
+            }
             for command in [
                 format!("kubectl rollout undo deployment/web -n {namespace}"),
                 format!("kubectl scale deployment/web -n {namespace} --replicas=2"),

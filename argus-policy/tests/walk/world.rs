@@ -116,6 +116,7 @@ impl World {
             .changing(Kind::HorizontalPodAutoscaler)
             .changing(Kind::PodDisruptionBudget)
             .seeing_cluster()
+            .reading_logs()
     }
 
     /// A service account with exactly the two Roles that Argus prints, and a token for it.
