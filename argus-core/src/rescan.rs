@@ -147,6 +147,8 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
         // Pods that nobody wants any more are on their way out.
         let ready_before = ready.min(desired);
         match state(after, object) {
+            // As it was before the plan, and not by the plan.
+            Some((0, _)) if !in_force && desired == 0 => return Recovery::Reverted,
             None | Some((0, _)) => return Recovery::Vanished,
             Some(_) if !in_force => return Recovery::Reverted,
             Some((_, ready)) if ready < ready_before => return Recovery::Regressed,
@@ -242,6 +244,16 @@ mod tests {
                 "{after:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_app_that_was_off_and_is_off_again_was_put_back() {
+        let off = scan(&[Cause::ScaledToZero], 0, 0);
+        let again = |in_force| Rescan::compare(&off, &off, &[web()], in_force).recovery;
+        assert_eq!(
+            (again(false), again(true)),
+            (Recovery::Reverted, Recovery::Vanished)
+        );
     }
 
     #[test]

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use argus_core::testing::MemoryAudit;
 use argus_core::{
-    Action, Answer, Cause, Finding, Incident, IncidentId, Plan, Playbook, Recovery,
-    RemediatorError, Scan, Scanner, StepStatus, Watch, parse_command, step_statuses,
+    Action, Answer, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord, AuditSink, Cause,
+    Finding, Incident, IncidentId, Plan, Playbook, Recovery, RemediatorError, Scan, Scanner,
+    StepStatus, Watch, parse_command, step_statuses,
 };
+use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,6 +45,8 @@ struct Scenario {
     #[serde(default)]
     plan: Vec<String>,
     ends: Ends,
+    /// A merge patch that somebody else makes as soon as the plan's change has come to rest.
+    puts_back: Option<Value>,
     /// Words that the reason has to have, where it ends with one.
     #[serde(default)]
     says: String,
@@ -64,6 +69,8 @@ enum Change {
 enum Ends {
     /// Fixed, and proven so.
     Resolved,
+    /// Somebody else put the old state back.
+    Reverted,
     /// The plan is one for people; nothing was written.
     ByHand,
     /// Policy stopped it; nothing was written.
@@ -72,6 +79,31 @@ enum Ends {
     WouldNotWork,
     /// The right plan is no plan.
     NoPlan,
+}
+
+/// A trail, beside which somebody else works: a tool that keeps a cluster as its repository says.
+struct PutsBack {
+    audit: MemoryAudit,
+    patch: Option<(Api<DynamicObject>, String, Value)>,
+}
+
+#[async_trait]
+impl AuditSink for PutsBack {
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+        let is_settled = entry.event == AuditEvent::StepSettled;
+        let record = self.audit.append(entry).await?;
+        if let Some((api, name, patch)) = self.patch.as_ref().filter(|_| is_settled) {
+            let params = PatchParams::default();
+            api.patch(name, &params, &Patch::Merge(patch))
+                .await
+                .unwrap();
+        }
+        Ok(record)
+    }
+
+    async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+        self.audit.records(query).await
+    }
 }
 
 /// What became of a scenario.
@@ -241,7 +273,16 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
     let incident = incident(world, scenario).await?;
     watched(world, &watch).await?;
     let before = deployments(world).await;
-    let remediator = world.remediator(Playbook::new());
+    let puts_back = scenario.puts_back.as_ref().map(|patch| {
+        let name = patch["metadata"]["name"].as_str().unwrap().to_owned();
+        (world.api_of(patch), name, patch.clone())
+    });
+    let audit = PutsBack {
+        audit: world.audit.clone(),
+        patch: puts_back,
+    };
+    let builder = world.builder(Playbook::new(), world.kube());
+    let remediator = builder.audit(audit).build().unwrap();
     let plan = remediator
         .suggest(&incident)
         .await
@@ -271,7 +312,7 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         Err(error) => Err(error),
     };
     let dry_run = match (dry_run, scenario.ends) {
-        (Ok(dry_run), Ends::Resolved) => dry_run,
+        (Ok(dry_run), Ends::Resolved | Ends::Reverted) => dry_run,
         (Err(RemediatorError::Manual { .. }), Ends::ByHand) => {
             return left_alone(world, scenario, &words).await;
         }
@@ -292,6 +333,12 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         .await
         .map_err(|error| error.to_string())?;
     let rescan = outcome.rescan.as_ref().ok_or("nobody looked again")?;
+    if scenario.ends == Ends::Reverted {
+        let said = rescan.recovery == Recovery::Reverted;
+        return said
+            .then_some(())
+            .ok_or(format!("{:?}: {}", rescan.recovery, rescan.summary()));
+    }
     if !outcome.success || rescan.recovery != Recovery::Resolved {
         return Err(format!(
             "{:?}: {}; {:?}",
@@ -378,6 +425,7 @@ async fn all(place: &str, real: bool) {
     for row in &rows {
         let ends = row.problem.clone().unwrap_or_else(|| match row.expected {
             Some(Ends::Resolved) => "resolved".into(),
+            Some(Ends::Reverted) => "put back by somebody else, and said so".into(),
             Some(Ends::ByHand) => "left to people".into(),
             Some(Ends::Denied) => "refused by policy".into(),
             Some(Ends::WouldNotWork) => "refused by its dry run".into(),

@@ -249,7 +249,7 @@ impl World {
             .unwrap()
     }
 
-    fn builder(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Builder {
+    pub(crate) fn builder(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Builder {
         Remediator::builder()
             .scope(self.scope())
             .settings(Settings {
@@ -331,9 +331,12 @@ impl World {
             .unwrap();
     }
 
-    fn api_of(&self, object: &Value) -> Api<DynamicObject> {
+    pub(crate) fn api_of(&self, object: &Value) -> Api<DynamicObject> {
         let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
         let resource = ApiResource::from_gvk(&types.try_into().unwrap());
+        if object["kind"] == "PersistentVolume" {
+            return Api::all_with(self.admin.clone(), &resource);
+        }
         Api::namespaced_with(self.admin.clone(), &self.namespace, &resource)
     }
 

@@ -45,6 +45,9 @@ impl Controllers {
         for key in keys(store, "replicasets") {
             replica_set(store, &key);
         }
+        for key in keys(store, "persistentvolumeclaims") {
+            claim(store, &key);
+        }
         for key in keys(store, "pods") {
             schedule(store, &key);
         }
@@ -497,6 +500,35 @@ fn replica_set(store: &mut Store, key: &Key) {
 }
 
 /// How many pods a budget lets go.
+/// A claim gets the first volume of its class that nobody has.
+fn claim(store: &mut Store, key: &Key) {
+    let Some(mut claim) = store.get(key).cloned() else {
+        return;
+    };
+    if claim.pointer("/status/phase") == Some(&"Bound".into()) {
+        return;
+    }
+    let class = claim.pointer("/spec/storageClassName").cloned();
+    let free = store.list("persistentvolumes", None).find(|(_, volume)| {
+        volume.pointer("/spec/claimRef").is_none()
+            && volume.pointer("/spec/storageClassName").cloned() == class
+    });
+    let Some((volume_key, mut volume)) = free.map(|(key, volume)| (key.clone(), volume.clone()))
+    else {
+        if claim.pointer("/status/phase").is_none() {
+            claim["status"] = json!({ "phase": "Pending" });
+            store.put(key.clone(), claim);
+        }
+        return;
+    };
+    volume["spec"]["claimRef"] = json!({ "kind": "PersistentVolumeClaim", "namespace": key.namespace, "name": key.name, "uid": uid(&claim) });
+    volume["status"] = json!({ "phase": "Bound" });
+    claim["spec"]["volumeName"] = volume_key.name.clone().into();
+    claim["status"] = json!({ "phase": "Bound" });
+    store.put(volume_key, volume);
+    store.put(key.clone(), claim);
+}
+
 /// How much of a quota is used; only pods are counted.
 fn resource_quota(store: &mut Store, key: &Key) {
     let pods = store.list("pods", Some(&key.namespace));

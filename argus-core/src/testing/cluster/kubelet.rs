@@ -330,6 +330,14 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
             };
         }
     }
+    let needs_time =
+        annotation(pod, "starts-after", name).and_then(|text| text.parse::<u64>().ok());
+    if needs_time.is_some_and(|seconds| patience(container).is_some_and(|most| most < seconds)) {
+        return Fate::Crashes {
+            reason: "Error",
+            code: 137,
+        };
+    }
     match state.as_deref() {
         Some("CrashLoopBackOff" | "Error") => Fate::Crashes {
             reason: "Error",
@@ -353,6 +361,16 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
         _ if probe_fails(container) => Fate::NotReady,
         _ => Fate::Runs,
     }
+}
+
+/// How many seconds the liveness probe gives a container to start; none without a probe.
+fn patience(container: &Value) -> Option<u64> {
+    let probe = container.get("livenessProbe")?;
+    let number = |field: &str, usual| probe.get(field).and_then(Value::as_u64).unwrap_or(usual);
+    Some(
+        number("initialDelaySeconds", 0)
+            + number("failureThreshold", 3) * number("periodSeconds", 10),
+    )
 }
 
 /// Whether the readiness probe asks a port that the container doesn't declare.

@@ -19,9 +19,11 @@ pub(super) fn schedule(store: &mut Store, key: &Key) {
         .list("nodes", None)
         .map(|(key, node)| (key.name.clone(), node.clone()))
         .collect();
-    let mut reasons = Vec::new();
+    let without_storage = storage(store, key, &pod);
+    let mut reasons: Vec<String> = without_storage.iter().cloned().collect();
     let fitting = nodes
         .iter()
+        .filter(|_| without_storage.is_none())
         .find(|(name, node)| match misfit(store, &pod, name, node) {
             None => true,
             Some(reason) => {
@@ -48,6 +50,21 @@ pub(super) fn schedule(store: &mut Store, key: &Key) {
         }
     }
     store.put(key.clone(), bound);
+}
+
+/// Why a pod's storage keeps it from every node.
+fn storage(store: &Store, key: &Key, pod: &Value) -> Option<String> {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array)?;
+    volumes.iter().find_map(|volume| {
+        let name = volume
+            .pointer("/persistentVolumeClaim/claimName")?
+            .as_str()?;
+        match store.get(&Key::new("persistentvolumeclaims", &key.namespace, name)) {
+            None => Some(format!("persistentvolumeclaim \"{name}\" not found")),
+            Some(claim) if claim.pointer("/status/phase") == Some(&"Bound".into()) => None,
+            Some(_) => Some("pod has unbound immediate PersistentVolumeClaims".into()),
+        }
+    })
 }
 
 fn misfit(store: &Store, pod: &Value, name: &str, node: &Value) -> Option<String> {
