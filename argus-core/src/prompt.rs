@@ -1,5 +1,6 @@
 //! Room 2: an incident and a scope become a [`Prompt`]; what comes back is an untrusted [`Completion`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::action::{Action, Risk};
 use crate::digest::Digest;
-use crate::incident::Incident;
+use crate::incident::{Cause, Incident};
 use crate::json::schema_of;
 use crate::redact::redact_to;
 use crate::scope::Scope;
@@ -116,7 +117,8 @@ impl Prompt {
         let boundary = boundary.get(7..31).unwrap_or(&boundary);
         let user = format!(
             "Namespaces that you may change: {namespaces}\n\nThe incident, its findings and its diagnosis:\n\
-             -----BEGIN UNTRUSTED DATA {boundary}-----\n{data}\n-----END UNTRUSTED DATA {boundary}-----\n"
+             -----BEGIN UNTRUSTED DATA {boundary}-----\n{data}\n-----END UNTRUSTED DATA {boundary}-----\n{}",
+            what_helps(incident)
         );
         Self {
             system: RULES.into(),
@@ -258,5 +260,25 @@ pub trait LlmProvider: Send + Sync {
 impl<T: LlmProvider + ?Sized> LlmProvider for Arc<T> {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         (**self).complete(prompt).await
+    }
+}
+
+/// What usually helps against what was found; nothing where no cause is known.
+fn what_helps(incident: &Incident) -> String {
+    let causes = incident
+        .findings()
+        .iter()
+        .filter_map(|finding| finding.cause);
+    let causes: BTreeSet<Cause> = causes.collect();
+    let line = |cause: &Cause| match cause.helpful_actions() {
+        [] => format!("{cause}: leave it to a person, with no command that changes anything\n"),
+        actions => format!("{cause}: {}\n", actions.join(", ")),
+    };
+    let lines: String = causes.iter().map(line).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => {
+            format!("\nWhat usually helps, by cause; the first is nearest to the root:\n{lines}")
+        }
     }
 }

@@ -139,3 +139,21 @@ fn the_prompt_is_what_it_was() {
     insta::assert_snapshot!("prompt", format!("{}\n{}", prompt.system(), prompt.user()));
     insta::assert_json_snapshot!("schema", prompt.schema());
 }
+
+/// What helps stands outside of the fence: it is Argus' word, not the cluster's.
+#[test]
+fn the_prompt_says_what_usually_helps() {
+    let finding = |cause: &str| {
+        serde_json::json!({ "finding_id": cause, "category": "pod_health", "severity": "high", "infra_type": "kubernetes", "title": "",
+            "description": "", "target": "k8s://shop/web", "cause": cause })
+    };
+    let incident = serde_json::json!({ "incident_id": "INC-1", "findings": [finding("oom_killed"), finding("node_not_ready")] });
+    let incident = Incident::from_json(&incident.to_string()).unwrap();
+    let prompt = Prompt::new(&incident, &Scope::namespaces(["shop"]).unwrap());
+    let (_, after) = prompt.user().split_once("-----END UNTRUSTED DATA").unwrap();
+    let (_, lines) = after.split_once("root:\n").unwrap();
+    assert_eq!(
+        lines,
+        "node_not_ready: leave it to a person, with no command that changes anything\noom_killed: set_resources\n"
+    );
+}

@@ -302,6 +302,18 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
             return Err(format!("the plan is {commands:?}, not {:?}", scenario.plan));
         }
     }
+    let causes = incident
+        .findings()
+        .iter()
+        .filter_map(|finding| finding.cause);
+    let helps: BTreeSet<&str> = causes.flat_map(Cause::helpful_actions).copied().collect();
+    for step in plan.steps() {
+        let action = serde_json::to_value(step.action()).unwrap();
+        let kind = action["kind"].as_str().unwrap();
+        if kind != "manual" && scenario.incident.is_none() && !helps.contains(kind) {
+            return Err(format!("{kind} is not among what helps, {helps:?}"));
+        }
+    }
     if scenario.ends == Ends::NoPlan {
         return nothing_written(world).await;
     }
