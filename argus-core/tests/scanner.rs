@@ -367,3 +367,22 @@ fn a_watch_needs_a_runtime() {
         "the cluster could not be scanned: a watch needs a tokio runtime"
     );
 }
+
+#[tokio::test]
+async fn what_becomes_late_is_seen_though_nothing_changes() {
+    let cluster = Cluster::start();
+    let kube = Kube::new(cluster.client()).unready_after(Duration::from_secs(3));
+    let watch = kube.watch(&shop()).unwrap();
+    let shy = cluster.deployment("shop", "shy", "r.example/shy:1");
+    shy.state("NotReady").create().await.unwrap();
+    // Until the cluster has come to rest.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(causes(&watch.scan(&shop()).await.unwrap()), []);
+    for _ in 0..100 {
+        if causes(&watch.scan(&shop()).await.unwrap()).contains(&Some(Cause::PodWedged)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a pod that is not ready for seconds was never reported");
+}
