@@ -1,7 +1,9 @@
 //! Kubernetes objects with only the fields that analyzers read; the rest, such as `managedFields` and the values of environment
 //! variables, is skipped while it is parsed. A whole pod takes 32 KiB and four times as long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
 
 use ::kube::Resource;
 use ::kube::api::ObjectMeta;
@@ -25,7 +27,7 @@ pub(super) type Labels = BTreeMap<String, String>;
 macro_rules! lean {
     ($($(#[$attribute:meta])* struct $name:ident { $($(#[$of:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$attribute])*
-        #[derive(Clone, Debug, Default, Deserialize)]
+        #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
         #[serde(rename_all = "camelCase", default)]
         pub(super) struct $name { $($(#[$of])* pub(super) $field: $type,)* }
     )*};
@@ -37,8 +39,11 @@ lean! {
     struct Pod {
         #[serde(deserialize_with = "metadata")]
         metadata: ObjectMeta,
-        spec: Option<PodSpec>,
+        spec: Option<Shared<PodSpec>>,
         status: Option<PodStatus>,
+        /// Its node, where its spec is one that other pods have too.
+        #[serde(skip)]
+        node: Option<String>,
     }
 
     struct PodSpec {
@@ -48,6 +53,7 @@ lean! {
         node_selector: Option<Labels>,
         tolerations: Option<Vec<Toleration>>,
         affinity: Option<Affinity>,
+        #[serde(deserialize_with = "volumes")]
         volumes: Option<Vec<Volume>>,
         termination_grace_period_seconds: Option<i64>,
     }
@@ -64,6 +70,7 @@ lean! {
         name: String,
         image: Option<String>,
         ports: Option<Vec<ContainerPort>>,
+        #[serde(deserialize_with = "variables")]
         env: Option<Vec<Variable>>,
         env_from: Option<Vec<EnvFromSource>>,
         resources: Option<Resources>,
@@ -277,8 +284,67 @@ lean! {
     }
 }
 
+/// A part that equal objects share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Shared<T>(Arc<T>);
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Arc::new(T::deserialize(deserializer)?)))
+    }
+}
+
+impl Pod {
+    /// The node that has taken it.
+    pub(super) fn node_name(&self) -> Option<&String> {
+        let own = self.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+        self.node.as_ref().or(own)
+    }
+}
+
+/// The specs of pods by what controls them: all copies of one revision have one.
+#[derive(Default)]
+pub(super) struct Specs {
+    known: HashMap<String, Weak<PodSpec>>,
+    /// How many there may be before those that nobody has any more are forgotten.
+    most: usize,
+}
+
+impl Specs {
+    /// The same pod, with the spec that its siblings have.
+    pub(super) fn share(&mut self, mut pod: Pod) -> Pod {
+        let owner = pod.metadata.owner_references.iter().flatten().next();
+        if let (Some(owner), Some(spec)) = (owner, &mut pod.spec) {
+            if let Some(own) = Arc::get_mut(&mut spec.0) {
+                pod.node = own.node_name.take();
+            }
+            let known = self.known.get(&owner.uid).and_then(Weak::upgrade);
+            match known.filter(|known| *known == spec.0) {
+                Some(known) => spec.0 = known,
+                None => self.remember(owner.uid.clone(), Arc::downgrade(&spec.0)),
+            }
+        }
+        pod
+    }
+
+    fn remember(&mut self, owner: String, spec: Weak<PodSpec>) {
+        if self.known.len() >= self.most {
+            self.known.retain(|_, spec| spec.strong_count() > 0);
+            self.most = (self.known.len() * 2).max(64);
+        }
+        self.known.insert(owner, spec);
+    }
+}
+
 /// What one revision of a Deployment runs, and a digest of everything else in its template.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Revision {
     pub(super) images: BTreeMap<String, String>,
     pub(super) rest: Option<Digest>,
@@ -320,6 +386,31 @@ fn conditions<'de, D: Deserializer<'de>>(
     Ok(conditions)
 }
 
+/// The volumes that somebody has to provide; each pod has others, with names of its own.
+fn volumes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Volume>>, D::Error> {
+    let mut volumes = Option::<Vec<Volume>>::deserialize(deserializer)?;
+    if let Some(volumes) = &mut volumes {
+        volumes.retain(|volume| {
+            volume.persistent_volume_claim.is_some() || volume.config_map.is_some()
+        });
+        volumes.shrink_to_fit();
+    }
+    Ok(volumes)
+}
+
+/// The variables that are read from a ConfigMap.
+fn variables<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Variable>>, D::Error> {
+    let mut variables = Option::<Vec<Variable>>::deserialize(deserializer)?;
+    if let Some(variables) = &mut variables {
+        let is_read = |from: &VariableSource| from.config_map_key_ref.is_some();
+        variables.retain(|variable| variable.value_from.as_ref().is_some_and(is_read));
+        variables.shrink_to_fit();
+    }
+    Ok(variables)
+}
+
 fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -356,4 +447,45 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
         deletion_timestamp: lean.deletion_timestamp,
         ..ObjectMeta::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, image: &str, node: &str) -> Pod {
+        let owner = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "r1", "controller": true }]);
+        // Each pod's token has a name of its own.
+        let volumes = json!([{ "name": format!("kube-api-access-{name}"), "projected": {} }]);
+        let spec = json!({ "nodeName": node, "containers": [{ "name": "app", "image": image }], "volumes": volumes });
+        serde_json::from_value(
+            json!({ "metadata": { "name": name, "ownerReferences": owner }, "spec": spec }),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn siblings_share_their_spec_and_nothing_else() {
+        let mut specs = Specs::default();
+        let [one, two, new] = [
+            ("a", "web:1", "n1"),
+            ("b", "web:1", "n2"),
+            ("c", "web:2", "n1"),
+        ]
+        .map(|(name, image, node)| specs.share(pod(name, image, node)));
+        let spec = |pod: &Pod| Arc::as_ptr(&pod.spec.as_ref().unwrap().0);
+        assert_eq!(spec(&one), spec(&two));
+        assert_ne!(spec(&one), spec(&new));
+        let nodes = [&one, &two, &new].map(|pod| pod.node_name().unwrap().as_str());
+        assert_eq!(nodes, ["n1", "n2", "n1"]);
+        // What nobody has any more is forgotten.
+        drop((one, two, new));
+        for n in 0..1000 {
+            let mut other = pod("d", "web:1", "n1");
+            other.metadata.owner_references.as_mut().unwrap()[0].uid = n.to_string();
+            specs.share(other);
+        }
+        assert!(specs.known.len() <= 64, "{}", specs.known.len());
+    }
 }

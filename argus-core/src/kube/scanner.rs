@@ -396,7 +396,5 @@ fn is_expired(error: &Error, params: &ListParams) -> bool {
 
 /// Whether no node has taken the pod yet.
 pub(super) fn is_waiting(pod: &Pod) -> bool {
-    pod.spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_none())
+    pod.spec.is_some() && pod.node_name().is_none()
 }

@@ -45,7 +45,7 @@ impl Shapes {
         shape.ready += u32::from(ready);
         if !shape.owners.contains(owner) {
             shape.owners.insert(owner.clone());
-            shape.declare(pod.spec.as_ref());
+            shape.declare(pod.spec.as_deref());
         }
     }
 

@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Kube;
 use super::analyzers::pods::Crowd;
-use super::lean::Pod;
+use super::lean::{Pod, Specs};
 use super::scanner::{is_waiting, judge, lean, of_cluster};
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::incident::{Scan, ScanError, Scanner};
@@ -167,7 +167,9 @@ impl Kube {
             "resourcequotas" => objects.quotas;
         }
         let pods = Api::namespaced(self.client.clone(), namespace);
-        streams.add("pods", events(pods, of_pod), |room| &mut room.pods, |_| ());
+        let mut specs = Specs::default();
+        let pods = events(pods, move |pod| bare(specs.share(pod)));
+        streams.add("pods", pods, |room| &mut room.pods, |_| ());
         let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(self.client.clone(), namespace);
         let maps = events(api, |map| Keys::from(&map.metadata));
         streams.add(
@@ -244,20 +246,20 @@ impl Kube {
 type Events<K> = BoxStream<'static, Result<Event<(String, K)>, watcher::Error>>;
 
 /// A pod without what only its watch needs.
-fn of_pod(mut pod: Pod) -> Pod {
+fn bare(mut pod: Pod) -> Pod {
     let metadata = &mut pod.metadata;
     (metadata.uid, metadata.namespace, metadata.resource_version) = (None, None, None);
     pod
 }
 
 /// What happens to the objects of a kind, each with its name.
-fn events<K, T>(api: Api<K>, keep: fn(K) -> T) -> Events<T>
+fn events<K, T>(api: Api<K>, mut keep: impl FnMut(K) -> T + Send + 'static) -> Events<T>
 where
     K: Clone + Debug + DeserializeOwned + Send + Resource<DynamicType = ()> + 'static,
     T: 'static,
 {
     let config = watcher::Config::default().timeout(RENEWED);
-    let named = move |item: K| (item.meta().name.clone().unwrap_or_default(), keep(item));
+    let mut named = move |item: K| (item.meta().name.clone().unwrap_or_default(), keep(item));
     let events = watcher::watcher(api, config).default_backoff();
     let events = events.map_ok(move |event| match event {
         Event::Apply(item) => Event::Apply(named(item)),

@@ -217,7 +217,7 @@ fn of_containers(seen: &Seen, app: &str, pod: &Pod) -> Vec<Symptom> {
 
 /// The node that a pod is on.
 fn node(pod: &Pod) -> Option<ObjectRef> {
-    let name = pod.spec.as_ref()?.node_name.clone()?;
+    let name = pod.node_name()?.clone();
     Some(ObjectRef {
         kind: "Node".into(),
         namespace: String::new(),
