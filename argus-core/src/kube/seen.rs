@@ -15,12 +15,14 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Resour
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference, Time};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
 use super::ignored::Ignored;
-use super::lean::{DaemonSet, Deployment, Job, Node, Pod, ReplicaSet, StatefulSet, Template};
+use super::lean::{
+    DaemonSet, Deployment, Job, Labels, Node, Pod, ReplicaSet, StatefulSet, Template,
+};
 use super::shapes::Shapes;
 use crate::incident::ObjectRef;
 
@@ -343,6 +345,13 @@ impl<'a> Seen<'a> {
         short.map(|(owner, _)| owner).collect()
     }
 
+    /// Whether a selector means neither a pod nor what any workload would make. Without terms it means every pod.
+    pub(super) fn selects_nothing(&self, selector: &LabelSelector) -> bool {
+        let none = Labels::new();
+        let has_terms = selector.match_labels.is_some() || selector.match_expressions.is_some();
+        has_terms && self.pods.shapes.selected(selector, &none).next().is_none()
+    }
+
     /// When the same objects would first give other findings.
     pub(super) fn next(&self) -> Option<Timestamp> {
         Timestamp::from_millisecond(self.next.load(Ordering::Relaxed)).ok()
@@ -392,43 +401,26 @@ impl Objects {
                 ignored.note(object, metadata.annotations.as_ref());
             }
         };
-        self.deployments
-            .values()
-            .for_each(|it| note("Deployment", &it.metadata));
-        self.replica_sets
-            .values()
-            .for_each(|it| note("ReplicaSet", &it.metadata));
-        self.stateful_sets
-            .values()
-            .for_each(|it| note("StatefulSet", &it.metadata));
-        self.daemon_sets
-            .values()
-            .for_each(|it| note("DaemonSet", &it.metadata));
-        self.jobs.values().for_each(|it| note("Job", &it.metadata));
-        self.cron_jobs
-            .values()
-            .for_each(|it| note("CronJob", &it.metadata));
-        self.services
-            .values()
-            .for_each(|it| note("Service", &it.metadata));
-        self.ingresses
-            .values()
-            .for_each(|it| note("Ingress", &it.metadata));
-        self.policies
-            .values()
-            .for_each(|it| note("NetworkPolicy", &it.metadata));
-        self.autoscalers
-            .values()
-            .for_each(|it| note("HorizontalPodAutoscaler", &it.metadata));
-        self.budgets
-            .values()
-            .for_each(|it| note("PodDisruptionBudget", &it.metadata));
-        self.claims
-            .values()
-            .for_each(|it| note("PersistentVolumeClaim", &it.metadata));
-        self.quotas
-            .values()
-            .for_each(|it| note("ResourceQuota", &it.metadata));
+        macro_rules! each {
+            ($($field:ident: $kind:literal,)*) => {
+                $(self.$field.values().for_each(|object| note($kind, &object.metadata));)*
+            };
+        }
+        each! {
+            deployments: "Deployment",
+            replica_sets: "ReplicaSet",
+            stateful_sets: "StatefulSet",
+            daemon_sets: "DaemonSet",
+            jobs: "Job",
+            cron_jobs: "CronJob",
+            services: "Service",
+            ingresses: "Ingress",
+            policies: "NetworkPolicy",
+            autoscalers: "HorizontalPodAutoscaler",
+            budgets: "PodDisruptionBudget",
+            claims: "PersistentVolumeClaim",
+            quotas: "ResourceQuota",
+        }
     }
 }
 

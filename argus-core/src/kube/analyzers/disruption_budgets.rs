@@ -3,7 +3,6 @@
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
 
-use super::super::lean::Labels;
 use super::super::seen::{Seen, object};
 use super::Fault;
 use crate::incident::{Category, Cause, Finding, Severity};
@@ -17,12 +16,8 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
 
 /// One whose selector means no pod, nor what any app would make.
 fn of_nothing(seen: &Seen, budget: &PodDisruptionBudget) -> Option<Finding> {
-    let selector = budget.spec.as_ref()?.selector.as_ref()?;
-    let none = Labels::new();
-    let is_empty = selector.match_labels.is_none() && selector.match_expressions.is_none();
-    if is_empty || seen.pods.shapes.selected(selector, &none).next().is_some() {
-        return None;
-    }
+    let selector = budget.spec.as_ref()?.selector.as_ref();
+    let selector = selector.filter(|selector| seen.selects_nothing(selector))?;
     let owner = object("PodDisruptionBudget", &budget.metadata);
     let name = &owner.name;
     let fault = Fault {

@@ -2,21 +2,15 @@
 
 use serde_json::json;
 
-use super::super::lean::Labels;
 use super::super::seen::{Seen, object};
 use super::Fault;
 use crate::incident::{Category, Cause, Finding, Severity};
 
 pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let none = Labels::new();
     let policies = seen.objects.policies.values();
     let of_nothing = policies.filter_map(|policy| {
-        // Without a selector it is for every pod.
-        let selector = policy.spec.as_ref()?.pod_selector.as_ref()?;
-        let is_empty = selector.match_labels.is_none() && selector.match_expressions.is_none();
-        if is_empty || seen.pods.shapes.selected(selector, &none).next().is_some() {
-            return None;
-        }
+        let selector = policy.spec.as_ref()?.pod_selector.as_ref();
+        let selector = selector.filter(|selector| seen.selects_nothing(selector))?;
         let owner = object("NetworkPolicy", &policy.metadata);
         let name = &owner.name;
         let fault = Fault {
