@@ -1,6 +1,5 @@
 //! What each analyzer finds in the objects of `golden.yaml`, and that none stumbles over objects that are odd.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -151,8 +150,8 @@ fn shown(finding: &Finding) -> String {
     for (name, value) in [("metrics", &finding.metrics), ("facts", &finding.raw_data)] {
         if !value.is_empty() {
             // The order of keys is the program's, not JSON's.
-            let sorted: BTreeMap<_, _> = value.iter().collect();
-            text += &format!("    {name}: {}\n", json!(sorted));
+            let sorted = serde_json_canonicalizer::to_string(value).unwrap_or_default();
+            text += &format!("    {name}: {sorted}\n");
         }
     }
     text
