@@ -47,7 +47,27 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
         claims::analyze,
         quotas::analyze,
     ];
-    analyzers.iter().flat_map(|analyze| analyze(seen)).collect()
+    let findings = analyzers.iter().flat_map(|analyze| analyze(seen));
+    let holds = |finding: &Finding| {
+        let cause = finding.cause;
+        cause.is_none_or(|cause| seen.saw_all(rests_on(cause)))
+    };
+    findings.filter(holds).collect()
+}
+
+/// The kinds of which a finding says that something isn't there: without all of them nobody knows.
+fn rests_on(cause: Cause) -> &'static [&'static str] {
+    match cause {
+        Cause::ConfigMapMissing => &["configmaps"],
+        Cause::ServiceSelector | Cause::ServicePort | Cause::SelectsNothing => {
+            &["pods", "deployments", "statefulsets", "daemonsets"]
+        }
+        Cause::IngressBackend | Cause::ServiceMissing => &["services"],
+        Cause::IngressClass => &["ingress classes"],
+        Cause::ScaleTarget => &["deployments", "statefulsets"],
+        Cause::StorageClass => &["storage classes"],
+        _ => &[],
+    }
 }
 
 /// What is wrong with an object, in words.

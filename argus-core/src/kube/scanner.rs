@@ -125,6 +125,8 @@ pub(super) struct Part {
 #[derive(Default)]
 pub(super) struct Missing {
     pub(super) incomplete: Vec<String>,
+    /// The same by kinds.
+    unseen: BTreeSet<&'static str>,
     /// The error of a cluster that doesn't answer at all.
     pub(super) unreachable: Option<Error>,
 }
@@ -135,16 +137,21 @@ impl Missing {
         self.unreachable = self.unreachable.take().or(other.unreachable);
     }
 
-    fn take<T: Default>(&mut self, what: &str, list: Result<T, Trouble>) -> T {
-        match list {
+    /// A list, or nothing where it could not be had; `place` says whose.
+    fn take<T: Default>(&mut self, kind: &'static str, place: &str, list: Result<T, Trouble>) -> T {
+        let trouble = match list {
             Ok(items) => return items,
-            Err(Trouble::Late) => self.incomplete.push(format!(
-                "{what} did not come in time: narrow the scope, or let the scan take longer"
+            Err(trouble) => trouble,
+        };
+        self.unseen.insert(kind);
+        match trouble {
+            Trouble::Late => self.incomplete.push(format!(
+                "the {kind}{place} did not come in time: narrow the scope, or let the scan take longer"
             )),
-            Err(Trouble::Api(error)) => match refusal(&error) {
+            Trouble::Api(error) => match refusal(&error) {
                 Some((_, message)) => self
                     .incomplete
-                    .push(format!("{what} could not be read: {message}")),
+                    .push(format!("the {kind}{place} could not be read: {message}")),
                 None => self.unreachable = Some(*error),
             },
         }
@@ -207,12 +214,13 @@ impl<'a> Look<'a> {
         );
         ClusterObjects {
             whole: true,
-            nodes: missing.take("the nodes", nodes),
-            volumes: missing.take("the volumes", volumes),
-            storage_classes: missing.take("the storage classes", storage_classes),
-            ingress_classes: missing.take("the ingress classes", ingress_classes),
-            validating: missing.take("the validating webhooks", validating),
-            mutating: missing.take("the mutating webhooks", mutating),
+            nodes: missing.take("nodes", "", nodes),
+            volumes: missing.take("volumes", "", volumes),
+            storage_classes: missing.take("storage classes", "", storage_classes),
+            ingress_classes: missing.take("ingress classes", "", ingress_classes),
+            validating: missing.take("validating webhooks", "", validating),
+            mutating: missing.take("mutating webhooks", "", mutating),
+            unseen: std::mem::take(&mut missing.unseen),
             ..ClusterObjects::default()
         }
     }
@@ -241,8 +249,10 @@ impl<'a> Look<'a> {
             self.kube.unready_after,
         );
         let pods = self.pods(&seen).await;
-        let (findings, facts) = missing.take(&format!("the pods of namespace {namespace}"), pods);
+        let place = of_namespace(namespace);
+        let (findings, facts) = missing.take("pods", &place, pods);
         seen.pods = facts;
+        seen.pods.unseen = missing.unseen.contains("pods");
         let mut scan = judge(&seen, findings);
         let unasked = self.kube.ask_why(&seen, &mut scan, self.deadline).await;
         missing.incomplete.extend(unasked);
@@ -255,7 +265,7 @@ impl<'a> Look<'a> {
 
     /// All that a namespace has, but for its pods.
     async fn objects(&self, namespace: &str) -> (Missing, Objects) {
-        let mut missing = Missing::default();
+        let (mut missing, place) = (Missing::default(), of_namespace(namespace));
         macro_rules! lists {
             ($($field:ident: $what:literal,)*) => {{
                 let ($($field,)* config_maps) = join!(
@@ -263,8 +273,9 @@ impl<'a> Look<'a> {
                     self.config_maps(namespace),
                 );
                 Objects {
-                    config_maps: missing.take(&format!("the configmaps of namespace {namespace}"), config_maps),
-                    $($field: missing.take(&format!("the {} of namespace {namespace}", $field.0), $field.1),)*
+                    config_maps: missing.take("configmaps", &place, config_maps),
+                    $($field: missing.take($field.0, &place, $field.1),)*
+                    unseen: std::mem::take(&mut missing.unseen),
                 }
             }};
         }
@@ -388,6 +399,10 @@ enum Page<K> {
 pub(super) fn lean<K: Resource>(mut item: K) -> K {
     item.meta_mut().managed_fields = None;
     item
+}
+
+pub(super) fn of_namespace(namespace: &str) -> String {
+    format!(" of namespace {namespace}")
 }
 
 fn is_expired(error: &Error, params: &ListParams) -> bool {

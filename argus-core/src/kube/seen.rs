@@ -49,6 +49,8 @@ pub(super) struct Objects {
     pub(super) budgets: Named<PodDisruptionBudget>,
     pub(super) claims: Named<PersistentVolumeClaim>,
     pub(super) quotas: Named<ResourceQuota>,
+    /// The kinds that could not be listed: that one of them isn't there means nothing.
+    pub(super) unseen: BTreeSet<&'static str>,
 }
 
 /// What belongs to no namespace; empty where it may not be looked at.
@@ -66,6 +68,8 @@ pub(super) struct ClusterObjects {
     pub(super) ingress_classes: Named<IngressClass>,
     pub(super) validating: Named<ValidatingWebhookConfiguration>,
     pub(super) mutating: Named<MutatingWebhookConfiguration>,
+    /// The kinds that could not be listed.
+    pub(super) unseen: BTreeSet<&'static str>,
 }
 
 impl ClusterObjects {
@@ -147,6 +151,8 @@ impl From<&ObjectMeta> for Keys {
 /// What the pods of a namespace come to.
 #[derive(Default)]
 pub(super) struct PodFacts {
+    /// Whether they could not be listed.
+    pub(super) unseen: bool,
     /// How many pods of each workload are ready.
     pub(super) ready: BTreeMap<ObjectRef, u32>,
     /// What a selector can mean.
@@ -297,11 +303,22 @@ impl<'a> Seen<'a> {
         false
     }
 
+    /// Whether all objects of these kinds are known, so that one that isn't there is missing.
+    pub(super) fn saw_all(&self, kinds: &[&'static str]) -> bool {
+        kinds.iter().all(|kind| {
+            let unseen = self.objects.unseen.contains(kind) || self.cluster.unseen.contains(kind);
+            !(unseen || *kind == "pods" && self.pods.unseen)
+        })
+    }
+
     /// Which of these services, as far as they are of this namespace, have a pod that is ready.
     pub(super) fn answering(
         &self,
         services: &BTreeSet<(String, String)>,
     ) -> BTreeMap<(String, String), bool> {
+        if !self.saw_all(&["services", "pods"]) {
+            return BTreeMap::new();
+        }
         let own = services
             .iter()
             .filter(|(namespace, _)| namespace == self.namespace);
@@ -324,6 +341,9 @@ impl<'a> Seen<'a> {
 
     /// Workloads without a word about their pods that have fewer than they want.
     pub(super) fn short(&self) -> Vec<ObjectRef> {
+        if self.pods.unseen {
+            return Vec::new();
+        }
         let sets = self.objects.stateful_sets.iter().map(|(name, set)| {
             let wanted = set
                 .spec

@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Kube;
 use super::analyzers::pods::Crowd;
 use super::lean::{Pod, Specs};
-use super::scanner::{is_waiting, judge, lean, of_cluster};
+use super::scanner::{is_waiting, judge, lean, of_cluster, of_namespace};
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
@@ -93,7 +93,7 @@ type Change<T> = Box<dyn FnOnce(&mut State<T>) + Send>;
 
 impl Kube {
     /// Watches the namespaces of `scope` until the result is dropped; takes a tokio runtime, on which it spawns a task for each
-    /// namespace. Each namespace takes 14 connections to the API server.
+    /// namespace. Each namespace takes 15 connections to the API server.
     ///
     /// # Errors
     /// [`ScanError`] outside of a tokio runtime.
@@ -301,6 +301,8 @@ impl<T: 'static> Streams<T> {
             let change: Change<T> = match event {
                 Err(error) => Box::new(move |state| {
                     state.problems.insert(what, problem(&error));
+                    state.version += 1;
+                    note(&mut state.content);
                 }),
                 Ok(Event::Init) => {
                     listed.clear();
@@ -372,6 +374,12 @@ impl<T> Shared<T> {
 }
 
 impl<T> State<T> {
+    /// The kinds of which not all is known.
+    fn unseen(&self) -> BTreeSet<&'static str> {
+        let late = self.awaited.iter().chain(self.problems.keys());
+        late.copied().collect()
+    }
+
     /// What is missing; none while something may still come.
     fn missing(&self, deadline: Instant, place: &str) -> Option<Vec<String>> {
         let late = self
@@ -428,7 +436,7 @@ impl Scanner for Watch {
                     source: None,
                 });
             };
-            let place = format!(" of namespace {namespace}");
+            let place = of_namespace(namespace);
             scan.incomplete.extend(room.settled(deadline, &place).await);
             let (part, answering) = self.judge(namespace, room, deadline).await;
             scan.add(part);
@@ -463,6 +471,7 @@ impl Watch {
         if !cluster.content.whole && state.content.pods.values().any(is_waiting) {
             cluster.content.asked = OnceCell::from(self.kube.some_nodes().await);
         }
+        (state.content.objects.unseen, cluster.content.unseen) = (state.unseen(), cluster.unseen());
         let room = &state.content;
         let mut seen = Seen::new(
             namespace,
@@ -475,6 +484,7 @@ impl Watch {
         room.pods.values().for_each(|pod| crowd.add(&seen, pod));
         let (findings, facts) = crowd.finish();
         seen.pods = facts;
+        seen.pods.unseen = room.objects.unseen.contains("pods");
         let mut scan = judge(&seen, findings);
         let unasked = self.kube.ask_why(&seen, &mut scan, deadline).await;
         scan.incomplete.extend(unasked);

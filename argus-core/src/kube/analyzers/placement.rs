@@ -69,6 +69,9 @@ pub(super) fn no_place(seen: &Seen, pod: &Pod, condition: &Condition) -> NoPlace
 
 /// A claim for storage that isn't there, or has got none.
 fn claim(seen: &Seen, spec: &PodSpec, message: &str) -> Option<NoPlace> {
+    if !seen.saw_all(&["persistentvolumeclaims"]) {
+        return None;
+    }
     let claims = &seen.objects.claims;
     let of_volume =
         |volume: &Volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone());
