@@ -36,6 +36,13 @@ impl Shapes {
         }
     }
 
+    /// What a CronJob makes now and then.
+    pub(super) fn add_labels(&mut self, owner: ObjectRef, labels: &Labels) {
+        if let Some(shape) = self.shape(labels) {
+            shape.owners.insert(owner);
+        }
+    }
+
     pub(super) fn add_pod(&mut self, owner: &ObjectRef, pod: &Pod, ready: bool) {
         let none = Labels::new();
         let Some(shape) = self.shape(pod.metadata.labels.as_ref().unwrap_or(&none)) else {

@@ -42,6 +42,13 @@ impl Crowd {
         for (owner, template) in seen.objects.templates(seen.namespace) {
             facts.shapes.add_template(owner, template);
         }
+        for (name, job) in &seen.objects.cron_jobs {
+            let job = job.spec.job_template.spec.as_ref();
+            let template = job.and_then(|job| job.template.metadata.as_ref());
+            if let Some(labels) = template.and_then(|metadata| metadata.labels.as_ref()) {
+                facts.shapes.add_labels(seen.named("CronJob", name), labels);
+            }
+        }
         seen.objects
             .note_ignored(seen.namespace, &mut facts.ignored);
         Self {
@@ -160,6 +167,11 @@ fn symptoms(seen: &Seen, pod: &Pod, owner: &ObjectRef, ready: bool) -> Vec<Sympt
     }
     let unscheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
     if let Some(unscheduled) = unscheduled {
+        let since = unscheduled.last_transition_time.as_ref();
+        // A new node may be on its way.
+        if since.is_some() && !seen.older_than(since, seen.unready_after) {
+            return Vec::new();
+        }
         return vec![pending(app, unscheduled, no_place(seen, pod, unscheduled))];
     }
     if phase == "Unknown" {

@@ -40,6 +40,13 @@ fn no_copies(seen: &Seen, name: &str, set: &StatefulSet) -> Option<Finding> {
 }
 
 fn no_class(seen: &Seen, name: &str, set: &StatefulSet) -> Option<Finding> {
+    let owner = seen.named("StatefulSet", name);
+    let wanted = set.spec.as_ref()?.replicas.unwrap_or(1);
+    let ready = seen.pods.ready.get(&owner).copied().unwrap_or(0);
+    // Volumes that were made by hand may have a class of their own.
+    if i64::from(ready) >= i64::from(wanted) {
+        return None;
+    }
     let claims = set.spec.as_ref()?.volume_claim_templates.iter().flatten();
     let mut classes = claims.filter_map(|claim| claim.spec.as_ref()?.storage_class_name.as_ref());
     let known = &seen.cluster.storage_classes;
@@ -55,7 +62,7 @@ fn no_class(seen: &Seen, name: &str, set: &StatefulSet) -> Option<Finding> {
         ),
     };
     let facts = json!({ "storage_class": class, "known": known.keys().collect::<Vec<_>>() });
-    Some(fault.of(seen, seen.named("StatefulSet", name), "", facts))
+    Some(fault.of(seen, owner, "", facts))
 }
 
 fn no_service(seen: &Seen, name: &str, set: &StatefulSet) -> Option<Finding> {
