@@ -91,8 +91,6 @@ impl Roles {
             ("", "services"),
             ("", "persistentvolumeclaims"),
             ("", "resourcequotas"),
-            // Why a pod is not made, or does not start.
-            ("", "events"),
             // Only those of the scope, as the role is in them: whether a deleted pod could come back.
             ("", "namespaces"),
             ("apps", "deployments"),
@@ -107,6 +105,8 @@ impl Roles {
             ("policy", "poddisruptionbudgets"),
         ]);
         let mut rules = rules(&resources, &["get", "list", "watch"]);
+        // Why a pod is not made, or does not start.
+        rules.push(json!({ "apiGroups": [""], "resources": ["events"], "verbs": ["list"] }));
         if self.logs {
             rules.push(json!({ "apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"] }));
         }
