@@ -22,6 +22,9 @@ use crate::digest::Digest;
 /// What `kubectl apply` keeps of an object, which is the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The label that tells the pods of a Deployment's revisions apart.
+pub(super) const POD_HASH: &str = "pod-template-hash";
+
 pub(super) type Labels = BTreeMap<String, String>;
 
 macro_rules! lean {
@@ -196,7 +199,6 @@ lean! {
         available_replicas: Option<i32>,
         ready_replicas: Option<i32>,
         desired_number_scheduled: Option<i32>,
-        number_ready: Option<i32>,
     }
 
     #[derive(Resource)]
@@ -209,7 +211,6 @@ lean! {
     }
 
     struct ReplicaSetSpec {
-        replicas: Option<i32>,
         template: Revision,
     }
 
@@ -301,6 +302,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
     }
 }
 
+impl PodSpec {
+    /// Those that run first, and then the others.
+    pub(super) fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        let first = self.init_containers.iter().flatten();
+        first.chain(&self.containers)
+    }
+}
+
 impl Pod {
     /// The node that has taken it.
     pub(super) fn node_name(&self) -> Option<&String> {
@@ -367,7 +376,7 @@ impl<'de> Deserialize<'de> for Revision {
         }
         let labels = template.pointer_mut("/metadata/labels");
         if let Some(labels) = labels.and_then(Value::as_object_mut) {
-            labels.remove("pod-template-hash");
+            labels.remove(POD_HASH);
         }
         let rest = Some(Digest::of_bytes(template.to_string().as_bytes()));
         Ok(Self { images, rest })

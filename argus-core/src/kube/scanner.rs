@@ -52,16 +52,12 @@ impl Scanner for Kube {
         scan.findings.extend(of_cluster(self, &cluster, &services));
         scan.incomplete = missing.incomplete;
         match missing.unreachable {
-            Some(error) => Err(unreachable(error)),
+            Some(error) => Err(ScanError {
+                problem: "no connection, or an answer that is not Kubernetes'".into(),
+                source: Some(error.into()),
+            }),
             None => Ok(scan),
         }
-    }
-}
-
-pub(super) fn unreachable(error: Error) -> ScanError {
-    ScanError {
-        problem: "no connection, or an answer that is not Kubernetes'".into(),
-        source: Some(error.into()),
     }
 }
 
@@ -114,21 +110,21 @@ pub(super) fn judge(seen: &Seen, of_pods: Vec<Finding>) -> Scan {
 }
 
 /// One namespace, looked at.
-pub(super) struct Part {
-    pub(super) scan: Scan,
+struct Part {
+    scan: Scan,
     /// Whether the services that webhooks ask have a pod that is ready.
-    pub(super) services: BTreeMap<(String, String), bool>,
-    pub(super) missing: Missing,
+    services: BTreeMap<(String, String), bool>,
+    missing: Missing,
 }
 
 /// What could not be looked at.
 #[derive(Default)]
-pub(super) struct Missing {
-    pub(super) incomplete: Vec<String>,
+struct Missing {
+    incomplete: Vec<String>,
     /// The same by kinds.
     unseen: BTreeSet<&'static str>,
     /// The error of a cluster that doesn't answer at all.
-    pub(super) unreachable: Option<Error>,
+    unreachable: Option<Error>,
 }
 
 impl Missing {
@@ -160,7 +156,7 @@ impl Missing {
 }
 
 /// Why a list is not whole.
-pub(super) enum Trouble {
+enum Trouble {
     Late,
     Api(Box<Error>),
 }

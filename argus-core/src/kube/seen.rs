@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::kube::api::ObjectMeta;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
@@ -21,13 +21,10 @@ use tokio::sync::OnceCell;
 
 use super::ignored::Ignored;
 use super::lean::{
-    DaemonSet, Deployment, Job, Labels, Node, Pod, ReplicaSet, StatefulSet, Template,
+    DaemonSet, Deployment, Job, Labels, Node, POD_HASH, Pod, ReplicaSet, StatefulSet, Template,
 };
 use super::shapes::Shapes;
 use crate::incident::ObjectRef;
-
-/// The label that tells the pods of a Deployment's revisions apart.
-const POD_HASH: &str = "pod-template-hash";
 
 /// Objects of one kind, by name.
 pub(super) type Named<T> = BTreeMap<String, T>;
@@ -80,41 +77,59 @@ impl ClusterObjects {
             .chain(self.asked.get().into_iter().flatten())
     }
 
-    /// The configuration that has a webhook of this name.
-    pub(super) fn webhook(&self, hook: &str) -> Option<ObjectRef> {
-        let of = |kind: &str, name: &String| ObjectRef {
-            kind: kind.into(),
-            namespace: String::new(),
-            name: name.clone(),
-        };
-        let validating = self
-            .validating
-            .iter()
-            .find(|(_, of)| of.webhooks.iter().flatten().any(|it| it.name == hook));
-        let mutating = self
-            .mutating
-            .iter()
-            .find(|(_, of)| of.webhooks.iter().flatten().any(|it| it.name == hook));
-        let validating = validating.map(|(name, _)| of("ValidatingWebhookConfiguration", name));
-        validating.or_else(|| mutating.map(|(name, _)| of("MutatingWebhookConfiguration", name)))
+    /// The admission webhooks of both kinds.
+    pub(super) fn webhooks(&self) -> impl Iterator<Item = Webhook<'_>> {
+        macro_rules! hooks {
+            ($field:ident, $kind:literal) => {
+                self.$field.iter().flat_map(|(name, of)| {
+                    of.webhooks.iter().flatten().map(move |hook| Webhook {
+                        kind: $kind,
+                        configuration: name,
+                        name: &hook.name,
+                        client: &hook.client_config,
+                        is_open: hook.failure_policy.as_deref() == Some("Ignore"),
+                    })
+                })
+            };
+        }
+        let validating = hooks!(validating, "ValidatingWebhookConfiguration");
+        validating.chain(hooks!(mutating, "MutatingWebhookConfiguration"))
     }
 
     /// The services that admission webhooks ask, by namespace and name.
     pub(super) fn webhook_services(&self) -> BTreeSet<(String, String)> {
-        let validating = self
-            .validating
-            .values()
-            .flat_map(|of| of.webhooks.iter().flatten());
-        let mutating = self
-            .mutating
-            .values()
-            .flat_map(|of| of.webhooks.iter().flatten());
-        let clients = validating.map(|hook| &hook.client_config);
-        let clients = clients.chain(mutating.map(|hook| &hook.client_config));
-        let services = clients.filter_map(|client| client.service.as_ref());
+        let services = self
+            .webhooks()
+            .filter_map(|hook| hook.client.service.as_ref());
         services
             .map(|service| (service.namespace.clone(), service.name.clone()))
             .collect()
+    }
+
+    /// Whether a storage class that is asked for isn't there, as far as classes were looked at.
+    pub(super) fn lacks_storage_class(&self, class: &str) -> bool {
+        self.whole && !class.is_empty() && !self.storage_classes.contains_key(class)
+    }
+}
+
+/// An admission webhook, of whichever kind.
+pub(super) struct Webhook<'a> {
+    kind: &'static str,
+    configuration: &'a str,
+    pub(super) name: &'a str,
+    pub(super) client: &'a WebhookClientConfig,
+    /// Whether changes are made without it where it doesn't answer.
+    pub(super) is_open: bool,
+}
+
+impl Webhook<'_> {
+    /// The configuration that it stands in.
+    pub(super) fn owner(&self) -> ObjectRef {
+        ObjectRef {
+            kind: self.kind.into(),
+            namespace: String::new(),
+            name: self.configuration.into(),
+        }
     }
 }
 
@@ -339,32 +354,6 @@ impl<'a> Seen<'a> {
             .collect()
     }
 
-    /// Workloads without a word about their pods that have fewer than they want.
-    pub(super) fn short(&self) -> Vec<ObjectRef> {
-        if self.pods.unseen {
-            return Vec::new();
-        }
-        let sets = self.objects.stateful_sets.iter().map(|(name, set)| {
-            let wanted = set
-                .spec
-                .as_ref()
-                .map_or(0, |spec| spec.replicas.unwrap_or(1));
-            (self.named("StatefulSet", name), wanted)
-        });
-        let daemons = self.objects.daemon_sets.iter().map(|(name, set)| {
-            let wanted = set
-                .status
-                .as_ref()
-                .and_then(|status| status.desired_number_scheduled);
-            (self.named("DaemonSet", name), wanted.unwrap_or(0))
-        });
-        let short = sets.chain(daemons).filter(|(owner, wanted)| {
-            let ready = self.pods.ready.get(owner).copied().unwrap_or(0);
-            i64::from(ready) < i64::from(*wanted) && !self.pods.troubled.contains(owner)
-        });
-        short.map(|(owner, _)| owner).collect()
-    }
-
     /// Whether a selector means neither a pod nor what any workload would make. Without terms it means every pod.
     pub(super) fn selects_nothing(&self, selector: &LabelSelector) -> bool {
         let none = Labels::new();
@@ -463,6 +452,14 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 pub(super) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     let mut owners = metadata.owner_references.iter().flatten();
     owners.find(|owner| owner.controller == Some(true))
+}
+
+/// Whether an annotation says `true`.
+pub(super) fn is_marked(metadata: &ObjectMeta, annotation: &str) -> bool {
+    let annotations = metadata.annotations.as_ref();
+    annotations
+        .and_then(|all| all.get(annotation))
+        .is_some_and(|value| value == "true")
 }
 
 fn revision(metadata: &ObjectMeta) -> Option<u64> {

@@ -112,12 +112,7 @@ impl Shapes {
 
 impl Shape {
     fn declare(&mut self, spec: Option<&PodSpec>) {
-        let containers = spec.into_iter().flat_map(|spec| {
-            spec.init_containers
-                .iter()
-                .flatten()
-                .chain(&spec.containers)
-        });
+        let containers = spec.into_iter().flat_map(PodSpec::all_containers);
         let ports = containers.flat_map(|container| container.ports.iter().flatten());
         self.ports
             .extend(ports.map(|port| (port.container_port, port.name.clone())));

@@ -51,7 +51,7 @@ impl Kube {
                 finding.evidence.extend(said);
             }
         }
-        for owner in seen.short().into_iter().take(ASKED) {
+        for owner in short(seen, scan).into_iter().take(ASKED) {
             let said = self.warnings(&owner).await?.into_iter();
             if let Some(message) = said.into_iter().find(|text| text.starts_with(NOT_MADE)) {
                 scan.findings.push(refused_pods(seen, owner, message));
@@ -86,4 +86,18 @@ impl Kube {
         }
         Ok(said)
     }
+}
+
+/// Workloads without a word about their pods that have fewer than they want; a Deployment says itself why.
+fn short(seen: &Seen, scan: &Scan) -> Vec<ObjectRef> {
+    if seen.pods.unseen {
+        return Vec::new();
+    }
+    let workloads = scan.workloads.iter();
+    let short = workloads.filter(|workload| {
+        let is_silent =
+            workload.object.kind != "Deployment" && !seen.pods.troubled.contains(&workload.object);
+        is_silent && workload.ready < workload.desired
+    });
+    short.map(|workload| workload.object.clone()).collect()
 }

@@ -60,8 +60,7 @@ fn waiting(seen: &Seen, claim: &PersistentVolumeClaim) -> Option<Finding> {
         .as_ref()
         .and_then(|spec| spec.storage_class_name.as_deref());
     let known = &seen.cluster.storage_classes;
-    let missing = class
-        .filter(|class| seen.cluster.whole && !class.is_empty() && !known.contains_key(*class));
+    let missing = class.filter(|class| seen.cluster.lacks_storage_class(class));
     let why = match (missing, class) {
         (Some(class), _) => format!("It is of the kind {class}, which the cluster does not have."),
         (None, Some(class)) if !class.is_empty() => format!("It is of the kind {class}."),

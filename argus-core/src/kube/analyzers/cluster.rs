@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig;
 use serde_json::json;
 
 use super::super::lean::Node;
-use super::super::seen::Seen;
+use super::super::seen::{Seen, Webhook, is_marked};
 use super::Fault;
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
@@ -17,6 +16,9 @@ const PRESSURES: [(&str, &str); 4] = [
     ("PIDPressure", "runs almost as many processes as it can"),
     ("NetworkUnavailable", "has no network"),
 ];
+
+/// The annotation of the class that is taken where none is asked for.
+const USUAL: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// `services` says of services by namespace and name whether a pod of them is ready; of the others nothing is known.
 pub(in crate::kube) fn analyze(
@@ -34,42 +36,11 @@ pub(in crate::kube) fn analyze(
         .volumes
         .keys()
         .filter_map(|name| failed_volume(seen, name));
-    let nodes: Vec<Finding> = nodes
-        .chain(volumes)
-        .chain(two_usual_classes(seen))
-        .collect();
-    let validating = cluster.validating.iter().flat_map(|(name, of)| {
-        let hooks = of.webhooks.iter().flatten();
-        hooks.map(move |hook| {
-            (
-                "ValidatingWebhookConfiguration",
-                name,
-                &hook.name,
-                &hook.client_config,
-                &hook.failure_policy,
-            )
-        })
-    });
-    let mutating = cluster.mutating.iter().flat_map(|(name, of)| {
-        let hooks = of.webhooks.iter().flatten();
-        hooks.map(move |hook| {
-            (
-                "MutatingWebhookConfiguration",
-                name,
-                &hook.name,
-                &hook.client_config,
-                &hook.failure_policy,
-            )
-        })
-    });
-    let hooks = validating
-        .chain(mutating)
-        .filter_map(|(kind, name, hook, client, policy)| {
-            let owner = seen.named(kind, name);
-            let is_open = policy.as_deref() == Some("Ignore");
-            dead_webhook(seen, owner, hook, client, is_open, services)
-        });
-    nodes.into_iter().chain(hooks).collect()
+    let found = nodes.chain(volumes).chain(two_usual_classes(seen));
+    let hooks = cluster.webhooks();
+    found
+        .chain(hooks.filter_map(|hook| dead_webhook(seen, &hook, services)))
+        .collect()
 }
 
 fn of_node(seen: &Seen, name: &str, node: &Node) -> Vec<Finding> {
@@ -163,12 +134,8 @@ fn failed_volume(seen: &Seen, name: &str) -> Option<Finding> {
 
 /// More than one class that is taken where none is asked for.
 fn two_usual_classes(seen: &Seen) -> Option<Finding> {
-    let usual = seen.cluster.storage_classes.iter().filter(|(_, class)| {
-        let annotations = class.metadata.annotations.as_ref();
-        let value =
-            annotations.and_then(|all| all.get("storageclass.kubernetes.io/is-default-class"));
-        value.is_some_and(|value| value == "true")
-    });
+    let usual = seen.cluster.storage_classes.iter();
+    let usual = usual.filter(|(_, class)| is_marked(&class.metadata, USUAL));
     let usual: Vec<&String> = usual.map(|(name, _)| name).collect();
     let [first, _, ..] = usual.as_slice() else {
         return None;
@@ -191,17 +158,15 @@ fn two_usual_classes(seen: &Seen) -> Option<Finding> {
 /// A check that the cluster makes before each change, and whose service has nobody to answer.
 fn dead_webhook(
     seen: &Seen,
-    owner: ObjectRef,
-    hook: &str,
-    client: &WebhookClientConfig,
-    is_open: bool,
+    hook: &Webhook,
     services: &BTreeMap<(String, String), bool>,
 ) -> Option<Finding> {
-    let service = client.service.as_ref()?;
+    let service = hook.client.service.as_ref()?;
     let key = (service.namespace.clone(), service.name.clone());
     if *services.get(&key)? {
         return None;
     }
+    let is_open = hook.is_open;
     let consequence = if is_open {
         "changes are made without it"
     } else {
@@ -215,7 +180,7 @@ fn dead_webhook(
         } else {
             Severity::Critical
         },
-        title: format!("The check {hook} does not answer"),
+        title: format!("The check {} does not answer", hook.name),
         description: format!(
             "The cluster asks the service {} in namespace {} before each change, and nobody answers there, so {consequence}.",
             service.name, service.namespace
@@ -230,8 +195,8 @@ fn dead_webhook(
         related: vec![related],
         ..fault.of(
             seen,
-            owner,
-            hook,
+            hook.owner(),
+            hook.name,
             json!({ "failure_policy": if is_open { "Ignore" } else { "Fail" } }),
         )
     })

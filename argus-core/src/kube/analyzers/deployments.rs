@@ -76,7 +76,10 @@ pub(super) fn refused_by(seen: &Seen, message: &str) -> Vec<ObjectRef> {
     };
     let quota = word("exceeded quota: ", ',').map(|name| seen.named("ResourceQuota", &name));
     let hook = word("failed calling webhook \"", '"');
-    let hook = hook.and_then(|hook| seen.cluster.webhook(&hook));
+    let hook = hook.and_then(|name| {
+        let mut hooks = seen.cluster.webhooks();
+        Some(hooks.find(|hook| hook.name == name)?.owner())
+    });
     quota.into_iter().chain(hook).collect()
 }
 

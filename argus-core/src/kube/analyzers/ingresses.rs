@@ -3,7 +3,7 @@
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressServiceBackend};
 use serde_json::{Value, json};
 
-use super::super::seen::{Seen, object};
+use super::super::seen::{Seen, is_marked, object};
 use super::Fault;
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
@@ -22,6 +22,9 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
 /// The annotation that named the class before there was a field for it.
 const OLD_CLASS: &str = "kubernetes.io/ingress.class";
 
+/// The annotation of the class that is taken where none is asked for.
+const USUAL: &str = "ingressclass.kubernetes.io/is-default-class";
+
 /// One whose class isn't there, or that has none where none is the default.
 fn nobody_serves(seen: &Seen, ingress: &Ingress) -> Option<Finding> {
     let classes = &seen.cluster.ingress_classes;
@@ -29,12 +32,7 @@ fn nobody_serves(seen: &Seen, ingress: &Ingress) -> Option<Finding> {
     if !seen.cluster.whole || annotations.is_some_and(|all| all.contains_key(OLD_CLASS)) {
         return None;
     }
-    let is_default = |class: &IngressClass| {
-        let annotations = class.metadata.annotations.as_ref();
-        let value =
-            annotations.and_then(|all| all.get("ingressclass.kubernetes.io/is-default-class"));
-        value.is_some_and(|value| value == "true")
-    };
+    let is_default = |class: &IngressClass| is_marked(&class.metadata, USUAL);
     let class = ingress
         .spec
         .as_ref()

@@ -209,7 +209,6 @@ fn of_containers(seen: &Seen, app: &str, pod: &Pod) -> Vec<Symptom> {
     let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else {
         return Vec::new();
     };
-    let initial = spec.init_containers.iter().flatten();
     let statuses = status.init_container_statuses.iter().flatten();
     let statuses = statuses.chain(status.container_statuses.iter().flatten());
     let statuses: Vec<&ContainerStatus> = statuses.collect();
@@ -221,10 +220,7 @@ fn of_containers(seen: &Seen, app: &str, pod: &Pod) -> Vec<Symptom> {
         of_container(seen, app, container, status, grace)
             .or_else(|| probe_port(app, container, status))
     };
-    initial
-        .chain(&spec.containers)
-        .filter_map(symptom)
-        .collect()
+    spec.all_containers().filter_map(symptom).collect()
 }
 
 /// The node that a pod is on.

@@ -50,8 +50,7 @@ fn no_class(seen: &Seen, name: &str, set: &StatefulSet) -> Option<Finding> {
     let claims = set.spec.as_ref()?.volume_claim_templates.iter().flatten();
     let mut classes = claims.filter_map(|claim| claim.spec.as_ref()?.storage_class_name.as_ref());
     let known = &seen.cluster.storage_classes;
-    let class = classes
-        .find(|class| seen.cluster.whole && !class.is_empty() && !known.contains_key(*class))?;
+    let class = classes.find(|class| seen.cluster.lacks_storage_class(class))?;
     let fault = Fault {
         cause: Cause::StorageClass,
         category: Category::Storage,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::super::lean::{Container, PodSpec};
+use super::super::lean::PodSpec;
 use super::super::seen::Seen;
 use super::{Fault, meant};
 use crate::incident::{Category, Cause, Finding, Severity};
@@ -34,18 +34,16 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
 
 /// The ConfigMaps that a pod can't start without.
 fn config_maps(spec: &PodSpec) -> BTreeSet<&str> {
-    let containers = || {
-        spec.init_containers
-            .iter()
-            .flatten()
-            .chain(&spec.containers)
-    };
-    let whole = containers().flat_map(|container| container.env_from.iter().flatten());
+    let whole = spec
+        .all_containers()
+        .flat_map(|container| container.env_from.iter().flatten());
     let whole = whole.filter_map(|from| from.config_map_ref.as_ref());
     let whole = whole
         .filter(|from| from.optional != Some(true))
         .map(|from| from.name.as_str());
-    let keys = containers().flat_map(|container: &Container| container.env.iter().flatten());
+    let keys = spec
+        .all_containers()
+        .flat_map(|container| container.env.iter().flatten());
     let keys =
         keys.filter_map(|variable| variable.value_from.as_ref()?.config_map_key_ref.as_ref());
     let keys = keys
