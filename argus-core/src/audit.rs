@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::cost::Usd;
 use crate::digest::Digest;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
@@ -40,6 +41,8 @@ pub const AUDIT_SCHEMA: &str = "argus.audit/v1";
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AuditEvent {
+    /// A model was asked, with or without an answer.
+    Asked,
     /// A plan was written.
     Suggested,
     /// Policy permitted it.
@@ -104,12 +107,34 @@ pub struct AuditEntry {
     /// How it went, in words; redacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// The call, where a model was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<ModelCall>,
     /// How many findings there were before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings_before: Option<usize>,
     /// How many there are now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings_after: Option<usize>,
+}
+
+/// One call of a model. Names follow OpenTelemetry's `gen_ai` attributes where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelCall {
+    /// The digest of what was sent, see [`Prompt::digest`](crate::Prompt::digest).
+    pub prompt: Digest,
+    /// The model that answered; empty without an answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model: String,
+    /// Tokens that it read; 0 where the provider doesn't say.
+    pub input_tokens: u64,
+    /// Tokens that it wrote; 0 where the provider doesn't say.
+    pub output_tokens: u64,
+    /// What it cost; absent where the price isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<Usd>,
+    /// How long it took.
+    pub milliseconds: u64,
 }
 
 impl AuditEntry {
@@ -131,6 +156,7 @@ impl AuditEntry {
             digest: None,
             revision: None,
             outcome: None,
+            call: None,
             findings_before: None,
             findings_after: None,
         }

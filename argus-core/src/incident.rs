@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
-use crate::redact::redact;
+use crate::redact::{MAX_ENTRIES, Redactor, redact};
 mod cause;
 pub use cause::Cause;
 mod correlation;
@@ -23,8 +23,6 @@ pub use scan::{Scan, ScanError, Scanner, Workload};
 pub const MAX_INCIDENT_BYTES: usize = 1 << 20;
 /// The most findings in one incident.
 const MAX_FINDINGS: usize = 500;
-/// The most entries of a list or a map inside a finding.
-const MAX_ENTRIES: usize = 200;
 
 /// Why a text is no incident.
 #[derive(Debug, thiserror::Error)]
@@ -261,6 +259,29 @@ pub struct Diagnosis {
     pub timestamp: Timestamp,
 }
 
+impl Diagnosis {
+    /// One of these findings that says nothing yet; its id is the same for the same findings.
+    pub(crate) fn about(findings: &[Finding]) -> Self {
+        let ids: Vec<String> = findings.iter().map(|f| f.finding_id.clone()).collect();
+        let digest = Digest::of_bytes(ids.join(" ").as_bytes()).to_string();
+        let mut resources: Vec<String> = findings.iter().map(|f| f.target.clone()).collect();
+        resources.dedup();
+        Self {
+            diagnosis_id: format!("DIAG-{}", digest.get(7..19).unwrap_or(&digest)),
+            finding_ids: ids,
+            root_cause: String::new(),
+            explanation: String::new(),
+            confidence: 0.0,
+            recommendations: Vec::new(),
+            related_resources: resources,
+            model_used: String::new(),
+            tokens_used: 0,
+            cost_usd: 0.0,
+            timestamp: Timestamp::now(),
+        }
+    }
+}
+
 /// What is wrong, with its evidence: the walk starts here.
 ///
 /// # Guarantees
@@ -410,10 +431,16 @@ impl Incident {
                 problem: "must be between 0 and 1".into(),
             });
         }
+        let mut redactor = Redactor::default();
+        let findings = raw.findings.into_iter();
         Ok(Self {
             incident_id: raw.incident_id,
-            findings: raw.findings.into_iter().map(clean_finding).collect(),
-            diagnosis: raw.diagnosis.map(clean_diagnosis),
+            findings: findings
+                .map(|finding| clean_finding(finding, &mut redactor))
+                .collect(),
+            diagnosis: raw
+                .diagnosis
+                .map(|diagnosis| clean_diagnosis(diagnosis, &mut redactor)),
             status: redact(&raw.status),
             created_at: raw.created_at,
             resolved_at: raw.resolved_at,
@@ -430,6 +457,13 @@ impl Incident {
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// The same with what somebody thinks is the cause.
+    #[must_use]
+    pub fn diagnosed(mut self, diagnosis: Diagnosis) -> Self {
+        self.diagnosis = Some(clean_diagnosis(diagnosis, &mut Redactor::default()));
+        self
     }
 
     /// What it was diagnosed as.
@@ -461,71 +495,30 @@ impl Finding {
     }
 }
 
-fn clean_finding(finding: Finding) -> Finding {
+fn clean_finding(finding: Finding, redactor: &mut Redactor) -> Finding {
     Finding {
-        finding_id: redact(&finding.finding_id),
-        title: redact(&finding.title),
-        description: redact(&finding.description),
-        target: redact(&finding.target),
-        infra_type: redact(&finding.infra_type),
-        evidence: clean_list(finding.evidence),
-        metrics: clean_map(finding.metrics, 0),
-        raw_data: clean_map(finding.raw_data, 0),
+        finding_id: redactor.text(&finding.finding_id),
+        title: redactor.text(&finding.title),
+        description: redactor.text(&finding.description),
+        target: redactor.text(&finding.target),
+        infra_type: redactor.text(&finding.infra_type),
+        evidence: redactor.list(&finding.evidence),
+        metrics: redactor.map(finding.metrics),
+        raw_data: redactor.map(finding.raw_data),
         related: finding.related.into_iter().take(MAX_ENTRIES).collect(),
         ..finding
     }
 }
 
-fn clean_diagnosis(diagnosis: Diagnosis) -> Diagnosis {
+fn clean_diagnosis(diagnosis: Diagnosis, redactor: &mut Redactor) -> Diagnosis {
     Diagnosis {
-        diagnosis_id: redact(&diagnosis.diagnosis_id),
-        finding_ids: clean_list(diagnosis.finding_ids),
-        root_cause: redact(&diagnosis.root_cause),
-        explanation: redact(&diagnosis.explanation),
-        recommendations: clean_list(diagnosis.recommendations),
-        related_resources: clean_list(diagnosis.related_resources),
-        model_used: redact(&diagnosis.model_used),
+        diagnosis_id: redactor.text(&diagnosis.diagnosis_id),
+        finding_ids: redactor.list(&diagnosis.finding_ids),
+        root_cause: redactor.text(&diagnosis.root_cause),
+        explanation: redactor.text(&diagnosis.explanation),
+        recommendations: redactor.list(&diagnosis.recommendations),
+        related_resources: redactor.list(&diagnosis.related_resources),
+        model_used: redactor.text(&diagnosis.model_used),
         ..diagnosis
-    }
-}
-
-fn clean_list(texts: Vec<String>) -> Vec<String> {
-    texts
-        .iter()
-        .take(MAX_ENTRIES)
-        .map(|text| redact(text))
-        .collect()
-}
-
-fn clean_map(map: Map<String, Value>, depth: usize) -> Map<String, Value> {
-    let clean = |(key, value): (String, Value)| {
-        // A value is judged together with its key: `password: hunter2` is a secret, `hunter2` alone is a word.
-        let secret = value
-            .as_str()
-            .is_some_and(|text| redact(&format!("{key}={text}")).ends_with("=[redacted]"));
-        (
-            redact(&key),
-            if secret {
-                "[redacted]".into()
-            } else {
-                clean_value(value, depth)
-            },
-        )
-    };
-    map.into_iter().take(MAX_ENTRIES).map(clean).collect()
-}
-
-fn clean_value(value: Value, depth: usize) -> Value {
-    const DEEPEST: usize = 8;
-    match value {
-        Value::String(text) => Value::String(redact(&text)),
-        Value::Array(_) | Value::Object(_) if depth >= DEEPEST => Value::Null,
-        Value::Array(items) => items
-            .into_iter()
-            .take(MAX_ENTRIES)
-            .map(|item| clean_value(item, depth + 1))
-            .collect(),
-        Value::Object(map) => Value::Object(clean_map(map, depth + 1)),
-        other => other,
     }
 }

@@ -39,11 +39,22 @@ pub use action::{
 mod kubectl;
 pub use kubectl::{CommandError, MAX_COMMAND_BYTES, parse_command};
 
+mod cost;
+pub use cost::{Prices, PricesError, Usage, Usd};
+
 mod prompt;
-pub use prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt, Turn};
+pub use prompt::{
+    Completion, Draft, DraftDiagnosis, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt,
+    Question, Turn,
+};
+
+mod answer;
+pub use answer::{AnswerError, MAX_COMPLETION_BYTES};
+
+mod diagnosis;
 
 mod plan;
-pub use plan::{MAX_COMPLETION_BYTES, Plan, PlanError, PlanId, PlanIdError, Step};
+pub use plan::{Plan, PlanError, PlanId, PlanIdError, Step};
 
 mod verdict;
 pub use verdict::{
@@ -73,8 +84,8 @@ mod audit;
 pub use audit::{
     AUDIT_SCHEMA, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditRecord,
     AuditSigner, AuditSink, AuditTee, CSV_HEAD, Checkpoint, CheckpointError, CopiedAudit,
-    FileAudit, FileAuditOptions, InclusionProof, PlanState, RecordCopy, StepStatus, Tail, csv,
-    step_statuses, unfinished_plans,
+    FileAudit, FileAuditOptions, InclusionProof, ModelCall, PlanState, RecordCopy, StepStatus,
+    Tail, csv, step_statuses, unfinished_plans,
 };
 #[cfg(feature = "postgres")]
 pub use audit::{PostgresAudit, PostgresAuditOptions};

@@ -10,36 +10,21 @@ use jsonschema::Validator;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 
 use crate::action::{Action, Risk};
+use crate::answer::{AnswerError, read, validator};
 use crate::incident::{FindingSummary, Incident, IncidentId};
-use crate::json::{JsonError, from_json};
 use crate::kubectl::{CommandError, parse_command};
 use crate::prompt::{Completion, Draft, DraftStep, MAX_STEPS};
-use crate::redact::redact;
-
-/// The largest answer of a model that is read, in bytes.
-pub const MAX_COMPLETION_BYTES: usize = 256 * 1024;
+use crate::redact::{is_redacted, redact};
 
 /// Why a completion is no plan. The text tells a model, or a person, what to mend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// More than [`MAX_COMPLETION_BYTES`].
-    #[error("the answer has {0} bytes, at most {MAX_COMPLETION_BYTES} are read")]
-    TooLarge(usize),
-    /// Not one JSON object; the text says where it breaks off.
-    #[error("the answer is not one JSON object: {0}")]
-    NotJson(String),
-    /// JSON of another shape.
-    #[error("the answer does not follow the schema{}: {problem}", if place.is_empty() { String::new() } else { format!(" at `{place}`") })]
-    Schema {
-        /// A JSON pointer, empty for the whole.
-        place: String,
-        /// What is wrong there.
-        problem: String,
-    },
+    /// No answer that could be read.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     /// A command that can't be taken.
     #[error("the command of {place} can't be taken ({hint})", hint = source.hint())]
     Command {
@@ -55,6 +40,11 @@ pub enum PlanError {
     /// A step whose command and action differ.
     #[error("the command and the action of {0} mean different things")]
     Disagree(String),
+    /// A step that would write the place of a secret.
+    #[error(
+        "{0} would write `[redacted]`, which stands where Argus hid a secret: leave that field out"
+    )]
+    Redacted(String),
     /// Two steps that change one object.
     #[error("two steps change {0}: change it in one step, such as one patch")]
     SameObject(String),
@@ -69,7 +59,7 @@ pub enum PlanError {
 pub struct PlanId(String);
 
 impl PlanId {
-    fn random() -> Self {
+    pub(crate) fn random() -> Self {
         Self(format!("PLAN-{}", uuid::Uuid::new_v4().simple()))
     }
 
@@ -201,8 +191,7 @@ impl<'de> Deserialize<'de> for Plan {
     }
 }
 
-static SCHEMA: LazyLock<Option<Validator>> =
-    LazyLock::new(|| jsonschema::validator_for(schemars::schema_for!(Draft).as_value()).ok());
+static SCHEMA: LazyLock<Option<Validator>> = LazyLock::new(validator::<Draft>);
 
 impl Plan {
     /// Reads what a model answered about an incident.
@@ -225,20 +214,7 @@ impl Plan {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(completion: &Completion, incident_id: &IncidentId) -> Result<Self, PlanError> {
-        let text = unfenced(completion.text());
-        if text.len() > MAX_COMPLETION_BYTES {
-            return Err(PlanError::TooLarge(text.len()));
-        }
-        let json = from_json(text).map_err(|error| match error {
-            JsonError::Syntax(problem) => PlanError::NotJson(redact(&problem)),
-            JsonError::Value { place, problem } => PlanError::Schema { place, problem },
-        })?;
-        follow_schema(&json)?;
-        let draft: Draft =
-            serde_path_to_error::deserialize(json).map_err(|error| PlanError::Schema {
-                place: pointer(error.path()),
-                problem: redact(&error.inner().to_string()),
-            })?;
+        let draft: Draft = read(completion, SCHEMA.as_ref())?;
         let rollback_steps = steps(&draft.rollback_steps, "rollback step")?;
         let steps = steps(&draft.steps, "step")?;
         each_object_once(&steps)?;
@@ -255,6 +231,12 @@ impl Plan {
             model_used: completion.model().to_owned(),
             findings: Vec::new(),
         })
+    }
+
+    /// The same plan under the id that it was asked for with.
+    pub(crate) fn named(mut self, plan_id: &PlanId) -> Self {
+        self.plan_id = plan_id.clone();
+        self
     }
 
     /// The same plan with the findings that it answers.
@@ -350,40 +332,6 @@ impl Plan {
     }
 }
 
-/// Models like to wrap JSON into a Markdown fence; exactly that one wrapping is taken off.
-fn unfenced(text: &str) -> &str {
-    let text = text.trim();
-    let inner = text
-        .strip_prefix("```json")
-        .or_else(|| text.strip_prefix("```"));
-    inner
-        .and_then(|inner| inner.strip_suffix("```"))
-        .map_or(text, str::trim)
-}
-
-fn follow_schema(json: &Value) -> Result<(), PlanError> {
-    let Some(schema) = SCHEMA.as_ref() else {
-        return Err(PlanError::Schema {
-            place: String::new(),
-            problem: "the schema itself does not compile".into(),
-        });
-    };
-    match schema.iter_errors(json).next() {
-        None => Ok(()),
-        Some(error) => Err(PlanError::Schema {
-            place: error.instance_path().to_string(),
-            problem: redact(&error.to_string()),
-        }),
-    }
-}
-
-/// A path as the schema's errors name it.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let shown = |segment: &serde_path_to_error::Segment| format!("/{segment}");
-    let text: String = path.iter().map(shown).collect();
-    text.replace(['[', ']'], "")
-}
-
 fn steps(drafts: &[DraftStep], what: &str) -> Result<Vec<Step>, PlanError> {
     drafts
         .iter()
@@ -403,6 +351,9 @@ fn step(draft: &DraftStep, place: String) -> Result<Step, PlanError> {
         (Some(action), _) | (None, Some(action)) => action,
         (None, None) => return Err(PlanError::Empty(place)),
     };
+    if action.target().is_some() && is_redacted(&action.command()) {
+        return Err(PlanError::Redacted(place));
+    }
     Ok(Step::new(&draft.description, action))
 }
 
@@ -438,7 +389,8 @@ fn risk(draft: &Draft, steps: &[Step]) -> (Risk, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::answer::MAX_COMPLETION_BYTES;
+    use serde_json::{Value, json};
 
     fn parse(draft: &Value) -> Result<Plan, PlanError> {
         parse_text(&draft.to_string())
@@ -514,6 +466,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_hidden_is_not_written() {
+        let patch = |value: &str| {
+            let env = json!([{ "name": "DB_PASSWORD", "value": value }]);
+            let spec = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "app", "env": env }] } } } });
+            let command =
+                format!("kubectl patch deployment/web -n shop --type=strategic -p '{spec}'");
+            parse(&draft(json!([{ "description": "d", "command": command }])))
+        };
+        assert!(patch("changeme").is_ok());
+        for hidden in [
+            "[redacted]",
+            "[redacted-1]",
+            "postgres://app:[redacted-2]@db",
+        ] {
+            let error = patch(hidden).unwrap_err();
+            assert!(error.to_string().contains("hid a secret"), "{error}");
+        }
+        // A person may read it.
+        let by_hand = json!([{ "description": "d", "command": "kubectl create secret generic db --from-literal=password='[redacted]'" }]);
+        assert!(parse(&draft(by_hand)).is_ok());
+    }
+
+    #[test]
     fn a_stored_plan_is_checked_again() {
         let plan = parse(&draft(json!([
             {"description": "d", "command": "kubectl rollout undo deploy/web -n shop"},
@@ -558,9 +533,32 @@ mod tests {
     }
 
     #[test]
-    fn a_markdown_fence_is_taken_off() {
+    fn what_stands_around_the_answer_is_left_out_and_nothing_in_it_is_mended() {
         let plan = draft(json!([])).to_string();
-        assert!(parse_text(&format!("```json\n{plan}\n```")).is_ok());
-        assert!(parse_text(&format!("Sure!\n```json\n{plan}\n```")).is_err());
+        for around in [
+            "```json\nPLAN\n```",
+            "Sure! Here is the plan:\n```json\nPLAN\n```\nIs there anything else?",
+            "<think>\nMaybe {\"steps\": []}? No.\n</think>\n\nPLAN",
+            "PLAN\n\nThis plan is safe.",
+        ] {
+            let answer = around.replace("PLAN", &plan);
+            assert!(parse_text(&answer).is_ok(), "{answer}");
+        }
+        for around in [
+            "PLAN PLAN",
+            "PLAN, or {}",
+            "{PLAN}",
+            "[PLAN",
+            "<think>PLAN",
+            "PLAN</think>{}",
+        ] {
+            let answer = around.replace("PLAN", &plan);
+            let read = parse_text(&answer);
+            assert_eq!(
+                read.is_ok(),
+                ["[PLAN", "<think>PLAN"].contains(&around),
+                "{answer}"
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::action::Target;
 use crate::actor::Actor;
 use crate::approval::{Approved, Pause};
 use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditRecord, AuditSink, StepStatus};
+use crate::cost::Prices;
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
 use crate::incident::{ObjectRef, Scan, ScanError, Scanner};
@@ -24,16 +25,17 @@ use crate::scope::{Scope, Settings};
 use crate::store::{MemoryPlans, PlanStore};
 use crate::verdict::{Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor};
 
+mod asking;
 mod error;
 mod execution;
 mod problem;
 mod resume;
 mod suggest;
 
+pub use asking::Budget;
 pub use error::{BuildError, RemediatorError};
 use execution::Execution;
 pub use problem::Problem;
-pub use suggest::Budget;
 
 /// What to do when a step fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -148,6 +150,8 @@ struct Doors {
     settings: Settings,
     on_failure: OnFailure,
     budget: Budget,
+    prices: Prices,
+    language: Option<String>,
     llm: Arc<dyn LlmProvider>,
     policy: Arc<dyn PolicyEngine>,
     executor: Arc<dyn Executor>,
@@ -425,6 +429,8 @@ pub struct Builder {
     actor: Option<Actor>,
     on_failure: OnFailure,
     budget: Budget,
+    prices: Prices,
+    language: Option<String>,
     llm: Option<Arc<dyn LlmProvider>>,
     policy: Option<Arc<dyn PolicyEngine>>,
     executor: Option<Arc<dyn Executor>>,
@@ -464,14 +470,29 @@ impl Builder {
         self
     }
 
-    /// How much a plan may cost until it can be used.
+    /// How much a plan, or a diagnosis, may cost until it can be used.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Who writes plans.
+    /// What models cost, for the trail and for a [`Budget`] of money; none is known by default.
+    #[must_use]
+    pub fn prices(mut self, prices: Prices) -> Self {
+        self.prices = prices;
+        self
+    }
+
+    /// The language that plans and diagnoses of a model are written in, by its English name, such as `German`; English by default. The
+    /// playbook knows English only.
+    #[must_use]
+    pub fn language(mut self, language: impl Into<String>) -> Self {
+        self.language = Some(language.into());
+        self
+    }
+
+    /// Who writes plans, and diagnoses.
     #[must_use]
     pub fn llm(mut self, llm: impl LlmProvider + 'static) -> Self {
         self.llm = Some(Arc::new(llm));
@@ -532,6 +553,8 @@ impl Builder {
             settings: self.settings,
             on_failure: self.on_failure,
             budget: self.budget,
+            prices: self.prices,
+            language: self.language,
             llm: self.llm.ok_or(BuildError("llm"))?,
             policy: self.policy.ok_or(BuildError("policy"))?,
             executor: self.executor.ok_or(BuildError("cluster"))?,

@@ -91,7 +91,11 @@ async fn a_request_has_the_rules_the_incident_the_schema_and_what_was_said_befor
     let model = model.build().unwrap();
     let completion = model.complete(&prompt()).await.unwrap();
     assert_eq!(
-        (completion.text(), completion.model(), completion.tokens()),
+        (
+            completion.text(),
+            completion.model(),
+            completion.usage().total()
+        ),
         ("{}", "gpt-5-mini-2026-01-01", 1000)
     );
     let mended = prompt().mended(&completion, "it is empty");
@@ -345,7 +349,7 @@ async fn a_real_model_writes_what_follows_the_schema() {
         }
     }
     assert_eq!(completion.model(), "smollm2");
-    assert!(completion.tokens() > 500);
+    assert!(completion.usage().total() > 500);
 }
 
 /// A model with random weights writes whatever the schema lets it: nothing of it reaches a cluster that would let it do everything.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, PermitAll};
 use argus_core::{
-    Budget, Completion, Incident, Kube, LlmError, LlmProvider, Plan, Prompt, Remediator,
-    RemediatorError, Scope,
+    AuditEvent, Budget, Completion, Incident, Kube, LlmError, LlmProvider, Plan, Prices, Prompt,
+    Remediator, RemediatorError, Scope, Usage, Usd,
 };
 use async_trait::async_trait;
 
@@ -32,8 +32,14 @@ impl LlmProvider for Answers {
     }
 }
 
+/// What each answer takes.
+const USAGE: Usage = Usage {
+    input_tokens: 900,
+    output_tokens: 100,
+};
+
 fn says(text: &str) -> Result<Completion, LlmError> {
-    Ok(Completion::new(text, "model").costing(1000))
+    Ok(Completion::new(text, "model").using(USAGE))
 }
 
 fn runs(command: &str) -> Result<Completion, LlmError> {
@@ -60,11 +66,21 @@ struct Asked {
 }
 
 async fn ask(answers: Vec<Result<Completion, LlmError>>, budget: Budget) -> Asked {
+    ask_after(MemoryAudit::new(), Prices::default(), answers, budget).await
+}
+
+/// The same by a host whose trail has records already.
+async fn ask_after(
+    audit: MemoryAudit,
+    prices: Prices,
+    answers: Vec<Result<Completion, LlmError>>,
+    budget: Budget,
+) -> Asked {
     let llm = Answers {
         answers: Arc::new(Mutex::new(answers.into())),
         asked: Arc::default(),
     };
-    let (asked, audit) = (Arc::clone(&llm.asked), MemoryAudit::new());
+    let asked = Arc::clone(&llm.asked);
     let remediator = Remediator::builder()
         .scope(Scope::namespaces(["shop"]).unwrap())
         .llm(llm)
@@ -72,6 +88,7 @@ async fn ask(answers: Vec<Result<Completion, LlmError>>, budget: Budget) -> Aske
         .cluster(Kube::new(Cluster::start().client()))
         .audit(audit.clone())
         .budget(budget)
+        .prices(prices)
         .build()
         .unwrap();
     let incident = Incident::from_json(r#"{"incident_id": "INC-1"}"#).unwrap();
@@ -114,7 +131,9 @@ async fn what_is_wrong_goes_back_to_the_model() {
         assert!(asked.prompts[0].turns().is_empty());
         let turn = &asked.prompts[1].turns()[0];
         assert!(turn.problem.contains(said), "{said}: {}", turn.problem);
-        let outcome = asked.audit.all()[0].entry.outcome.clone().unwrap();
+        let records = asked.audit.all();
+        assert_eq!(records.len(), 3);
+        let outcome = records[2].entry.outcome.clone().unwrap();
         assert!(
             outcome.ends_with("; asked 2 times; 2000 tokens"),
             "{outcome}"
@@ -166,12 +185,18 @@ async fn the_budget_ends_it() {
             matches!(error, RemediatorError::Plan { attempts, .. } if attempts as usize == times),
             "{error:?}"
         );
-        assert!(asked.audit.all().is_empty());
+        let records = asked.audit.all();
+        assert_eq!(records.len(), times);
+        assert!(
+            records
+                .iter()
+                .all(|record| record.entry.event == AuditEvent::Asked)
+        );
     }
     let error = ask(all(), budget).await.result.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no suggested plan can be used; the model was asked 3 times"
+        "no answer of the model can be used; it was asked 3 times"
     );
 }
 
@@ -238,4 +263,162 @@ async fn a_long_answer_is_repeated_in_part() {
     let asked = ask(vec![long, runs(GOOD)], Budget::default()).await;
     let repeated = asked.prompts[1].turns()[0].answer.chars().count();
     assert!(repeated < 9000, "{repeated}");
+}
+
+/// A million tokens read cost one dollar, a million written ten: an answer of these tests costs 0.0019 dollars.
+fn prices() -> Prices {
+    Prices::default().price(
+        "model",
+        Usd::dollars(1.0).unwrap(),
+        Usd::dollars(10.0).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn every_call_stands_in_the_trail_with_what_it_cost() {
+    let soon = Some(Duration::from_millis(1));
+    let answers = vec![fails(true, soon), says("no plan"), runs(GOOD)];
+    let asked = ask_after(MemoryAudit::new(), prices(), answers, Budget::default()).await;
+    let plan = asked.result.unwrap();
+    let records = asked.audit.all();
+    let events: Vec<AuditEvent> = records.iter().map(|record| record.entry.event).collect();
+    use AuditEvent::{Asked, Suggested};
+    assert_eq!(events, [Asked, Asked, Asked, Suggested]);
+    for record in &records {
+        assert_eq!(record.entry.plan_id, *plan.plan_id());
+    }
+    let call = |n: usize| records[n].entry.call.clone().unwrap();
+    // No answer, no name and no price; the same prompt twice, then one with what was wrong.
+    assert_eq!((call(0).model.as_str(), call(0).cost_usd), ("", None));
+    assert_eq!(call(0).prompt, call(1).prompt);
+    assert_eq!(call(1).prompt, asked.prompts[1].digest());
+    assert_ne!(call(1).prompt, call(2).prompt);
+    assert_eq!(call(2).cost_usd, Usd::dollars(0.0019));
+    assert_eq!((call(2).input_tokens, call(2).output_tokens), (900, 100));
+    let words = |n: usize| records[n].entry.outcome.clone().unwrap();
+    assert_eq!(words(0), "the model gave no answer: HTTP 429");
+    assert_eq!(words(1), "model answered");
+    assert!(
+        words(3).ends_with("; asked 3 times; 2000 tokens; 0.0038 USD"),
+        "{}",
+        words(3)
+    );
+}
+
+#[tokio::test]
+async fn money_ends_it_too() {
+    let all = || (0..9).map(|n| says(&format!("no plan {n}"))).collect();
+    let budget = Budget {
+        attempts: 9,
+        cost: Usd::dollars(0.005),
+        ..Budget::default()
+    };
+    let asked = ask_after(MemoryAudit::new(), prices(), all(), budget).await;
+    assert_eq!(asked.prompts.len(), 3);
+    assert!(matches!(
+        asked.result,
+        Err(RemediatorError::Plan { attempts: 3, .. })
+    ));
+    // What isn't known can't be free.
+    let asked = ask_after(
+        MemoryAudit::new(),
+        Prices::default(),
+        vec![runs(GOOD)],
+        budget,
+    )
+    .await;
+    let error = asked.result.unwrap_err().to_string();
+    assert!(
+        error.contains("the price of `model` is not known"),
+        "{error}"
+    );
+    assert_eq!(asked.audit.all().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_spent_today_is_spent_for_everybody_who_shares_the_trail() {
+    let budget = Budget::default();
+    let of_tokens = Budget {
+        tokens_per_day: Some(2000),
+        ..budget
+    };
+    let of_money = Budget {
+        cost_per_day: Usd::dollars(0.0038),
+        ..budget
+    };
+    for (budget, said) in [
+        (of_tokens, "2000 of the day's 2000 tokens are spent"),
+        (of_money, "0.0038 USD of the day's 0.0038 USD are spent"),
+    ] {
+        let audit = MemoryAudit::new();
+        for times in 1..=2 {
+            let asked = ask_after(audit.clone(), prices(), vec![runs(GOOD)], budget).await;
+            assert!(asked.result.is_ok(), "{times}");
+        }
+        // Another host, or the same after a restart: nobody is asked.
+        let again = ask_after(audit.restarted(), prices(), vec![runs(GOOD)], budget).await;
+        let error = again.result.unwrap_err();
+        assert!(
+            matches!(error, RemediatorError::OverBudget { .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(again.prompts.is_empty());
+        assert_eq!(again.audit.all().len(), 4);
+        // In the middle of a question, too.
+        let audit = MemoryAudit::new();
+        let answers = (0..9).map(|n| says(&format!("no plan {n}"))).collect();
+        let patient = Budget {
+            attempts: 9,
+            ..budget
+        };
+        let asked = ask_after(audit, prices(), answers, patient).await;
+        assert_eq!(asked.prompts.len(), 2);
+        assert!(matches!(
+            asked.result,
+            Err(RemediatorError::OverBudget { .. })
+        ));
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_or_looked_up_is_not_asked_again() {
+    let broken = MemoryAudit::failing_from(1);
+    let asked = ask_after(
+        broken,
+        prices(),
+        vec![says("no plan"), runs(GOOD)],
+        Budget::default(),
+    )
+    .await;
+    assert_eq!(asked.prompts.len(), 1);
+    assert!(matches!(
+        asked.result,
+        Err(RemediatorError::Audit { standing: 0, .. })
+    ));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_off_is_asked_for_shorter() {
+    let cut = Ok(Completion::new(r#"{"summary": "Run mo"#, "model").cut_off());
+    let asked = ask(vec![cut, runs(GOOD)], Budget::default()).await;
+    assert!(asked.result.is_ok());
+    let problem = &asked.prompts[1].turns()[0].problem;
+    assert!(problem.contains("write less"), "{problem}");
+}
+
+#[test]
+fn a_budget_can_be_read() {
+    let text = r#"{"attempts": 2, "seconds": 1.5, "cost_usd": 0.05, "tokens_per_day": 1000}"#;
+    let budget: Budget = serde_json::from_str(text).unwrap();
+    assert_eq!(budget.time, Duration::from_millis(1500));
+    assert_eq!(budget.cost, Usd::dollars(0.05));
+    assert_eq!((budget.attempts, budget.tokens), (2, 50_000));
+    for wrong in [
+        r#"{"seconds": -1}"#,
+        r#"{"cost_usd": -1}"#,
+        r#"{"costs": 1}"#,
+    ] {
+        assert!(serde_json::from_str::<Budget>(wrong).is_err(), "{wrong}");
+    }
 }

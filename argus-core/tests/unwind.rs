@@ -195,8 +195,8 @@ async fn every_record_in_turn() {
         assert_eq!(error.is_stuck(), changed > 0);
         failed += 1;
     }
-    // Suggested, permitted, dry run, approved; three steps of three; rescanned, finished.
-    assert_eq!(failed, 15);
+    // Asked, suggested, permitted, dry run, approved; three steps of three; rescanned, finished.
+    assert_eq!(failed, 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,6 +95,9 @@
 // There is nothing of the plan to undo: "plan_id".
 #define ARGUS_NOT_UNDOABLE 23
 
+// No model is asked: the budget is spent, or what is spent can't be known; "what".
+#define ARGUS_OVER_BUDGET 24
+
 // A plan that may be executed, once, until the approval expires.
 typedef struct argus_approved argus_approved;
 
@@ -132,8 +135,9 @@ typedef struct argus_runtime argus_runtime;
 typedef struct argus_provider_table {
   // sizeof(argus_provider_table): fields that are added later are at its end.
   size_t size;
-  // Answers a prompt, now or later, from any thread, with argus_reply_text or argus_reply_error. `prompt` is JSON: {"system", "user",
-  // "schema", "turns": [{"answer", "problem"}]}; it is gone when the function returns. It may block. It must not throw.
+  // Answers a prompt, now or later, from any thread, with argus_reply_text or argus_reply_error. `prompt` is JSON: {"question" ("plan" or
+  // "diagnosis"), "system", "user", "schema", "turns": [{"answer", "problem"}]}; it is gone when the function returns. It may block. It
+  // must not throw.
   void (*complete)(void *host, const char *prompt, struct argus_reply *reply);
   // Called once, from any thread, when nothing is called with `host` any more; may be null.
   void (*drop)(void *host);
@@ -284,13 +288,14 @@ int32_t argus_audit_verify(const char *folder, uint64_t *records, char **error);
 // ARGUS_BAD_HANDLE for one that was freed already.
 int32_t argus_free(const void *handle);
 
-// Answers a prompt with the model's text, the model's name, and how many tokens it cost (0 if that isn't known).
+// Answers a prompt with the model's text, the model's name, and how many tokens it read and wrote (0 if that isn't known).
 //
 // ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
 int32_t argus_reply_text(struct argus_reply *reply,
                          const char *answer_text,
                          const char *model,
-                         uint64_t tokens,
+                         uint64_t input_tokens,
+                         uint64_t output_tokens,
                          char **error);
 
 // Answers a call of a cluster, with JSON.
@@ -327,7 +332,9 @@ int32_t argus_runtime_new(uint32_t threads,
 //
 // `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 // "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
-// process).
+// process), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+// models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
+// (of plans and diagnoses: "German").
 int32_t argus_remediator_new(const struct argus_runtime *runtime,
                              const char *options,
                              const struct argus_provider *provider,
@@ -345,6 +352,13 @@ int32_t argus_remediator_suggest(const struct argus_remediator *remediator,
                                  const char *incident,
                                  struct argus_plan **out,
                                  char **error);
+
+// Asks what the findings of an incident come from; JSON, a diagnosis as argus-ops has it. Put it into the incident as "diagnosis"
+// before a plan is asked for.
+int32_t argus_remediator_diagnose(const struct argus_remediator *remediator,
+                                  const char *incident,
+                                  char **out,
+                                  char **error);
 
 // A plan that was suggested before, by its id, also by another process with the same folder of plans; every door has to be
 // passed again.
@@ -421,13 +435,14 @@ int32_t argus_runtime_new(uint32_t threads,
                           struct argus_runtime **out,
                           char **error);
 
-// Answers a prompt with the model's text, the model's name, and how many tokens it cost (0 if that isn't known).
+// Answers a prompt with the model's text, the model's name, and how many tokens it read and wrote (0 if that isn't known).
 //
 // ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
 int32_t argus_reply_text(struct argus_reply *reply,
                          const char *answer_text,
                          const char *model,
-                         uint64_t tokens,
+                         uint64_t input_tokens,
+                         uint64_t output_tokens,
                          char **error);
 
 // Answers a call of a cluster, with JSON.
@@ -538,7 +553,9 @@ int32_t argus_audit_verify(const char *folder, uint64_t *records, char **error);
 //
 // `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 // "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
-// process).
+// process), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+// models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
+// (of plans and diagnoses: "German").
 int32_t argus_remediator_new(const struct argus_runtime *runtime,
                              const char *options,
                              const struct argus_provider *provider,
@@ -556,6 +573,13 @@ int32_t argus_remediator_suggest(const struct argus_remediator *remediator,
                                  const char *incident,
                                  struct argus_plan **out,
                                  char **error);
+
+// Asks what the findings of an incident come from; JSON, a diagnosis as argus-ops has it. Put it into the incident as "diagnosis"
+// before a plan is asked for.
+int32_t argus_remediator_diagnose(const struct argus_remediator *remediator,
+                                  const char *incident,
+                                  char **out,
+                                  char **error);
 
 // A plan that was suggested before, by its id, also by another process with the same folder of plans; every door has to be
 // passed again.

@@ -49,6 +49,8 @@ pub const ARGUS_NOT_FOUND: i32 = 22;
 
 /// There is nothing of the plan to undo: "plan_id".
 pub const ARGUS_NOT_UNDOABLE: i32 = 23;
+/// No model is asked: the budget is spent, or what is spent can't be known; "what".
+pub const ARGUS_OVER_BUDGET: i32 = 24;
 
 /// The number of an error by its word.
 pub(crate) fn number(code: &str) -> i32 {
@@ -57,6 +59,7 @@ pub(crate) fn number(code: &str) -> i32 {
         "command_refused" => ARGUS_COMMAND_REFUSED,
         "bad_handle" => ARGUS_BAD_HANDLE,
         "no_plan" => ARGUS_NO_PLAN,
+        "over_budget" => ARGUS_OVER_BUDGET,
         "policy_failed" => ARGUS_POLICY_FAILED,
         "denied" => ARGUS_DENIED,
         "manual_steps" => ARGUS_MANUAL_STEPS,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use argus_core::{
     AuditRecord, Completion, CopiedAudit, FileAudit, JsonCluster, JsonDoor, JsonRefusal,
-    JsonRefusalKind, LlmError, LlmProvider, Prompt, RecordCopy,
+    JsonRefusalKind, LlmError, LlmProvider, Prompt, RecordCopy, Usage,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -40,8 +40,9 @@ pub(crate) struct Refusal {
 pub struct ProviderTable {
     /// sizeof(argus_provider_table): fields that are added later are at its end.
     pub size: usize,
-    /// Answers a prompt, now or later, from any thread, with argus_reply_text or argus_reply_error. `prompt` is JSON: {"system", "user",
-    /// "schema", "turns": [{"answer", "problem"}]}; it is gone when the function returns. It may block. It must not throw.
+    /// Answers a prompt, now or later, from any thread, with argus_reply_text or argus_reply_error. `prompt` is JSON: {"question" ("plan" or
+    /// "diagnosis"), "system", "user", "schema", "turns": [{"answer", "problem"}]}; it is gone when the function returns. It may block. It
+    /// must not throw.
     pub complete:
         Option<unsafe extern "C" fn(host: *mut c_void, prompt: *const c_char, reply: *mut Reply)>,
     /// Called once, from any thread, when nothing is called with `host` any more; may be null.
@@ -192,6 +193,7 @@ impl LlmProvider for HostLlm {
         let turns = prompt.turns().iter();
         let turns = turns.map(|turn| json!({ "answer": turn.answer, "problem": turn.problem }));
         let asked = json!({
+            "question": prompt.question(),
             "system": prompt.system(),
             "user": prompt.user(),
             "schema": prompt.schema(),
@@ -327,7 +329,7 @@ fn answer(reply: *mut Reply, said: Result<Completion, Refusal>) -> Result<(), Fa
         .ok_or_else(late)
 }
 
-/// Answers a prompt with the model's text, the model's name, and how many tokens it cost (0 if that isn't known).
+/// Answers a prompt with the model's text, the model's name, and how many tokens it read and wrote (0 if that isn't known).
 ///
 /// ARGUS_BAD_HANDLE if it was answered already, or nobody waits any more.
 ///
@@ -338,13 +340,18 @@ pub unsafe extern "C" fn argus_reply_text(
     reply: *mut Reply,
     answer_text: *const c_char,
     model: *const c_char,
-    tokens: u64,
+    input_tokens: u64,
+    output_tokens: u64,
     error: *mut *mut c_char,
 ) -> i32 {
     // SAFETY: the caller vouches for the strings.
     unsafe {
         with_error(error, || {
-            let completion = Completion::new(text(answer_text)?, text(model)?).costing(tokens);
+            let usage = Usage {
+                input_tokens,
+                output_tokens,
+            };
+            let completion = Completion::new(text(answer_text)?, text(model)?).using(usage);
             answer(reply, Ok(completion))
         })
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argus_core::{
-    Actor, Answer, FilePlans, Incident, OnFailure, Outcome, PlanId, Remediator as Core,
-    RemediatorError, Scope, Settings, Shown,
+    Actor, Answer, Budget, FilePlans, Incident, OnFailure, Outcome, PlanId, Prices,
+    Remediator as Core, RemediatorError, Scope, Settings, Shown,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -99,6 +99,10 @@ struct RemediatorOptions {
     on_failure: Option<Failed>,
     user: Option<String>,
     plans: Option<PathBuf>,
+    #[serde(default)]
+    budget: Budget,
+    prices: Option<Value>,
+    language: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +116,9 @@ enum Failed {
 ///
 /// `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 /// "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
-/// process).
+/// process), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+/// models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
+/// (of plans and diagnoses: "German").
 ///
 /// # Safety
 /// As the header says of strings, `out` and `error`.
@@ -144,6 +150,7 @@ pub unsafe extern "C" fn argus_remediator_new(
                     Some(Failed::Stop) => OnFailure::Stop,
                     Some(Failed::Undo) | None => OnFailure::Undo,
                 })
+                .budget(given.budget)
                 .llm(Arc::clone(&get(provider)?))
                 .policy(Arc::clone(&get(policy)?))
                 .audit(Arc::clone(&get(audit)?.trail));
@@ -155,6 +162,14 @@ pub unsafe extern "C" fn argus_remediator_new(
                 let plans = runtime.wait(async move { FilePlans::open(folder).await })?;
                 builder =
                     builder.plans(plans.map_err(|problem| Failure::of("store_failed")(&problem))?);
+            }
+            if let Some(prices) = given.prices {
+                let prices = Prices::from_json(&prices.to_string());
+                builder = builder
+                    .prices(prices.map_err(|problem| Failure::of("bad_argument")(&problem))?);
+            }
+            if let Some(language) = given.language {
+                builder = builder.language(language);
             }
             if let Some(user) = given.user {
                 builder = builder.actor(Actor::User(user));
@@ -217,6 +232,30 @@ pub unsafe extern "C" fn argus_remediator_suggest(
                 out,
                 walk.wait(|core| async move { core.suggest(&incident).await })?,
             )
+        })
+    }
+}
+
+/// Asks what the findings of an incident come from; JSON, a diagnosis as argus-ops has it. Put it into the incident as "diagnosis"
+/// before a plan is asked for.
+///
+/// # Safety
+/// As the header says of strings, `out` and `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_remediator_diagnose(
+    remediator: *const Remediator,
+    incident: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            let walk = get(remediator)?;
+            let incident = Incident::from_json(text(incident)?);
+            let incident = incident.map_err(|problem| Failure::of("bad_argument")(&problem))?;
+            let diagnosis = walk.wait(|core| async move { core.diagnose(&incident).await })?;
+            give_json(out, &diagnosis)
         })
     }
 }

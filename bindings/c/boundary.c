@@ -60,17 +60,17 @@ static void complete(void *host, const char *prompt, argus_reply *reply) {
   EXPECT(1, strstr(prompt, "\"system\":") != NULL);
   switch (model->manners) {
   case ANSWERS_TWICE:
-    EXPECT(ARGUS_BAD_ARGUMENT, argus_reply_text(reply, NOT_UTF8, "model", 1, NULL)); /* it is still to be answered */
-    EXPECT(ARGUS_OK, argus_reply_text(reply, ANSWER, "model", 1, NULL));
-    EXPECT(ARGUS_BAD_HANDLE, argus_reply_text(reply, ANSWER, "model", 1, NULL));
+    EXPECT(ARGUS_BAD_ARGUMENT, argus_reply_text(reply, NOT_UTF8, "model", 1, 1, NULL)); /* it is still to be answered */
+    EXPECT(ARGUS_OK, argus_reply_text(reply, ANSWER, "model", 1, 1, NULL));
+    EXPECT(ARGUS_BAD_HANDLE, argus_reply_text(reply, ANSWER, "model", 1, 1, NULL));
     EXPECT(ARGUS_BAD_HANDLE, argus_reply_error(reply, "no", false, NULL));
     break;
   case REFUSES: EXPECT(ARGUS_OK, argus_reply_error(reply, "the model is on holiday", false, NULL)); break;
-  case SAYS_NONSENSE: EXPECT(ARGUS_OK, argus_reply_text(reply, "Sure! Here is your plan:", "model", 1, NULL)); break;
+  case SAYS_NONSENSE: EXPECT(ARGUS_OK, argus_reply_text(reply, "Sure! Here is your plan:", "model", 1, 1, NULL)); break;
   case CALLS_BACK:
     SAYS(ARGUS_BAD_ARGUMENT, "callback", argus_remediator_scan(model->remediator, &out, &error));
     /* fall through */
-  case ANSWERS: EXPECT(ARGUS_OK, argus_reply_text(reply, ANSWER, "model", 1, NULL)); break;
+  case ANSWERS: EXPECT(ARGUS_OK, argus_reply_text(reply, ANSWER, "model", 1, 1, NULL)); break;
   }
 }
 
@@ -266,7 +266,7 @@ static const char SCALE[] = "{\"summary\": \"More copies.\", \"steps\": [{\"desc
 static void scale(void *host, const char *prompt, argus_reply *reply) {
   (void)host;
   (void)prompt;
-  EXPECT(ARGUS_OK, argus_reply_text(reply, SCALE, "model", 1, NULL));
+  EXPECT(ARGUS_OK, argus_reply_text(reply, SCALE, "model", 1, 1, NULL));
 }
 
 static void clusters(void) {
@@ -395,6 +395,11 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_HANDLE, argus_remediator_new(runtime, shop, p, policy, cluster, NULL, &m, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_new(runtime, shop, p, policy, cluster, audit, NULL, NULL));
   SAYS(ARGUS_BAD_HANDLE, "another kind", argus_remediator_new(runtime, shop, (const void *)policy, policy, cluster, audit, &m, &error));
+  SAYS(ARGUS_BAD_ARGUMENT, "seconds",
+       argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"budget\": {\"seconds\": -1}}", p, policy, cluster, audit, &m, &error));
+  SAYS(ARGUS_BAD_ARGUMENT, "`m`",
+       argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"prices\": {\"m\": {\"input_cost_per_token\": -1, \"output_cost_per_token\": 1}}}",
+                            p, policy, cluster, audit, &m, &error));
   EXPECT(ARGUS_OK, argus_remediator_new(runtime, shop, p, policy, cluster, audit, &m, NULL));
 
   const char *incident = "{\"incident_id\": \"INC-1\", \"findings\": []}";
@@ -404,6 +409,12 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_suggest(m, NULL, &plan, NULL));
   SAYS(ARGUS_BAD_ARGUMENT, "incident_id", argus_remediator_suggest(m, "{\"incident_id\": 3}", &plan, &error));
   EXPECT(ARGUS_OK, argus_remediator_suggest(m, incident, &plan, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_diagnose(NULL, incident, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_diagnose(m, NULL, &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_diagnose(m, incident, NULL, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_diagnose(m, incident, &out, NULL));
+  expect(strstr(out, "\"root_cause\"") != NULL, 1, "a diagnosis has its cause");
+  argus_string_free(out);
   EXPECT(ARGUS_BAD_HANDLE, argus_remediator_review(m, (const void *)m, &permitted, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_remediator_dry_run(m, (const void *)plan, &dry_run, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_dry_run_approve((const void *)plan, "{\"users\": [\"ada\"]}", &approved, NULL));

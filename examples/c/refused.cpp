@@ -10,7 +10,7 @@ struct Model {
 };
 
 void complete(void *host, const char *, argus_reply *reply) {
-  argus_reply_text(reply, static_cast<Model *>(host)->answer.c_str(), "careless-model", 0, nullptr);
+  argus_reply_text(reply, static_cast<Model *>(host)->answer.c_str(), "careless-model", 0, 0, nullptr);
 }
 
 void drop(void *host) { delete static_cast<Model *>(host); }

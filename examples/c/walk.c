@@ -20,7 +20,7 @@ static const char ANSWER[] =
     " \"risk_level\": \"low\", \"risk_reason\": \"Only one setting of one app changes.\", \"rollback_steps\": []}";
 
 static void *answer(void *reply) {
-  argus_reply_text(reply, ANSWER, "own-model", 0, NULL);
+  argus_reply_text(reply, ANSWER, "own-model", 0, 0, NULL);
   return NULL;
 }
 

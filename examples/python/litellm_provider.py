@@ -27,4 +27,9 @@ class LiteLlm:
         )
         usage = answered.usage if hasattr(answered, "usage") else None
         text = answered.choices[0].message.content or ""
-        return argus.Completion(text, model=answered.model or self.model, tokens=usage.total_tokens if usage else 0)
+        return argus.Completion(
+            text,
+            model=answered.model or self.model,
+            input_tokens=usage.prompt_tokens if usage else 0,
+            output_tokens=usage.completion_tokens if usage else 0,
+        )

@@ -492,8 +492,8 @@ impl Claims {
 
 /// Whether a record belongs to an execution.
 fn executes(event: AuditEvent) -> bool {
-    use AuditEvent::{Denied, DryRun, Permitted, Suggested};
-    !matches!(event, Suggested | Permitted | Denied | DryRun)
+    use AuditEvent::{Asked, Denied, DryRun, Permitted, Suggested};
+    !matches!(event, Asked | Suggested | Permitted | Denied | DryRun)
 }
 
 /// Whether a host still has the connection by which it writes.

@@ -15,6 +15,7 @@ use reqwest::header::HeaderMap;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::wire::{Bounds, wire};
+use crate::cost::Usage;
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 use crate::redact::redact_to;
 
@@ -257,13 +258,21 @@ impl LlmProvider for GenAi {
         if let Some(StopReason::ContentFilter(_)) = response.stop_reason {
             return Err(failed("it refuses to answer".into()));
         }
-        let usage = &response.usage;
         let count = |tokens: Option<i32>| u64::try_from(tokens.unwrap_or(0)).unwrap_or(0);
-        let parts = count(usage.prompt_tokens) + count(usage.completion_tokens);
-        let tokens = count(usage.total_tokens).max(parts);
+        let input_tokens = count(response.usage.prompt_tokens);
+        // Some count what a model thinks in the total only.
+        let rest = count(response.usage.total_tokens).saturating_sub(input_tokens);
+        let usage = Usage {
+            input_tokens,
+            output_tokens: count(response.usage.completion_tokens).max(rest),
+        };
         let name = response.provider_model_iden.model_name.to_string();
         let text = response.content.texts().concat();
-        Ok(Completion::new(text, name).costing(tokens))
+        let completion = Completion::new(text, name).using(usage);
+        Ok(match response.stop_reason {
+            Some(StopReason::MaxTokens(_)) => completion.cut_off(),
+            _ => completion,
+        })
     }
 }
 

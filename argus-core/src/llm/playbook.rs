@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::action::{Action, ActionError, Kind, Quantity, Risk, Target};
 use crate::incident::{Cause, Finding, Incident, ObjectRef};
-use crate::prompt::{Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt};
+use crate::prompt::{
+    Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt, Question,
+};
 
 mod diagnose;
 mod fixes;
@@ -55,9 +57,12 @@ impl Playbook {
 #[async_trait]
 impl LlmProvider for Playbook {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
-        let draft = draft(prompt.incident());
-        let text = serde_json::to_string(&draft).map_err(|error| LlmError {
-            problem: "the plan could not be written".into(),
+        let text = match prompt.question() {
+            Question::Plan => serde_json::to_string(&draft(prompt.incident())),
+            Question::Diagnosis => serde_json::to_string(&diagnose::draft(prompt.incident())),
+        };
+        let text = text.map_err(|error| LlmError {
+            problem: "the answer could not be written".into(),
             retryable: false,
             retry_after: None,
             source: Some(error.into()),

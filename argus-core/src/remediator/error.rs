@@ -20,16 +20,22 @@ pub struct BuildError(pub(super) &'static str);
 #[derive(Debug, thiserror::Error)]
 pub enum RemediatorError {
     /// The model gave no answer.
-    #[error("no plan was suggested")]
+    #[error("nothing was suggested")]
     Llm(#[from] LlmError),
-    /// No answer was a plan.
-    #[error("no suggested plan can be used{}", tried(*attempts))]
+    /// No answer was a plan, or a diagnosis.
+    #[error("no answer of the model can be used{}", tried(*attempts))]
     Plan {
         /// How often the model was asked.
         attempts: u32,
         /// What is wrong with the last answer.
         #[source]
         source: PlanError,
+    },
+    /// No model may be asked: the budget is spent, or what is spent can't be known.
+    #[error("no model is asked: {what}")]
+    OverBudget {
+        /// Which limit, and what to do.
+        what: String,
     },
     /// There is no verdict; never an allow.
     #[error("the plan could not be judged")]
@@ -115,7 +121,7 @@ pub enum RemediatorError {
 
 fn tried(attempts: u32) -> String {
     if attempts > 1 {
-        format!("; the model was asked {attempts} times")
+        format!("; it was asked {attempts} times")
     } else {
         String::new()
     }

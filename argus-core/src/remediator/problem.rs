@@ -74,6 +74,7 @@ impl From<&RemediatorError> for Problem {
         let (code, details) = match error {
             E::Llm(_) => ("no_plan", json!({ "attempts": 1 })),
             E::Plan { attempts, .. } => ("no_plan", json!({ "attempts": attempts })),
+            E::OverBudget { what } => ("over_budget", json!({ "what": what })),
             E::Policy(_) => ("policy_failed", json!({})),
             E::Denied { plan, evaluation } => (
                 "denied",

@@ -61,9 +61,9 @@ async fn the_log_cut_after_every_record() {
             let result = shop.walk(&audit, &plans, faults, usize::MAX).await;
             let cut = matches!(result, Some(Err(RemediatorError::Audit { .. })));
             let resumed = resume_and_check(&shop, &audit, &plans, &what).await;
-            // Four records stand before the first intent: suggested, permitted, dry run, approved.
-            assert_eq!(resumed.is_some(), cut && whole >= 4, "{what}");
-            if faults.is_empty() && cut && whole >= 4 {
+            // Five records stand before the first intent: asked, suggested, permitted, dry run, approved.
+            assert_eq!(resumed.is_some(), cut && whole >= 5, "{what}");
+            if faults.is_empty() && cut && whole >= 5 {
                 assert_eq!(resumed, Some(Ending::Succeeded), "{what}");
             }
             if !cut {
@@ -79,7 +79,7 @@ async fn the_log_cut_after_every_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_again_while_resuming() {
     for faults in FAULTS {
-        for whole in [5, 6, 8, 11] {
+        for whole in [6, 7, 9, 12] {
             for again in 1..6 {
                 let what =
                     format!("{faults:?}, cut after record {whole}, and {again} records later");
@@ -117,7 +117,7 @@ async fn dropped_at_every_await() {
 /// Cut between the first step's write and its record.
 async fn cut_after_the_first_write() -> (Shop, MemoryAudit, MemoryPlans) {
     let shop = Shop::open().await;
-    let (audit, plans) = (MemoryAudit::failing_from(6), MemoryPlans::default());
+    let (audit, plans) = (MemoryAudit::failing_from(7), MemoryPlans::default());
     shop.walk(&audit, &plans, &[], usize::MAX).await;
     assert_eq!(shop.changed().await, [true, false, false]);
     (shop, audit.restarted(), plans)
@@ -301,7 +301,7 @@ async fn a_plan_can_be_taken_up_again_by_its_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rescan_of_a_resumed_plan_compares_with_before_it_began() {
     let shop = Shop::broken().await;
-    let (audit, plans) = (MemoryAudit::failing_from(7), MemoryPlans::default());
+    let (audit, plans) = (MemoryAudit::failing_from(8), MemoryPlans::default());
     shop.walk(&audit, &plans, &[], usize::MAX).await;
     let audit = audit.restarted();
     let remediator = shop.remediator(Doors::new(&audit, &plans));

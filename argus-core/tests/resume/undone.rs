@@ -150,7 +150,7 @@ async fn only_what_stands_can_be_undone() {
     assert!(not_undoable(&remediator.undo(&outcome.plan_id).await));
 
     // One that is cut off is resumed, not undone.
-    let audit = MemoryAudit::failing_from(6);
+    let audit = MemoryAudit::failing_from(7);
     shop.walk(&audit, &plans, &[], usize::MAX).await;
     let audit = audit.restarted();
     let remediator = shop.remediator(Doors::new(&audit, &plans));

@@ -52,6 +52,11 @@ class AsyncRemediator:
         scan: dict[str, Any] = await self._call(self._remediator.scan)
         return scan
 
+    async def diagnose(self, incident: Any) -> dict[str, Any]:
+        """See `Remediator.diagnose`."""
+        diagnosis: dict[str, Any] = await self._call(self._remediator.diagnose, incident)
+        return diagnosis
+
     async def suggest(self, incident: Any) -> Plan:
         """See `Remediator.suggest`."""
         plan: Plan = await self._call(self._remediator.suggest, incident)

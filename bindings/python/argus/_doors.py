@@ -20,8 +20,10 @@ class Completion:
     """The answer, as it came."""
     model: str = ""
     """Who gave it; the name of the provider's class by default."""
-    tokens: int = 0
-    """Read and written together; 0 where that isn't known."""
+    input_tokens: int = 0
+    """Tokens that it read; 0 where that isn't known."""
+    output_tokens: int = 0
+    """Tokens that it wrote; 0 where that isn't known."""
 
 
 class LlmProvider(Protocol):
@@ -123,7 +125,7 @@ async def _wait(answer: Awaitable[str | Completion]) -> str | Completion:
     return await answer
 
 
-def complete(provider: Any, prompt: Prompt) -> tuple[str, str, int]:
+def complete(provider: Any, prompt: Prompt) -> tuple[str, str, int, int]:
     """Asks a provider; what the native half calls."""
     on_loop = provider if isinstance(provider, OnLoop) else OnLoop(provider)
     answer = on_loop.complete(prompt)
@@ -131,4 +133,4 @@ def complete(provider: Any, prompt: Prompt) -> tuple[str, str, int]:
         answer = Completion(answer)
     if not isinstance(answer, Completion):
         raise TypeError(f"complete() has to give a str or an argus.Completion, not {type(answer).__name__}")
-    return answer.text, answer.model or on_loop.name, answer.tokens
+    return answer.text, answer.model or on_loop.name, answer.input_tokens, answer.output_tokens

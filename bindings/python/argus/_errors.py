@@ -63,6 +63,13 @@ class NoPlan(ArgusError):
     """How often it was asked."""
 
 
+class OverBudget(ArgusError):
+    """No model is asked: the budget is spent, or what is spent can't be known."""
+
+    what: str
+    """Which limit, and what to do."""
+
+
 class PolicyFailed(ArgusError):
     """There is no verdict; never an allow."""
 

@@ -9,7 +9,7 @@ use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
     AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, GenAi as CoreGenAi, JsonCluster,
     JsonDoor, JsonRefusal, JsonRefusalKind, Kube as CoreKube, LlmError, LlmProvider, PlanId,
-    PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope, Settings, Wire, floor,
+    PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope, Settings, Usage, Wire, floor,
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
@@ -89,6 +89,11 @@ pub(crate) struct Prompt(argus_core::Prompt);
 
 #[pymethods]
 impl Prompt {
+    /// What is asked for: `plan` or `diagnosis`.
+    #[getter]
+    fn question<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.0.question())
+    }
     /// The rules.
     #[getter]
     fn system(&self) -> &str {
@@ -134,7 +139,7 @@ impl LlmProvider for PythonLlm {
         let prompt = Prompt(prompt.clone());
         let answer = asked(
             &self.0,
-            |doors, provider| -> PyResult<(String, String, u64)> {
+            |doors, provider| -> PyResult<(String, String, u64, u64)> {
                 doors
                     .call_method1("complete", (provider, prompt))?
                     .extract()
@@ -147,7 +152,11 @@ impl LlmProvider for PythonLlm {
             source: Some(source),
         };
         match answer.await {
-            Ok(Ok((text, model, tokens))) => Ok(Completion::new(text, model).costing(tokens)),
+            Ok(Ok((text, model, input_tokens, output_tokens))) => Ok(Completion::new(text, model)
+                .using(Usage {
+                    input_tokens,
+                    output_tokens,
+                })),
             Ok(Err(raised)) => Err(failed("the provider raised an exception", raised.into())),
             Err(error) => Err(failed("the provider did not come to its end", error.into())),
         }

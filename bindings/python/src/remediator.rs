@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use argus_core::{
-    Actor, AuditRecord, FilePlans, Incident, OnFailure, Remediator as Core, RemediatorError,
-    Settings,
+    Actor, AuditRecord, Budget, FilePlans, Incident, OnFailure, Prices, Remediator as Core,
+    RemediatorError, Settings,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::{Bound, Py, PyAny, PyAnyMethods, PyRef, PyResult, Python, pyclass, pymethods};
@@ -30,8 +30,11 @@ fn answer<T>(py: Python<'_>, result: Result<T, RemediatorError>) -> PyResult<T> 
 impl Remediator {
     /// `plans` is a folder where plans are kept for the next process; a trail in PostgreSQL keeps them itself. `observe` is called with each record of the trail as soon as
     /// it is durable, and must return quickly. `on_failure` is `undo` or `stop`.
+    /// `budget` is a dict of `attempts`, `tokens` and `seconds` for one plan, `cost_usd`, `tokens_per_day` and `cost_usd_per_day`; money
+    /// takes `prices`, by model `input_cost_per_token` and `output_cost_per_token`, as in LiteLLM's table. `language` is what a model
+    /// writes plans and diagnoses in, such as `German`.
     #[new]
-    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None))]
+    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None, budget=None, prices=None, language=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -46,6 +49,9 @@ impl Remediator {
         on_failure: &str,
         user: Option<String>,
         observe: Option<Py<PyAny>>,
+        budget: Option<&Bound<'_, PyAny>>,
+        prices: Option<&Bound<'_, PyAny>>,
+        language: Option<String>,
     ) -> PyResult<Self> {
         let on_failure = match on_failure {
             "undo" => OnFailure::Undo,
@@ -77,6 +83,19 @@ impl Remediator {
             let opened = wait(py, async move { FilePlans::open(folder).await })?;
             builder =
                 builder.plans(opened.map_err(|error| errors::plain(py, "StoreFailed", &error))?);
+        }
+        if let Some(budget) = budget {
+            let budget = serde_json::from_str::<Budget>(&from_python(budget)?);
+            let wrong = |error| PyValueError::new_err(format!("the budget is malformed: {error}"));
+            builder = builder.budget(budget.map_err(wrong)?);
+        }
+        if let Some(prices) = prices {
+            let prices = Prices::from_json(&from_python(prices)?);
+            builder =
+                builder.prices(prices.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        }
+        if let Some(language) = language {
+            builder = builder.language(language);
         }
         if let Some(user) = user {
             builder = builder.actor(Actor::User(user));
@@ -111,12 +130,29 @@ impl Remediator {
     /// Ask for a plan. The incident is a dict, JSON text or a pydantic model, as argus-ops has them. Nothing is executed.
     ///
     /// :raises NoPlan: when no answer of the model was a plan.
+    /// :raises OverBudget: when no model may be asked.
     /// :raises IncidentError: names the field that is wrong.
     fn suggest(&self, py: Python<'_>, incident: &Bound<'_, PyAny>) -> PyResult<Plan> {
         let incident = Incident::from_json(&from_python(incident)?)
             .map_err(|error| errors::plain(py, "IncidentError", &error))?;
         let core = self.0.clone();
         answer(py, wait(py, async move { core.suggest(&incident).await })?).map(Plan)
+    }
+
+    /// Ask what the findings of an incident come from. Put the answer into the incident as `diagnosis` before a plan is asked for.
+    ///
+    /// :raises NoPlan: when no answer of the model was a diagnosis.
+    /// :raises OverBudget: when no model may be asked.
+    fn diagnose<'py>(
+        &self,
+        py: Python<'py>,
+        incident: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let incident = Incident::from_json(&from_python(incident)?)
+            .map_err(|error| errors::plain(py, "IncidentError", &error))?;
+        let core = self.0.clone();
+        let diagnosis = answer(py, wait(py, async move { core.diagnose(&incident).await })?)?;
+        to_python(py, &diagnosis)
     }
 
     /// Ask policy about the actions.

@@ -50,12 +50,12 @@ def test_a_sink_has_every_record_as_the_trail_has_it(log: Log, doors: dict[str, 
     outcome = walk(argus.Remediator(llm=argus.Playbook(), **{**doors, "audit": audit}), incident)
     assert outcome["success"]
     assert log.records == list(reversed(audit.records()))
-    assert audit.records(event="approved", limit=1)[0]["requested_by"] == log.records[3]["requested_by"]
+    assert audit.records(event="approved", limit=1)[0]["requested_by"] == log.records[4]["requested_by"]
     with pytest.raises(ValueError, match="evnt"):
         audit.records(evnt="approved")
 
 
-@pytest.mark.parametrize("fails_at", range(1, 8))
+@pytest.mark.parametrize("fails_at", range(1, 9))
 def test_nothing_is_done_that_relies_on_a_record_that_the_sink_lacks(
     fails_at: int, doors: dict[str, Any], incident: dict[str, Any], cluster: argus.TestCluster, tmp_path: pathlib.Path
 ) -> None:
@@ -65,8 +65,8 @@ def test_nothing_is_done_that_relies_on_a_record_that_the_sink_lacks(
     with pytest.raises(argus.AuditFailed, match="the log's disk is full"):
         walk(remediator, incident)
     assert len(log.records) == fails_at - 1
-    # The fifth record is the step's intent.
-    assert writes(cluster) == (1 if fails_at > 5 else 0)
+    # The sixth record is the step's intent.
+    assert writes(cluster) == (1 if fails_at > 6 else 0)
     with pytest.raises(argus.AuditFailed):
         remediator.suggest(incident)
 
@@ -140,7 +140,7 @@ def test_progress_as_it_happens(doors: dict[str, Any], incident: dict[str, Any])
 
     seen = asyncio.run(run())
     assert seen == told
-    assert seen[0] == "suggested" and seen[-1] == "finished" and "step_settled" in seen
+    assert seen[:2] == ["asked", "suggested"] and seen[-1] == "finished" and "step_settled" in seen
 
 
 def test_a_plan_is_a_value(remediator: argus.Remediator, incident: dict[str, Any]) -> None:

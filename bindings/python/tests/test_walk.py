@@ -65,7 +65,7 @@ def test_from_an_incident_to_proof(
     assert re.fullmatch(r"Fixed: \d issues? resolved\. Remaining: no issues\.", outcome["summary"])
     assert real_writes(cluster) == [("patch", "/apis/apps/v1/namespaces/shop/deployments/web")]
     records = doors["audit"].records(plan_id=plan.plan_id)
-    assert records[0]["event"] == "finished" and records[-1]["event"] == "suggested"
+    assert records[0]["event"] == "finished" and [record["event"] for record in records[:-3:-1]] == ["asked", "suggested"]
     assert argus.FileAudit.verify(tmp_path / "audit") == len(records)
     with pytest.raises(RuntimeError, match="used already"):
         remediator.execute(approved)
@@ -186,11 +186,51 @@ def test_an_answer_that_is_no_plan_is_asked_for_again(doors: dict[str, Any]) -> 
 
         async def complete(self, prompt: argus.Prompt, /) -> argus.Completion:
             self.asked += 1
-            return argus.Completion("nonsense" if self.asked == 1 else command(FIX), "mine", 10)
+            return argus.Completion("nonsense" if self.asked == 1 else command(FIX), "mine", 10, 2)
 
     llm = Learns()
     plan = argus.Remediator(llm=llm, **doors).suggest({"incident_id": "INC-1"})
     assert (plan.model_used, llm.asked) == ("mine", 2)
+
+
+def test_a_diagnosis_is_asked_for_like_a_plan(doors: dict[str, Any], incident: dict[str, Any]) -> None:
+    answer = {"root_cause": "Zu wenig Speicher.", "explanation": "Darum endet sie.", "confidence": 0.8, "recommendations": ["Mehr."]}
+
+    class Asked:
+        prompts: list[argus.Prompt] = []
+
+        def complete(self, prompt: argus.Prompt, /) -> argus.Completion:
+            self.prompts.append(prompt)
+            return argus.Completion(json.dumps(answer), "mine", 900, 100)
+
+    prices = {"mine": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}}
+    remediator = argus.Remediator(llm=Asked(), **doors, prices=prices, language="German")
+    diagnosis = remediator.diagnose(incident)
+    assert Asked.prompts[0].question == "diagnosis" and "German" in Asked.prompts[0].system
+    assert diagnosis["root_cause"] == answer["root_cause"] and diagnosis["finding_ids"]
+    assert (diagnosis["model_used"], diagnosis["tokens_used"], diagnosis["cost_usd"]) == ("mine", 1000, 0.0019)
+    call = doors["audit"].records(event="asked")[0]["call"]
+    assert (call["model"], call["input_tokens"], call["output_tokens"], call["cost_usd"]) == ("mine", 900, 100, 0.0019)
+    argus.Remediator(llm=argus.Playbook(), **doors).suggest(incident | {"diagnosis": diagnosis})
+
+
+def test_a_budget_ends_the_asking(doors: dict[str, Any]) -> None:
+    class Costs:
+        def complete(self, prompt: argus.Prompt, /) -> argus.Completion:
+            return argus.Completion(command(FIX), "mine", 900, 100)
+
+    remediator = argus.Remediator(llm=Costs(), **doors, budget={"tokens_per_day": 1500})
+    for _ in range(2):
+        remediator.suggest({"incident_id": "INC-1"})
+    with pytest.raises(argus.OverBudget, match="2000 of the day's 1500 tokens") as caught:
+        remediator.suggest({"incident_id": "INC-1"})
+    assert caught.value.what in str(caught.value) and not caught.value.retryable
+    with pytest.raises(argus.OverBudget, match="price of `mine` is not known"):
+        argus.Remediator(llm=Costs(), **doors, budget={"cost_usd": 0.1}).suggest({"incident_id": "INC-1"})
+    with pytest.raises(ValueError, match="malformed: unknown field `cost`"):
+        argus.Remediator(llm=Costs(), **doors, budget={"cost": 1})
+    with pytest.raises(ValueError, match="`mine`"):
+        argus.Remediator(llm=Costs(), **doors, prices={"mine": {"input_cost_per_token": -1, "output_cost_per_token": 1}})
 
 
 def test_every_record_is_seen_and_a_failing_observer_hurts_nobody(
@@ -209,7 +249,7 @@ def test_every_record_is_seen_and_a_failing_observer_hurts_nobody(
     approved = remediator.dry_run(remediator.review(remediator.suggest(incident))).approve("operator")
     assert remediator.execute(approved)["success"]
     assert [kind for kind in seen if kind.startswith("step")] == ["step_intended", "step_applied", "step_settled"]
-    assert seen[0] == "suggested" and seen[-1] == "finished"
+    assert seen[:2] == ["asked", "suggested"] and seen[-1] == "finished"
     assert len(heard) == 1
 
 

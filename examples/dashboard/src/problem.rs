@@ -65,6 +65,7 @@ impl From<Problem> for Failure {
             "busy" => StatusCode::LOCKED,
             "manual_steps" => StatusCode::UNPROCESSABLE_ENTITY,
             "dry_run_failed" if !problem.retryable => StatusCode::UNPROCESSABLE_ENTITY,
+            "over_budget" => StatusCode::TOO_MANY_REQUESTS,
             "no_plan" => StatusCode::BAD_GATEWAY,
             "dry_run_failed" | "scan_failed" | "halted" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

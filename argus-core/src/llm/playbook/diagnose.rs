@@ -1,10 +1,8 @@
 //! A diagnosis without a model: the gravest finding, and what its fault means for people who don't know Kubernetes.
 
-use jiff::Timestamp;
-
-use super::Playbook;
-use crate::digest::Digest;
-use crate::incident::{Cause, Diagnosis, Finding};
+use super::{Playbook, shortened};
+use crate::incident::{Cause, Diagnosis, Finding, Incident};
+use crate::prompt::DraftDiagnosis;
 
 impl Playbook {
     /// Says in plain English what findings about one object mean; none without findings.
@@ -32,23 +30,32 @@ impl Playbook {
             "Argus knows no fault that looks like this, so it doesn't guess.",
             "Look at the evidence below, or show it to somebody who knows the app.",
         ));
-        let ids: Vec<String> = findings.iter().map(|f| f.finding_id.clone()).collect();
-        let digest = Digest::of_bytes(ids.join(" ").as_bytes()).to_string();
-        let mut resources: Vec<String> = findings.iter().map(|f| f.target.clone()).collect();
-        resources.dedup();
         Some(Diagnosis {
-            diagnosis_id: format!("DIAG-{}", digest.get(7..19).unwrap_or(&digest)),
-            finding_ids: ids,
             root_cause: root.title.clone(),
             explanation: format!("{} {means}", root.description).trim().to_owned(),
             confidence: if said.is_some() { 0.9 } else { 0.3 },
             recommendations: vec![advice.to_owned()],
-            related_resources: resources,
             model_used: super::NAME.into(),
-            tokens_used: 0,
-            cost_usd: 0.0,
-            timestamp: Timestamp::now(),
+            ..Diagnosis::about(findings)
         })
+    }
+}
+
+/// The same as a model would answer it.
+pub(super) fn draft(incident: &Incident) -> DraftDiagnosis {
+    match Playbook::diagnose(incident.findings()) {
+        Some(diagnosis) => DraftDiagnosis {
+            root_cause: shortened(diagnosis.root_cause, 300),
+            explanation: shortened(diagnosis.explanation, 2000),
+            confidence: diagnosis.confidence,
+            recommendations: diagnosis.recommendations,
+        },
+        None => DraftDiagnosis {
+            root_cause: "Nothing was found.".into(),
+            explanation: "There are no findings, so there is nothing to explain.".into(),
+            confidence: 0.9,
+            recommendations: Vec::new(),
+        },
     }
 }
 

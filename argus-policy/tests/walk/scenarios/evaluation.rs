@@ -36,7 +36,7 @@ impl LlmProvider for Counted {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if let Ok(completion) = &answer {
             self.tokens
-                .fetch_add(completion.tokens(), Ordering::Relaxed);
+                .fetch_add(completion.usage().total(), Ordering::Relaxed);
         }
         answer
     }

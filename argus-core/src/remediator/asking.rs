@@ -1,0 +1,288 @@
+//! A prompt becomes completions: asked within a budget, each call in the trail with what it cost, and again after an answer
+//! that can't be used.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Remediator, RemediatorError};
+use crate::audit::{AuditEntry, AuditEvent, AuditQuery, ModelCall};
+use crate::cost::{Usage, Usd};
+use crate::incident::IncidentId;
+use crate::plan::PlanId;
+use crate::prompt::{Completion, LlmError, Prompt};
+
+/// How much a plan, or a diagnosis, may cost until it can be used.
+///
+/// A limit is looked at before each call, so that the last call may go beyond it. What was spent today, by the clock of
+/// UTC, stands in the audit trail: it holds after a restart, and for all hosts that share the trail.
+///
+/// # Example
+/// ```
+/// use argus_core::{Budget, Usd};
+/// let frugal = Budget { attempts: 1, cost_per_day: Usd::dollars(2.0), ..Budget::default() };
+/// # let _ = frugal;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// How often the model is asked at most; 3 by default.
+    pub attempts: u32,
+    /// It isn't asked again after so many tokens; 50,000 by default.
+    pub tokens: u64,
+    /// How long all of it may take; three minutes by default. In JSON a number of `seconds`.
+    #[serde(rename = "seconds", deserialize_with = "seconds")]
+    #[schemars(with = "f64")]
+    pub time: Duration,
+    /// It isn't asked again after so much money, which takes [`Prices`](crate::Prices); no limit by default.
+    #[serde(rename = "cost_usd")]
+    pub cost: Option<Usd>,
+    /// No model is asked after so many tokens on one day; no limit by default.
+    pub tokens_per_day: Option<u64>,
+    /// No model is asked after so much money on one day, which takes [`Prices`](crate::Prices); no limit by default.
+    #[serde(rename = "cost_usd_per_day")]
+    pub cost_per_day: Option<Usd>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            tokens: 50_000,
+            time: Duration::from_secs(180),
+            cost: None,
+            tokens_per_day: None,
+            cost_per_day: None,
+        }
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| serde::de::Error::custom(format!("{seconds} is no number of seconds")))
+}
+
+/// One question to the model, with what it cost so far.
+pub(super) struct Asking<'a> {
+    remediator: &'a Remediator,
+    incident_id: &'a IncidentId,
+    plan_id: PlanId,
+    prompt: Prompt,
+    last: Option<Completion>,
+    attempts: u32,
+    tokens: u64,
+    cost: Usd,
+    deadline: Instant,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        remediator: &'a Remediator,
+        incident_id: &'a IncidentId,
+        prompt: Prompt,
+    ) -> Self {
+        Self {
+            remediator,
+            incident_id,
+            plan_id: PlanId::random(),
+            prompt,
+            last: None,
+            attempts: 0,
+            tokens: 0,
+            cost: Usd::default(),
+            deadline: Instant::now() + remediator.doors.budget.time,
+        }
+    }
+
+    /// The id of the plan that comes of it; of a diagnosis, an id that no plan has.
+    pub(super) fn plan_id(&self) -> &PlanId {
+        &self.plan_id
+    }
+
+    /// How often the model was asked.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How many tokens it took.
+    pub(super) fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// What it cost, as far as prices are known.
+    pub(super) fn cost(&self) -> Usd {
+        self.cost
+    }
+
+    /// An answer, whatever is in it.
+    pub(super) async fn ask(&mut self) -> Result<Completion, RemediatorError> {
+        let budget = self.remediator.doors.budget;
+        loop {
+            self.today_allows_it().await?;
+            self.attempts += 1;
+            let began = Instant::now();
+            let llm = &self.remediator.doors.llm;
+            let answer = timeout_at(self.deadline, llm.complete(&self.prompt)).await;
+            let late = |_| LlmError {
+                problem: format!(
+                    "it took longer than the {} s that a plan may take",
+                    budget.time.as_secs()
+                ),
+                retryable: true,
+                retry_after: None,
+                source: None,
+            };
+            let answer = answer.map_err(late).and_then(|answer| answer);
+            self.record(&answer, began.elapsed()).await?;
+            let error = match answer {
+                Ok(completion) => {
+                    self.tokens = self.tokens.saturating_add(completion.usage().total());
+                    let cost = self.priced(completion.model(), completion.usage());
+                    let is_limited = budget.cost.is_some() || budget.cost_per_day.is_some();
+                    self.cost = self.cost.plus(match cost {
+                        Err(error) if is_limited => return Err(error),
+                        cost => cost.unwrap_or_default(),
+                    });
+                    return Ok(completion);
+                }
+                Err(error) => error,
+            };
+            // A second, two, four: unless the provider says how long.
+            let backoff = Duration::from_secs(1 << (self.attempts - 1).min(6));
+            let wait = error.retry_after.unwrap_or(backoff);
+            if !error.retryable || !self.may_ask_again() || Instant::now() + wait > self.deadline {
+                return Err(error.into());
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Has the model asked once more, with what is wrong with its answer; false where it had its chance.
+    pub(super) fn again(&mut self, answer: Completion, problem: &str) -> bool {
+        // Whoever answers the same again has nothing else to say.
+        let repeated = self.last.as_ref().map(Completion::text) == Some(answer.text());
+        if repeated || !self.may_ask_again() {
+            return false;
+        }
+        tracing::debug!(
+            problem,
+            "the answer can't be used, the model is asked again"
+        );
+        let cut_off = "it was cut off where the longest answer ends; write less";
+        let problem = if answer.is_cut_off() {
+            cut_off
+        } else {
+            problem
+        };
+        self.prompt = self.prompt.clone().mended(&answer, problem);
+        self.last = Some(answer);
+        true
+    }
+
+    fn may_ask_again(&self) -> bool {
+        let budget = self.remediator.doors.budget;
+        self.attempts < budget.attempts
+            && self.tokens < budget.tokens
+            && budget.cost.is_none_or(|limit| self.cost < limit)
+            && Instant::now() < self.deadline
+    }
+
+    /// Holds what was spent today against what may be.
+    async fn today_allows_it(&self) -> Result<(), RemediatorError> {
+        let budget = self.remediator.doors.budget;
+        if budget.tokens_per_day.is_none() && budget.cost_per_day.is_none() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let midnight = now.as_second() - now.as_second().rem_euclid(24 * 60 * 60);
+        let query = AuditQuery {
+            event: Some(AuditEvent::Asked),
+            since: Timestamp::from_second(midnight).ok(),
+            ..AuditQuery::default()
+        };
+        let records = self.remediator.doors.audit.records(&query).await;
+        let records = records.map_err(|source| RemediatorError::Audit {
+            standing: 0,
+            source,
+        })?;
+        let calls = records.into_iter().filter_map(|record| record.entry.call);
+        let (mut tokens, mut cost) = (0_u64, Usd::default());
+        for call in calls {
+            let usage = Usage {
+                input_tokens: call.input_tokens,
+                output_tokens: call.output_tokens,
+            };
+            tokens = tokens.saturating_add(usage.total());
+            if budget.cost_per_day.is_some() {
+                let known = call.cost_usd.map(Ok);
+                let known = known.unwrap_or_else(|| self.priced(&call.model, usage));
+                cost = cost.plus(known?);
+            }
+        }
+        let over = |spent: String, limit: String| {
+            Err(RemediatorError::OverBudget {
+                what: format!(
+                    "{spent} of the day's {limit} are spent; the next day begins at 00:00 UTC"
+                ),
+            })
+        };
+        match (budget.tokens_per_day, budget.cost_per_day) {
+            (Some(limit), _) if tokens >= limit => {
+                over(tokens.to_string(), format!("{limit} tokens"))
+            }
+            (_, Some(limit)) if cost >= limit => over(cost.to_string(), limit.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a completion cost. Where money is limited, what isn't known can't be free.
+    fn priced(&self, model: &str, usage: Usage) -> Result<Usd, RemediatorError> {
+        if usage.total() == 0 {
+            return Ok(Usd::default());
+        }
+        let cost = self.remediator.doors.prices.cost(model, usage);
+        cost.ok_or_else(|| RemediatorError::OverBudget {
+            what: format!(
+                "the budget limits money, and the price of `{model}` is not known: give it with `.prices(...)`"
+            ),
+        })
+    }
+
+    async fn record(
+        &self,
+        answer: &Result<Completion, LlmError>,
+        took: Duration,
+    ) -> Result<(), RemediatorError> {
+        let completion = answer.as_ref().ok();
+        let usage = completion.map(Completion::usage).unwrap_or_default();
+        let model = completion.map(Completion::model).unwrap_or_default();
+        let call = ModelCall {
+            prompt: self.prompt.digest(),
+            model: model.to_owned(),
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cost_usd: self.remediator.doors.prices.cost(model, usage),
+            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        };
+        let outcome = match answer {
+            Ok(_) => format!("{model} answered"),
+            Err(error) => error.to_string(),
+        };
+        let entry = AuditEntry::new(
+            AuditEvent::Asked,
+            self.incident_id.clone(),
+            self.plan_id.clone(),
+            self.remediator.actor.clone(),
+        );
+        let entry = AuditEntry {
+            call: Some(call),
+            outcome: Some(crate::redact::redact(&outcome)),
+            ..entry
+        };
+        self.remediator.record(entry).await
+    }
+}
