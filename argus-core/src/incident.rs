@@ -172,6 +172,19 @@ impl fmt::Display for ObjectRef {
     }
 }
 
+/// The Deployment that a pod's name speaks of, `<deployment>-<hash>-<suffix>`.
+pub(crate) fn owner_of_pod(pod: &str) -> Option<&str> {
+    let (rest, suffix) = pod.rsplit_once('-')?;
+    let (name, hash) = rest.rsplit_once('-')?;
+    // Kubernetes makes these ends of consonants and digits only.
+    let made = |text: &str| {
+        text.chars()
+            .all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
+    };
+    let matches = suffix.len() == 5 && made(suffix) && (6..=10).contains(&hash.len()) && made(hash);
+    matches.then_some(name)
+}
+
 /// One detected anomaly. Units and meaning of `metrics` are the analyzer's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {

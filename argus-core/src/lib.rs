@@ -104,7 +104,7 @@ pub use remediator::{
 };
 
 mod llm;
-pub use llm::Playbook;
+pub use llm::{Anonymous, Cache, Fallback, Playbook, Recorder, Replay, Throttle};
 #[cfg(feature = "genai")]
 pub use llm::{GenAi, GenAiOptions, NoWire, Wire};
 

@@ -3,6 +3,21 @@
 mod playbook;
 pub use playbook::Playbook;
 
+mod fallback;
+pub use fallback::Fallback;
+
+mod throttle;
+pub use throttle::Throttle;
+
+mod cache;
+pub use cache::Cache;
+
+mod anonymous;
+pub use anonymous::Anonymous;
+
+mod recorded;
+pub use recorded::{Recorder, Replay};
+
 #[cfg(feature = "genai")]
 mod genai;
 #[cfg(feature = "genai")]

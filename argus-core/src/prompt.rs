@@ -127,6 +127,28 @@ impl Prompt {
         self
     }
 
+    /// The same question about another incident and scope; what was said before is rewritten.
+    pub(crate) fn about_others(
+        &self,
+        incident: &Incident,
+        scope: &Scope,
+        rewrite: impl Fn(&str) -> String,
+    ) -> Self {
+        let prompt = match self.question {
+            Question::Plan => Self::new(incident, scope),
+            Question::Diagnosis => Self::diagnosis(incident, scope),
+        };
+        let turns = self.turns.iter().map(|turn| Turn {
+            answer: rewrite(&turn.answer),
+            problem: rewrite(&turn.problem),
+        });
+        Self {
+            system: self.system.clone(),
+            turns: turns.collect(),
+            ..prompt
+        }
+    }
+
     /// What is asked.
     #[must_use]
     pub fn question(&self) -> Question {
@@ -230,6 +252,12 @@ impl Completion {
         self
     }
 
+    /// The same answer in other words.
+    pub(crate) fn saying(mut self, text: String) -> Self {
+        self.text = text;
+        self
+    }
+
     /// How many tokens it took.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -268,6 +296,19 @@ pub struct LlmError {
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl LlmError {
+    /// One that asking again doesn't help against.
+    #[must_use]
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            retryable: false,
+            retry_after: None,
+            source: None,
+        }
+    }
 }
 
 /// The door to whoever writes plans.

@@ -171,12 +171,13 @@ impl PlanState {
 }
 
 /// The head of [`csv`]'s table.
-pub const CSV_HEAD: &str = "sequence,timestamp,event,incident_id,plan_id,step,requested_by,command,outcome,findings_before,findings_after\r\n";
+pub const CSV_HEAD: &str = "sequence,timestamp,event,incident_id,plan_id,step,requested_by,command,outcome,findings_before,findings_after,model,input_tokens,output_tokens,cost_usd\r\n";
 
 /// One record as a line of CSV (RFC 4180). What a spreadsheet would take for a formula begins with `'`.
 #[must_use]
 pub fn csv(record: &AuditRecord) -> String {
     let entry = &record.entry;
+    let call = entry.call.as_ref();
     let number = |number: Option<usize>| number.map(|number| number.to_string());
     let event = serde_json::to_value(entry.event).unwrap_or_default();
     let fields = [
@@ -191,6 +192,10 @@ pub fn csv(record: &AuditRecord) -> String {
         entry.outcome.clone(),
         number(entry.findings_before),
         number(entry.findings_after),
+        call.map(|call| call.model.clone()),
+        call.map(|call| call.input_tokens.to_string()),
+        call.map(|call| call.output_tokens.to_string()),
+        call.and_then(|call| Some(call.cost_usd?.as_dollars().to_string())),
     ];
     let mut line = String::new();
     for (index, field) in fields.into_iter().enumerate() {

@@ -138,7 +138,7 @@ impl GenAiOptions {
     /// # Errors
     /// [`LlmError`] for a URL that is none, or a machine without root certificates.
     pub fn build(self) -> Result<GenAi, LlmError> {
-        let wrong = |what: &str| failed(format!("{what} is no URL of http or https"));
+        let wrong = |what: &str| LlmError::new(format!("{what} is no URL of http or https"));
         let is_url = |url: &String| {
             reqwest::Url::parse(url)
                 .is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
@@ -162,7 +162,7 @@ impl GenAiOptions {
         }
         let http = http
             .build()
-            .map_err(|error| failed(format!("no HTTP client can be made: {error}")))?;
+            .map_err(|error| LlmError::new(format!("no HTTP client can be made: {error}")))?;
         let (endpoint, key) = (self.endpoint.clone(), self.key.clone());
         let client = Client::builder()
             .with_reqwest(http)
@@ -175,7 +175,7 @@ impl GenAiOptions {
                 })
             })
             .build()
-            .map_err(|error| failed(format!("no client can be made: {error}")))?;
+            .map_err(|error| LlmError::new(format!("no client can be made: {error}")))?;
         Ok(GenAi {
             client,
             options: self,
@@ -256,7 +256,7 @@ impl LlmProvider for GenAi {
             response => response.map_err(|error| refusal(&error))?,
         };
         if let Some(StopReason::ContentFilter(_)) = response.stop_reason {
-            return Err(failed("it refuses to answer".into()));
+            return Err(LlmError::new("it refuses to answer"));
         }
         let count = |tokens: Option<i32>| u64::try_from(tokens.unwrap_or(0)).unwrap_or(0);
         let input_tokens = count(response.usage.prompt_tokens);
@@ -311,7 +311,7 @@ fn refusal(error: &genai::Error) -> LlmError {
         return LlmError {
             retryable: matches!(code, 408 | 409 | 425 | 429 | 500..),
             retry_after: error.headers().and_then(retry_after),
-            ..failed(problem)
+            ..LlmError::new(problem)
         };
     }
     let (problem, retryable) = match error {
@@ -325,7 +325,7 @@ fn refusal(error: &genai::Error) -> LlmError {
     };
     LlmError {
         retryable,
-        ..failed(problem.into())
+        ..LlmError::new(problem)
     }
 }
 
@@ -346,21 +346,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn failed(problem: String) -> LlmError {
-    LlmError {
-        problem,
-        retryable: false,
-        retry_after: None,
-        source: None,
-    }
-}
-
 fn tls() -> Result<ClientConfig, LlmError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let config =
         ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
-            .map_err(|error| failed(format!("no TLS can be made: {error}")))?;
+            .map_err(|error| LlmError::new(format!("no TLS can be made: {error}")))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::action::{Action, ActionError, Kind, Quantity, Risk, Target};
-use crate::incident::{Cause, Finding, Incident, ObjectRef};
+use crate::incident::{Cause, Finding, Incident, ObjectRef, owner_of_pod};
 use crate::prompt::{
     Completion, Draft, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt, Question,
 };
@@ -140,19 +140,10 @@ fn owner_of(finding: &Finding) -> Option<ObjectRef> {
     finding.owner.clone().or_else(|| {
         let mut parts = finding.target.strip_prefix("k8s://")?.split('/');
         let (namespace, pod) = (parts.next()?, parts.next()?);
-        let (rest, suffix) = pod.rsplit_once('-')?;
-        let (name, hash) = rest.rsplit_once('-')?;
-        // Kubernetes makes these suffixes of consonants and digits only.
-        let made = |text: &str| {
-            text.chars()
-                .all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
-        };
-        let matches =
-            suffix.len() == 5 && made(suffix) && (6..=10).contains(&hash.len()) && made(hash);
-        matches.then(|| ObjectRef {
+        Some(ObjectRef {
             kind: "Deployment".into(),
             namespace: namespace.into(),
-            name: name.into(),
+            name: owner_of_pod(pod)?.into(),
         })
     })
 }

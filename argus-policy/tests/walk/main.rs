@@ -444,7 +444,7 @@ async fn high_risk_needs_the_switch_and_the_name(world: &World) {
 /// The trail breaks after each of the first records of an execution; a new process takes it up, with the old one's files.
 async fn what_was_cut_off_is_finished_by_the_next_start(world: &World) {
     let namespace = world.namespace();
-    for (number, whole) in (4..=10).enumerate() {
+    for (number, whole) in (5..=11).enumerate() {
         let names = [format!("api-{number}"), format!("web-{number}")];
         for name in &names {
             let app = world.deployment(name, "r.example/web:1");

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use argus_core::testing::MemoryAudit;
 use argus_core::{
-    Action, Answer, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord, AuditSink, Cause,
-    Finding, Incident, IncidentId, Plan, Playbook, Recovery, RemediatorError, Scan, Scanner,
-    StepStatus, Watch, parse_command, step_statuses,
+    Action, Anonymous, Answer, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord,
+    AuditSink, Cause, Completion, Finding, Incident, IncidentId, LlmError, LlmProvider, Plan,
+    Playbook, Prompt, Recovery, RemediatorError, Scan, Scanner, StepStatus, Watch, parse_command,
+    step_statuses,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
@@ -244,6 +245,52 @@ async fn watched(world: &World, watch: &Watch) -> Result<(), String> {
     Err(format!("a fresh look and the watch don't agree: {last:?}"))
 }
 
+/// Hears no name, and answers as the playbook.
+struct Deaf<'a>(&'a [String]);
+
+#[async_trait]
+impl LlmProvider for Deaf<'_> {
+    async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
+        let incident = serde_json::to_string(prompt.incident()).unwrap();
+        let heard = [prompt.system(), prompt.user(), &incident].concat();
+        match self.0.iter().find(|name| heard.contains(*name)) {
+            Some(name) => Err(LlmError::new(format!("it hears `{name}`"))),
+            None => Playbook::new().complete(prompt).await,
+        }
+    }
+}
+
+/// A model that doesn't learn how things are called makes the same plan, and no prompt is longer than it may be.
+async fn asked_without_names(
+    world: &World,
+    incident: &Incident,
+    plan: &Plan,
+) -> Result<(), String> {
+    let prompt = Prompt::new(incident, &world.scope());
+    let length = prompt.system().len() + prompt.user().len();
+    // A token has three letters or more.
+    if length > 24_000 {
+        return Err(format!("its prompt has {length} letters"));
+    }
+    let scope = world.scope();
+    let spaces: Vec<String> = scope.iter().map(str::to_owned).collect();
+    let answer = Anonymous::new(Deaf(&spaces)).complete(&prompt).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let same = Plan::parse(&answer, incident.incident_id()).map_err(|error| error.to_string())?;
+    let commands = |plan: &Plan| {
+        let steps = plan.steps().iter();
+        steps.map(|step| step.action().clone()).collect::<Vec<_>>()
+    };
+    match commands(&same) == commands(plan) {
+        true => Ok(()),
+        false => Err(format!(
+            "without names the plan is {:?}, not {:?}",
+            commands(&same),
+            commands(plan)
+        )),
+    }
+}
+
 /// Whether everything that was there is there, wants copies, and has them; not only by the word of Argus.
 async fn as_before(world: &World, before: &BTreeMap<String, (i32, i32)>) -> Result<(), String> {
     let mut broken = Vec::new();
@@ -287,6 +334,7 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         .suggest(&incident)
         .await
         .map_err(|error| error.to_string())?;
+    asked_without_names(world, &incident, &plan).await?;
     if scenario.ends != Ends::ByHand {
         let pod = wedged.unwrap_or_default();
         let wanted = scenario

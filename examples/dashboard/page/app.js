@@ -683,7 +683,7 @@ function showFinished(mine, now) {
 // ---------------------------------------------------------------------------------------------- remediations
 
 const EVENTS = {
-  suggested: "suggested", not_suggested: "no plan was found", permitted: "allowed by policy", denied: "refused by policy", dry_run: "tried without changing anything", approved: "approved", resumed: "taken up again",
+  asked: "model asked", suggested: "suggested", not_suggested: "no plan was found", permitted: "allowed by policy", denied: "refused by policy", dry_run: "tried without changing anything", approved: "approved", resumed: "taken up again",
   step_intended: "step begins", step_applied: "step written", step_failed: "step failed", step_unknown: "step: nobody knows", step_unsettled: "step did not come to rest", step_settled: "step done",
   undo_intended: "undo begins", step_undone: "step undone", undo_failed: "undo failed", undo_asked: "undo asked for", finished: "came to its end", rescanned: "cluster scanned again",
 };

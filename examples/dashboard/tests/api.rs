@@ -225,7 +225,7 @@ async fn the_missions_routes_from_incident_to_proof() {
     assert_eq!(audit[0]["event"], "finished");
     assert_eq!(audit.as_array().unwrap().len(), 2);
     let older = shop.get("/api/audit?before=2").await.json();
-    assert_eq!(older[0]["event"], "suggested");
+    assert_eq!(older[0]["event"], "asked");
     let csv = shop.get("/api/audit.csv").await;
     assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
     assert!(csv.text.contains("kubectl set resources deployment/web"));
