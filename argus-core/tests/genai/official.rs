@@ -23,15 +23,15 @@ fn parts(wire: Wire, path: &str, body: &Value) -> [Value; 5] {
         ],
         // Rules may stand beside the messages or before them.
         Wire::OpenAiResponses => {
-            let rules = body.get("instructions").cloned();
-            let user = body["input"].as_array().and_then(|input| input.last());
-            let text = |message: &Value| match &message["content"] {
-                Value::Array(parts) => parts[0]["text"].clone(),
-                content => content.clone(),
+            let text = |message: &str| match at(&format!("{message}/content")) {
+                Value::Array(_) => at(&format!("{message}/content/0/text")),
+                content => content,
             };
+            let rules = body.get("instructions").cloned();
+            let beside = rules.is_none();
             [
-                rules.unwrap_or_else(|| text(&body["input"][0])),
-                user.map(text).unwrap_or_default(),
+                rules.unwrap_or_else(|| text("/input/0")),
+                text(if beside { "/input/1" } else { "/input/0" }),
                 at("/text/format"),
                 at("/max_output_tokens"),
                 at("/model"),
