@@ -1,5 +1,5 @@
 //! Providers made of providers: who follows whom, what is asked how often, what is kept, and what isn't said.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,17 +14,20 @@ use futures::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
 
+/// A text, or whether to ask again and after how many seconds.
+type Answer = Result<&'static str, (bool, Option<u64>)>;
+
 /// Answers one after another, the last again and again, each after a while; keeps when it was asked, and how many asked at once.
 #[derive(Clone, Default)]
 struct Scripted {
-    answers: Arc<Mutex<VecDeque<Result<&'static str, (bool, Option<u64>)>>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<Instant>>>,
     now: Arc<Mutex<(usize, usize)>>,
     takes: Duration,
 }
 
 impl Scripted {
-    fn new(answers: &[Result<&'static str, (bool, Option<u64>)>]) -> Self {
+    fn new(answers: &[Answer]) -> Self {
         Self {
             answers: Arc::new(Mutex::new(answers.iter().copied().collect())),
             ..Self::default()
