@@ -9,6 +9,7 @@
 )]
 
 mod approval;
+mod random;
 mod scenarios;
 mod undo;
 mod world;
@@ -22,6 +23,7 @@ use argus_core::{
     MemoryPlans, OnFailure, Prompt, Recovery, Remediator, RemediatorError, Scanner, Settings,
     Severity, StepStatus, Verdict, step_statuses,
 };
+use random::random_plans_stay_within_scope_and_policy;
 use serde_json::json;
 use world::World;
 
@@ -59,6 +61,7 @@ scenarios!(
     high_risk_needs_the_switch_and_the_name,
     two_people_approve_where_policy_wants_two,
     what_the_cluster_warns_of_is_shown,
+    random_plans_stay_within_scope_and_policy,
 );
 
 fn has(cause: Cause) -> impl Fn(&[Finding]) -> bool {

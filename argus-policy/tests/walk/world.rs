@@ -7,8 +7,8 @@ use std::time::Duration;
 use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
 use argus_core::{
-    Answer, Builder, DryRun, Finding, Incident, IncidentId, Kind, Kube, LlmProvider, MemoryPlans,
-    Outcome, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
+    Answer, Budget, Builder, DryRun, Finding, Incident, IncidentId, Kind, Kube, LlmProvider,
+    MemoryPlans, Outcome, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -174,6 +174,63 @@ impl World {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Lets Argus do everything, everywhere.
+    pub(crate) async fn give_full_rights(&self) {
+        if let ClusterKind::Real { .. } = self.cluster {
+            let binding = json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": format!("{}-everything", self.namespace) },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+                "subjects": [{ "kind": "ServiceAccount", "name": "argus", "namespace": self.namespace }],
+            });
+            self.create_of_the_cluster(&binding).await;
+            // Authorizers learn of it by a watch.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// A namespace out of scope, with apps of the same names.
+    pub(crate) async fn victims(&self) -> String {
+        let victims = format!("{}-victims", self.namespace);
+        let namespace = json!({ "metadata": { "name": victims } });
+        Api::<Namespace>::all(self.admin.clone())
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(namespace).unwrap(),
+            )
+            .await
+            .unwrap();
+        for name in ["web", "api"] {
+            let app = DeploymentBuilder::new(self.admin.clone(), &victims, name, "r.example/web:1");
+            app.create().await.unwrap();
+        }
+        victims
+    }
+
+    /// That nobody changed the apps of a namespace since they were made.
+    pub(crate) async fn assert_untouched(&self, namespace: &str) {
+        let apps: Api<Deployment> = Api::namespaced(self.admin.clone(), namespace);
+        let apps = apps.list(&ListParams::default()).await.unwrap().items;
+        assert_eq!(apps.len(), 2);
+        for app in apps {
+            assert_eq!(app.metadata.generation, Some(1), "{app:?}");
+        }
+        let namespace = Api::<Namespace>::all(self.admin.clone())
+            .get(namespace)
+            .await;
+        assert_eq!(namespace.unwrap().metadata.deletion_timestamp, None);
+    }
+
+    /// One that asks once and doesn't wait long for what doesn't come to rest.
+    pub(crate) fn remediator_in_a_hurry(&self, llm: impl LlmProvider + 'static) -> Remediator {
+        let kube = self.kube().settle_within(Duration::from_secs(5));
+        let once = Budget {
+            attempts: 1,
+            ..Budget::default()
+        };
+        let builder = self.builder(llm, kube).budget(once);
+        builder.audit(self.audit.clone()).build().unwrap()
     }
 
     /// Takes the right to change Deployments away from Argus.
