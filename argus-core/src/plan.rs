@@ -409,8 +409,18 @@ mod tests {
 
     #[test]
     fn a_model_can_raise_the_risk_but_not_lower_it() {
-        let stop = json!([{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=0"}]);
-        assert_eq!(parse(&draft(stop)).unwrap().risk_level(), Risk::High);
+        // Whichever way it is written.
+        for stop in [
+            "kubectl scale deploy/web -n shop --replicas=0",
+            r#"kubectl patch deploy/web -n shop --type=merge -p '{"spec":{"replicas":0}}'"#,
+            r#"kubectl patch deploy/web -n shop --type=strategic -p '{"spec":{"replicas":-0}}'"#,
+            r#"kubectl patch deploy/web -n shop --type=json -p '[{"op":"replace","path":"/spec/replicas","value":0}]'"#,
+            r#"kubectl patch deploy/web -n shop --type=json -p '[{"op":"add","path":"/spec/replicas","value":0.0}]'"#,
+        ] {
+            let plan = parse(&draft(json!([{"description": "d", "command": stop}]))).unwrap();
+            assert_eq!(plan.risk_level(), Risk::High, "{stop}");
+            assert!(plan.steps()[0].is_destructive(), "{stop}");
+        }
         let mut worried = draft(
             json!([{"description": "d", "command": "kubectl rollout restart deploy/web -n shop"}]),
         );

@@ -189,6 +189,20 @@ impl Patch {
             .collect()
     }
 
+    /// Whether it takes every copy of an app away, as scaling to none does.
+    #[must_use]
+    pub fn stops_every_copy(&self) -> bool {
+        let is_none = |value: Option<&Value>| value.and_then(Value::as_f64) == Some(0.0);
+        match &self.body {
+            Value::Array(operations) => operations.iter().any(|operation| {
+                text(operation, "path") == "/spec/replicas"
+                    && text(operation, "op") != "test"
+                    && is_none(operation.get("value"))
+            }),
+            body => is_none(body.pointer("/spec/replicas")),
+        }
+    }
+
     /// Whether it changes what the workload may do or read, where it runs, or which pods belong to it.
     #[must_use]
     pub fn is_sensitive(&self) -> bool {

@@ -48,10 +48,16 @@ impl Action {
     /// Whether something is removed that undo can't bring back as it was: a pod, or all copies of an app.
     #[must_use]
     pub fn is_destructive(&self) -> bool {
-        matches!(
-            self,
-            Self::DeletePod { .. } | Self::Scale { replicas: 0, .. }
-        )
+        matches!(self, Self::DeletePod { .. }) || self.stops_every_copy()
+    }
+
+    /// Whether no copy of an app would be left, however that is written.
+    fn stops_every_copy(&self) -> bool {
+        match self {
+            Self::Scale { replicas, .. } => *replicas == 0,
+            Self::Patch { patch, .. } => patch.stops_every_copy(),
+            _ => false,
+        }
     }
 
     /// Whether Argus can undo it.
@@ -68,7 +74,7 @@ impl Action {
     #[must_use]
     pub fn risk(&self) -> (Risk, &'static str) {
         match self {
-            Self::Scale { replicas: 0, .. } => (Risk::High, "every copy of the app would stop"),
+            _ if self.stops_every_copy() => (Risk::High, "every copy of the app would stop"),
             Self::Patch { patch, .. } if patch.is_sensitive() => (
                 Risk::High,
                 "it changes how the app is allowed to run, or what belongs to it",
