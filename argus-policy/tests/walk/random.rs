@@ -189,9 +189,14 @@ async fn unsafe_now(world: &World, apps: &[String]) -> Option<String> {
     None
 }
 
+/// The apps that the plans of one walker are about.
+fn apps(walker: usize) -> [String; 2] {
+    ["web", "api"].map(|name| format!("{name}-{walker}"))
+}
+
 /// Every plan whose turn it is, and how they ended.
 async fn walked(world: &World, victims: &str, walker: usize) -> BTreeMap<&'static str, usize> {
-    let apps = ["web", "api"].map(|name| format!("{name}-{walker}"));
+    let apps = apps(walker);
     for name in &apps {
         let app = world.deployment(name, "r.example/web:1");
         app.memory_limit("128Mi").create().await.unwrap();
@@ -240,7 +245,8 @@ pub(crate) async fn random_plans_stay_within_scope_and_policy(world: &World) {
         return;
     }
     world.give_full_rights().await;
-    let victims = world.victims().await;
+    let names: Vec<String> = (0..WALKERS).flat_map(apps).collect();
+    let victims = world.victims(&names).await;
     // Several walk at once, each with apps of its own: most of the time they wait for something to come to rest.
     let walkers = (0..WALKERS).map(|walker| walked(world, &victims, walker));
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();

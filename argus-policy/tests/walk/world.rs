@@ -190,8 +190,8 @@ impl World {
         }
     }
 
-    /// A namespace out of scope, with apps of the same names.
-    pub(crate) async fn victims(&self) -> String {
+    /// A namespace out of scope, with apps of these names.
+    pub(crate) async fn victims(&self, names: &[String]) -> String {
         let victims = format!("{}-victims", self.namespace);
         let namespace = json!({ "metadata": { "name": victims } });
         Api::<Namespace>::all(self.admin.clone())
@@ -201,7 +201,7 @@ impl World {
             )
             .await
             .unwrap();
-        for name in ["web", "api"] {
+        for name in names {
             let app = DeploymentBuilder::new(self.admin.clone(), &victims, name, "r.example/web:1");
             app.create().await.unwrap();
         }
@@ -212,7 +212,7 @@ impl World {
     pub(crate) async fn assert_untouched(&self, namespace: &str) {
         let apps: Api<Deployment> = Api::namespaced(self.admin.clone(), namespace);
         let apps = apps.list(&ListParams::default()).await.unwrap().items;
-        assert_eq!(apps.len(), 2);
+        assert!(!apps.is_empty());
         for app in apps {
             assert_eq!(app.metadata.generation, Some(1), "{app:?}");
         }
