@@ -186,7 +186,7 @@ impl GenAiOptions {
 /// A hosted or local model.
 ///
 /// # Guarantees
-/// One request for one completion, bounded in time and tokens. No redirects are followed, no environment is read. Errors
+/// One request for one completion, bounded in time and tokens; its tokens are estimated where the provider doesn't count them. No redirects are followed, no environment is read. Errors
 /// hold neither the key nor what was sent; where a request is refused, the provider's own words stand in them, redacted.
 ///
 /// # Example
@@ -251,7 +251,8 @@ impl LlmProvider for GenAi {
         let model = ModelIden::new(adapter, self.options.model.as_str());
         let response = match self.client.exec_chat(model, request, Some(&options)).await {
             Err(error) if is_invalid_output(&error) => {
-                return Ok(Completion::new("", self.options.model.as_str()));
+                let completion = Completion::new("", self.options.model.as_str());
+                return Ok(completion.using(estimated(prompt, "")));
             }
             response => response.map_err(|error| refusal(&error))?,
         };
@@ -262,17 +263,34 @@ impl LlmProvider for GenAi {
         let input_tokens = count(response.usage.prompt_tokens);
         // Some count what a model thinks in the total only.
         let rest = count(response.usage.total_tokens).saturating_sub(input_tokens);
-        let usage = Usage {
+        let said = Usage {
             input_tokens,
             output_tokens: count(response.usage.completion_tokens).max(rest),
         };
         let name = response.provider_model_iden.model_name.to_string();
         let text = response.content.texts().concat();
+        let usage = match said.total() {
+            0 => estimated(prompt, &text),
+            _ => said,
+        };
         let completion = Completion::new(text, name).using(usage);
         Ok(match response.stop_reason {
             Some(StopReason::MaxTokens(_)) => completion.cut_off(),
             _ => completion,
         })
+    }
+}
+
+/// For a provider that doesn't count: a token has three letters or more, so that there are rather fewer.
+fn estimated(prompt: &Prompt, answer: &str) -> Usage {
+    let turns = prompt.turns().iter();
+    let turns: usize = turns
+        .map(|turn| turn.answer.len() + turn.problem.len())
+        .sum();
+    let tokens = |letters: usize| u64::try_from(letters / 3).unwrap_or(u64::MAX);
+    Usage {
+        input_tokens: tokens(prompt.system().len() + prompt.user().len() + turns),
+        output_tokens: tokens(answer.len()),
     }
 }
 

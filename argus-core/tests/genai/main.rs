@@ -250,6 +250,30 @@ async fn what_does_not_follow_the_schema_is_an_answer_and_a_refusal_is_not() {
     assert_eq!(error.problem, "it refuses to answer");
 }
 
+#[tokio::test]
+async fn what_is_not_counted_is_estimated_and_what_is_cut_off_says_so() {
+    let mut answer: Value = serde_json::from_str(&chat("{\"summary\": \"Run mo")).unwrap();
+    answer["choices"][0]["finish_reason"] = "length".into();
+    let peer = Peer::says("200 OK", "", &answer.to_string()).await;
+    let completion = ask(GenAi::model("m").endpoint(&peer.url)).await.unwrap();
+    assert!(completion.is_cut_off());
+    assert_eq!(
+        (
+            completion.usage().input_tokens,
+            completion.usage().output_tokens
+        ),
+        (900, 100)
+    );
+    answer.as_object_mut().unwrap().remove("usage");
+    let peer = Peer::says("200 OK", "", &answer.to_string()).await;
+    let completion = ask(GenAi::model("m").endpoint(&peer.url)).await.unwrap();
+    let usage = completion.usage();
+    assert!(
+        usage.input_tokens > 500 && usage.output_tokens > 3,
+        "{usage:?}"
+    );
+}
+
 #[test]
 fn the_key_is_never_shown() {
     let model = GenAi::model("m").key(KEY).build().unwrap();
