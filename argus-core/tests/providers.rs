@@ -257,7 +257,7 @@ fn named() -> Incident {
         "incident_id": "INC-1",
         "findings": [{
             "finding_id": "F-1", "category": "pod_health", "severity": "high", "title": "OOMKilled: checkout-6d4b75cb6d-x2v9k/payments",
-            "description": "payments in checkout of galaxy was stopped; 10.20.30.40 and fd00:1234::5 saw it.", "target": "k8s://galaxy/checkout-6d4b75cb6d-x2v9k/payments",
+            "description": "payments in checkout of galaxy was stopped: checkout-6d4b75cb6d-x2v9k_galaxy(uid); 10.20.30.40 and fd00:1234::5 saw it.", "target": "k8s://galaxy/checkout-6d4b75cb6d-x2v9k/payments",
             "infra_type": "kubernetes", "cause": "oom_killed", "owner": { "kind": "Deployment", "namespace": "galaxy", "name": "checkout" },
             "related": [{ "kind": "Node", "namespace": "", "name": "worker-17" }],
             "evidence": ["image private.example:5000/team/checkout-api:v1.2 on worker-17", "node worker-17 at 10.20.30.40"],

@@ -209,7 +209,8 @@ int32_t argus_provider_playbook(struct argus_provider **out, char **error);
 // A language model, hosted or local.
 //
 // `options` is JSON: {"model"}, and optionally "wire" ("openai" and whatever is compatible, "openai-responses", "anthropic", "gemini",
-// "bedrock"), "endpoint", "key", "timeout_seconds".
+// "bedrock"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
+// addresses).
 int32_t argus_provider_genai(const char *options,
                              struct argus_provider **out,
                              char **error);
@@ -475,7 +476,8 @@ int32_t argus_provider_playbook(struct argus_provider **out, char **error);
 // A language model, hosted or local.
 //
 // `options` is JSON: {"model"}, and optionally "wire" ("openai" and whatever is compatible, "openai-responses", "anthropic", "gemini",
-// "bedrock"), "endpoint", "key", "timeout_seconds".
+// "bedrock"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
+// addresses).
 int32_t argus_provider_genai(const char *options,
                              struct argus_provider **out,
                              char **error);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster as Memory, Served};
 use argus_core::{
-    AuditQuery, AuditSink, FileAudit, GenAi, JsonCluster, Kube, LlmProvider, Playbook, Wire,
+    Anonymous, AuditQuery, AuditSink, FileAudit, GenAi, JsonCluster, Kube, LlmProvider, Playbook,
+    Wire,
 };
 use argus_policy::RegoEngine;
 use serde::Deserialize;
@@ -111,6 +112,8 @@ struct ModelOptions {
     endpoint: Option<String>,
     key: Option<String>,
     timeout_seconds: Option<f64>,
+    #[serde(default)]
+    anonymous: bool,
 }
 
 fn seconds(seconds: f64) -> Result<Duration, Failure> {
@@ -121,7 +124,8 @@ fn seconds(seconds: f64) -> Result<Duration, Failure> {
 /// A language model, hosted or local.
 ///
 /// `options` is JSON: {"model"}, and optionally "wire" ("openai" and whatever is compatible, "openai-responses", "anthropic", "gemini",
-/// "bedrock"), "endpoint", "key", "timeout_seconds".
+/// "bedrock"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
+/// addresses).
 ///
 /// # Safety
 /// As the header says of strings, `out` and `error`.
@@ -153,7 +157,10 @@ pub unsafe extern "C" fn argus_provider_genai(
             }
             let built = model.build();
             let model = built.map_err(|problem| Failure::of("bad_argument")(&problem))?;
-            give(out, Arc::new(model))
+            match given.anonymous {
+                true => give(out, Arc::new(Anonymous::new(model))),
+                false => give(out, Arc::new(model)),
+            }
         })
     }
 }

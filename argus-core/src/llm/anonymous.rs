@@ -148,7 +148,7 @@ impl Names {
         longest.sort_by_key(|name| std::cmp::Reverse(name.len()));
         let escaped: Vec<String> = longest
             .into_iter()
-            .map(|name| regex::escape(name))
+            .map(|name| regex::escape(&name.replace('_', BETWEEN)))
             .collect();
         let find = Regex::new(&format!(r"\b(?:{})\b", escaped.join("|"))).ok();
         let find_placeholder = Regex::new(&format!(
@@ -191,26 +191,29 @@ impl Names {
     }
 
     fn without(&self, text: &str) -> String {
-        let Some(find) = &self.find else {
-            return text.to_owned();
-        };
-        let placeholder = |found: &Captures<'_>| {
-            let name = found.get(0).map_or("", |name| name.as_str());
-            self.placeholders.get(name).cloned().unwrap_or_default()
-        };
-        find.replace_all(text, placeholder).into_owned()
+        let placeholder = |name: &str| self.placeholders.get(name).cloned();
+        replaced(text, self.find.as_ref(), placeholder)
     }
 
+    /// A placeholder that the model made up stays, and is refused like any name that doesn't exist.
     fn restored(&self, text: &str) -> String {
-        let Some(find) = &self.find_placeholder else {
-            return text.to_owned();
-        };
-        let name = |found: &Captures<'_>| {
-            let placeholder = found.get(0).map_or("", |found| found.as_str());
-            // One that the model made up stays, and is refused like any name that doesn't exist.
-            let name = self.names.get(placeholder);
-            name.map_or_else(|| placeholder.to_owned(), Clone::clone)
-        };
-        find.replace_all(text, name).into_owned()
+        let name = |placeholder: &str| self.names.get(placeholder).cloned();
+        replaced(text, self.find_placeholder.as_ref(), name)
     }
+}
+
+/// A letter that no text has, in the place of `_`: that is no part of a name, but regular expressions take it for a letter of a word.
+const BETWEEN: &str = "\u{1}";
+
+/// Replaces what is found, where there is something to put in its place.
+fn replaced(text: &str, find: Option<&Regex>, by: impl Fn(&str) -> Option<String>) -> String {
+    let Some(find) = find else {
+        return text.to_owned();
+    };
+    let put = |found: &Captures<'_>| {
+        let found = found.get(0).map_or("", |found| found.as_str());
+        by(&found.replace(BETWEEN, "_")).unwrap_or_else(|| found.to_owned())
+    };
+    let text = text.replace('_', BETWEEN);
+    find.replace_all(&text, put).replace(BETWEEN, "_")
 }

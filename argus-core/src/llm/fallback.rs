@@ -49,7 +49,7 @@ impl Fallback {
 impl LlmProvider for Fallback {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let mut problems = Vec::new();
-        let (mut retryable, mut retry_after) = (false, None);
+        let (mut retryable, mut retry_after, mut source) = (false, None, None);
         for llm in &self.0 {
             let error = match llm.complete(prompt).await {
                 Ok(completion) => return Ok(completion),
@@ -66,10 +66,12 @@ impl LlmProvider for Fallback {
                 retryable = true;
             }
             problems.push(error.problem);
+            source = error.source;
         }
         Err(LlmError {
             retryable,
             retry_after: retry_after.filter(|wait| !wait.is_zero()),
+            source,
             ..LlmError::new(problems.join("; then: "))
         })
     }

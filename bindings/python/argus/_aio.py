@@ -18,8 +18,8 @@ class AsyncRemediator:
     """
 
     def __init__(self, *, llm: Any, observe: Callable[[dict[str, Any]], object] | None = None, **doors: Any) -> None:
-        built_in = isinstance(llm, (Playbook, GenAi))
-        self._llm = None if built_in else OnLoop(llm)
+        several = [each if isinstance(each, (Playbook, GenAi)) else OnLoop(each) for each in (llm if isinstance(llm, list) else [llm])]
+        self._on_loop = [each for each in several if isinstance(each, OnLoop)]
         self._listening: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = set()
 
         def tell(record: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ class AsyncRemediator:
             if observe is not None:
                 observe(record)
 
-        self._remediator = Remediator(llm=self._llm or llm, observe=tell, **doors)
+        self._remediator = Remediator(llm=several if isinstance(llm, list) else several[0], observe=tell, **doors)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Each record of the trail from now on, as soon as it is durable: `async for record in remediator.progress()`."""
@@ -43,8 +43,8 @@ class AsyncRemediator:
             self._listening.discard(listener)
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        if self._llm is not None:
-            self._llm.loop = asyncio.get_running_loop()
+        for provider in self._on_loop:
+            provider.loop = asyncio.get_running_loop()
         return await asyncio.to_thread(method, *arguments)
 
     async def scan(self) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class Playbook:
 @final
 class GenAi:
     def __new__(
-        cls, model: str, *, wire: str = "openai", endpoint: str | None = None, key: str | None = None, timeout: float = 120.0
+        cls, model: str, *, wire: str = "openai", endpoint: str | None = None, key: str | None = None, timeout: float = 120.0,
+        anonymous: bool = False,
     ) -> Self: ...
 
 @final

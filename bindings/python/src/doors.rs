@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
-    AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, GenAi as CoreGenAi, JsonCluster,
-    JsonDoor, JsonRefusal, JsonRefusalKind, Kube as CoreKube, LlmError, LlmProvider, PlanId,
-    PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope, Settings, Usage, Wire, floor,
+    Anonymous, AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, Fallback,
+    GenAi as CoreGenAi, JsonCluster, JsonDoor, JsonRefusal, JsonRefusalKind, Kube as CoreKube,
+    LlmError, LlmProvider, PlanId, PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope,
+    Settings, Usage, Wire, floor,
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::{
     Bound, Py, PyAny, PyAnyMethods, PyErr, PyModule, PyRef, PyResult, Python, pyclass, pymethods,
 };
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList, PyListMethods};
 use serde_json::{Map, Value};
 use tokio::task::JoinError;
 
@@ -44,13 +45,14 @@ impl Playbook {
 
 /// A language model, hosted or local, over the protocol that it speaks.
 #[pyclass(frozen, module = "argus")]
-pub(crate) struct GenAi(pub(crate) Arc<CoreGenAi>);
+pub(crate) struct GenAi(Arc<dyn LlmProvider>);
 
 #[pymethods]
 impl GenAi {
-    /// `wire` is `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini` or `bedrock`.
+    /// `wire` is `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini` or `bedrock`. With `anonymous` it doesn't
+    /// learn the names of namespaces and objects, images and addresses.
     #[new]
-    #[pyo3(signature = (model, *, wire="openai", endpoint=None, key=None, timeout=120.0))]
+    #[pyo3(signature = (model, *, wire="openai", endpoint=None, key=None, timeout=120.0, anonymous=false))]
     fn new(
         py: Python<'_>,
         model: &str,
@@ -58,6 +60,7 @@ impl GenAi {
         endpoint: Option<String>,
         key: Option<String>,
         timeout: f64,
+        anonymous: bool,
     ) -> PyResult<Self> {
         let wire = wire
             .parse::<Wire>()
@@ -71,10 +74,13 @@ impl GenAi {
         if let Some(key) = key {
             options = options.key(key);
         }
-        let built = options.build();
-        built
-            .map(|model| Self(Arc::new(model)))
-            .map_err(|error| errors::plain(py, "NoPlan", &error))
+        let model = options
+            .build()
+            .map_err(|error| errors::plain(py, "NoPlan", &error))?;
+        Ok(Self(match anonymous {
+            true => Arc::new(Anonymous::new(model)),
+            false => Arc::new(model),
+        }))
     }
 }
 
@@ -163,17 +169,25 @@ impl LlmProvider for PythonLlm {
     }
 }
 
-/// Whatever may write plans.
+/// Whatever may write plans; of a list, each where the one before gives no answer.
 pub(crate) fn provider(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn LlmProvider>> {
+    if let Ok(several) = object.cast::<PyList>() {
+        let several: PyResult<Vec<_>> = several.iter().map(|one| provider(&one)).collect();
+        let mut several = several?.into_iter();
+        let first = several
+            .next()
+            .ok_or_else(|| PyValueError::new_err("llm is an empty list: name a provider"))?;
+        let all = several.fold(Fallback::new(first), |all, next| all.then(next));
+        return Ok(Arc::new(all));
+    }
     if object.extract::<PyRef<'_, Playbook>>().is_ok() {
         return Ok(Arc::new(argus_core::Playbook::new()));
     }
     if let Ok(model) = object.extract::<PyRef<'_, GenAi>>() {
-        return Ok(Arc::clone(&model.0) as Arc<dyn LlmProvider>);
+        return Ok(Arc::clone(&model.0));
     }
     if !object.hasattr("complete")? {
-        let problem =
-            "llm has to be Playbook(), GenAi(...), or an object with a method `complete(prompt)`";
+        let problem = "llm has to be Playbook(), GenAi(...), an object with a method `complete(prompt)`, or a list of them";
         return Err(pyo3::exceptions::PyTypeError::new_err(problem));
     }
     Ok(Arc::new(PythonLlm(object.clone().unbind())))

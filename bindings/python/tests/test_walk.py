@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import pathlib
@@ -212,6 +213,22 @@ def test_a_diagnosis_is_asked_for_like_a_plan(doors: dict[str, Any], incident: d
     call = doors["audit"].records(event="asked")[0]["call"]
     assert (call["model"], call["input_tokens"], call["output_tokens"], call["cost_usd"]) == ("mine", 900, 100, 0.0019)
     argus.Remediator(llm=argus.Playbook(), **doors).suggest(incident | {"diagnosis": diagnosis})
+
+
+def test_of_a_list_each_is_asked_where_the_one_before_gives_no_answer(doors: dict[str, Any], incident: dict[str, Any]) -> None:
+    nobody = argus.GenAi("model", endpoint="http://127.0.0.1:1/v1/", anonymous=True)
+    plan = argus.Remediator(llm=[nobody, Says(LookupError("my own")), argus.Playbook()], **doors).suggest(incident)
+    assert "playbook" in plan.model_used
+    with pytest.raises(argus.NoPlan) as caught:
+        argus.Remediator(llm=[nobody, Says(LookupError("my own"))], **doors).suggest(incident)
+    assert isinstance(caught.value.__cause__, LookupError)
+    with pytest.raises(ValueError, match="empty list"):
+        argus.Remediator(llm=[], **doors)
+
+    async def both() -> argus.Plan:
+        return await argus.AsyncRemediator(llm=[nobody, argus.Playbook()], **doors).suggest(incident)
+
+    assert "playbook" in asyncio.run(both()).model_used
 
 
 def test_a_budget_ends_the_asking(doors: dict[str, Any]) -> None:
