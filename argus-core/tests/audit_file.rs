@@ -657,7 +657,7 @@ async fn the_state_of_a_plan_and_its_table() {
     record.entry.outcome = Some("=cmd(\"x\"), two\nlines".into());
     let table = CSV_HEAD.to_owned() + &csv(&record);
     assert!(
-        table.ends_with(",\"'=cmd(\"\"x\"\"), two\nlines\",,\r\n"),
+        table.ends_with(",\"'=cmd(\"\"x\"\"), two\nlines\",,,,,,\r\n"),
         "{table}"
     );
 }

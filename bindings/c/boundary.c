@@ -99,7 +99,7 @@ static void models(void) {
     if (all[i] == REFUSES) {
       SAYS(ARGUS_NO_PLAN, "the model is on holiday", code);
     } else if (all[i] == SAYS_NONSENSE) {
-      SAYS(ARGUS_NO_PLAN, "the model was asked", code);
+      SAYS(ARGUS_NO_PLAN, "it was asked", code);
     } else {
       expect(code, ARGUS_OK, "suggest");
       argus_string_free(error);

@@ -143,15 +143,20 @@ lean! {
         last_state: Option<ContainerState>,
     }
 
-    /// How a container waits, or ended; neither for one that runs.
+    /// How a container waits, runs, or ended.
     struct ContainerState {
         waiting: Option<Box<Waiting>>,
+        running: Option<Box<Running>>,
         terminated: Option<Box<Terminated>>,
     }
 
     struct Waiting {
         reason: Option<String>,
         message: Option<String>,
+    }
+
+    struct Running {
+        started_at: Option<Time>,
     }
 
     struct Terminated {

@@ -128,7 +128,7 @@ async fn asked(seed: usize) -> Vec<Value> {
     let url = std::env::var("ARGUS_TEST_LLM_RANDOM").unwrap();
     let address = url.trim_start_matches("http://").split('/').next().unwrap();
     let ask = json!({
-        "messages": [{ "role": "user", "content": format!("plans {seed}") }], "grammar": grammar(seed % 3 == 0), "max_tokens": 8000, "seed": seed, "temperature": 1.5,
+        "messages": [{ "role": "user", "content": format!("plans {seed}") }], "grammar": grammar(seed.is_multiple_of(3)), "max_tokens": 8000, "seed": seed, "temperature": 1.5,
     });
     let ask = ask.to_string();
     let head = format!(

@@ -13,6 +13,8 @@ use crate::incident::{Cause, Severity};
 
 /// For how long a container that was out of memory, and runs again, is still reported.
 const REMEMBERED: Duration = Duration::from_secs(3600);
+/// For how long a container that was started again after an error is not taken for mended.
+const TRIAL: Duration = Duration::from_secs(10);
 /// The exit codes of a container that was killed, and of one that did as it was told.
 const KILLED: i32 = 137;
 const TOLD_TO_END: i32 = 143;
@@ -21,6 +23,18 @@ const SLACK: i64 = 5;
 /// The least and the most seconds of peace that a container is given at its start.
 const LEAST_DELAY: i64 = 60;
 const MOST_DELAY: i64 = 900;
+
+/// Whether a container was started again a moment ago after an error, so that nobody knows yet whether it goes on.
+fn on_trial(seen: &Seen, status: &ContainerStatus) -> bool {
+    let state = status.state.as_ref();
+    let last = status.last_state.as_ref();
+    let failed = last.and_then(|last| last.terminated.as_ref());
+    let again = status.restart_count > 1 || (status.restart_count == 1 && !status.ready);
+    let running = state.and_then(|state| state.running.as_ref());
+    again
+        && failed.is_some_and(|end| end.exit_code != 0)
+        && running.is_some_and(|running| !seen.older_than(running.started_at.as_ref(), TRIAL))
+}
 
 pub(super) fn of_container(
     seen: &Seen,
@@ -60,7 +74,8 @@ pub(super) fn of_container(
     };
     // One that ended once may be a job that failed; one that was started again crashes.
     let crashing = reason == "CrashLoopBackOff"
-        || (status.restart_count > 0 && now.is_some_and(|end| end.exit_code != 0));
+        || (status.restart_count > 0 && now.is_some_and(|end| end.exit_code != 0))
+        || on_trial(seen, status);
     let out_of_memory = last.filter(|end| end.reason.as_deref() == Some("OOMKilled"));
     let recent =
         out_of_memory.is_some_and(|end| !seen.older_than(end.finished_at.as_ref(), REMEMBERED));
