@@ -85,7 +85,7 @@ async fn the_official_sdks_send_the_same() {
             Wire::Gemini => format[1].clone(),
             _ => format["schema"].clone(),
         };
-        let ask = json!({ "model": "model-1", "system": prompt.system(), "user": prompt.user(), "schema": schema, "max_tokens": most });
+        let ask = json!({ "model": "model-1", "system": prompt.system(), "user": prompt.user(), "schema": schema, "max_tokens": 8192 });
         let mut official = tokio::process::Command::new(&python)
             .arg(&script)
             .args([name, &peer.url])

@@ -2,7 +2,7 @@
 //! that would let Argus do everything, with somebody who says yes to everything.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use argus_core::{
     Answer, Completion, Incident, LlmError, LlmProvider, Prompt, Remediator, RemediatorError,
@@ -13,7 +13,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, RwLock, mpsc};
 
 use crate::world::{World, Write};
 
@@ -148,13 +148,14 @@ async fn asked(seed: usize) -> Vec<Value> {
     plans.iter().flatten().map(at_length).collect()
 }
 
-/// Answers with one plan.
-struct Says(String);
+/// Answers with the plan whose turn it is.
+#[derive(Clone, Default)]
+struct Says(Arc<RwLock<String>>);
 
 #[async_trait]
 impl LlmProvider for Says {
     async fn complete(&self, _: &Prompt) -> Result<Completion, LlmError> {
-        Ok(Completion::new(self.0.as_str(), "random"))
+        Ok(Completion::new(self.0.read().await.as_str(), "random"))
     }
 }
 
@@ -202,6 +203,8 @@ async fn walked(world: &World, victims: &str, walker: usize) -> BTreeMap<&'stati
         app.memory_limit("128Mi").create().await.unwrap();
         world.wait_ready(name).await;
     }
+    let says = Says::default();
+    let remediator = world.remediator_in_a_hurry(says.clone());
     let mut ends = BTreeMap::new();
     for number in (walker..*PLANS).step_by(WALKERS) {
         let mut plan = drawn(number).await.unwrap();
@@ -215,7 +218,7 @@ async fn walked(world: &World, victims: &str, walker: usize) -> BTreeMap<&'stati
                 .into();
         }
         let plan = plan.to_string();
-        let remediator = world.remediator_in_a_hurry(Says(plan.clone()));
+        says.0.write().await.clone_from(&plan);
         let end = match walk(&remediator).await {
             Ok(end) => end,
             Err(RemediatorError::Plan { .. }) => "no plan",

@@ -13,9 +13,9 @@ use aide::generate::GenContext;
 use aide::openapi::{Info, OpenApi, Operation};
 use aide::transform::TransformOperation;
 use argus_core::{
-    Answer, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun, FileAudit,
-    Finding, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState, Remediator, Severity, Shown,
-    Workload, csv,
+    Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun,
+    FileAudit, Finding, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState, Remediator,
+    Severity, Shown, Workload, csv,
 };
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -321,7 +321,9 @@ async fn plans(State(host): State<Host>, caller: Caller) -> Answered<Plans> {
     }
     let states = by_plan
         .values()
-        .filter_map(|records| PlanState::of(records));
+        .filter_map(|records| PlanState::of(records))
+        // No plan came of what was only asked.
+        .filter(|state| state.last != AuditEvent::Asked);
     let mut states: Vec<PlanState> = states.collect();
     states.sort_by_key(|plan| std::cmp::Reverse(plan.at));
     states.truncate(MAX_PLANS);
