@@ -176,6 +176,10 @@ impl World {
         }
     }
 
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.cluster, ClusterKind::Memory(_))
+    }
+
     /// Lets Argus do everything, everywhere.
     pub(crate) async fn give_full_rights(&self) {
         if let ClusterKind::Real { .. } = self.cluster {
