@@ -72,7 +72,7 @@ async fn the_official_sdks_send_the_same() {
     ] {
         let peer = Peer::says("400 Bad Request", "", r#"{"error": {"message": "no"}}"#).await;
         let prompt = prompt();
-        let ours = GenAi::model("model-1").wire(wire).endpoint(&peer.url);
+        let ours = GenAi::model("gpt-5-mini").wire(wire).endpoint(&peer.url);
         let ours = ours.key(KEY).build().unwrap();
         ours.complete(&prompt).await.unwrap_err();
         let (head, body) = peer.sent.lock().unwrap().remove(0);
@@ -85,7 +85,7 @@ async fn the_official_sdks_send_the_same() {
             Wire::Gemini => format[1].clone(),
             _ => format["schema"].clone(),
         };
-        let ask = json!({ "model": "model-1", "system": prompt.system(), "user": prompt.user(), "schema": schema, "max_tokens": 8192 });
+        let ask = json!({ "model": "gpt-5-mini", "system": prompt.system(), "user": prompt.user(), "schema": schema, "max_tokens": 8192 });
         let mut official = tokio::process::Command::new(&python)
             .arg(&script)
             .args([name, &peer.url])
