@@ -88,6 +88,7 @@ fn follow(json: &Value, schema: Option<&Validator>) -> Result<(), AnswerError> {
         }),
     }
 }
+
 /// A path as the schema's errors name it.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     let shown = |segment: &serde_path_to_error::Segment| format!("/{segment}");

@@ -170,13 +170,23 @@ impl Prompt {
     /// The SHA-256 of all that is sent: the rules, the incident, and what was answered before.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        let parts: Vec<&str> = self.parts().collect();
+        Digest::of_bytes(parts.join("\0").as_bytes())
+    }
+
+    /// Every text that is sent.
+    fn parts(&self) -> impl Iterator<Item = &str> {
         let turns = self.turns.iter();
         let turns = turns.flat_map(|turn| [turn.answer.as_str(), turn.problem.as_str()]);
-        let parts: Vec<&str> = [self.system.as_str(), self.user.as_str()]
+        [self.system.as_str(), self.user.as_str()]
             .into_iter()
             .chain(turns)
-            .collect();
-        Digest::of_bytes(parts.join("\0").as_bytes())
+    }
+
+    /// How long all that is sent is, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.parts().map(str::len).sum()
     }
 
     /// The JSON Schema of the answer: of a [`Draft`] or a [`DraftDiagnosis`].

@@ -70,14 +70,9 @@ impl Redactor {
 
     /// Texts as they may be kept, a flag together with the value after it.
     pub(crate) fn list(&mut self, texts: &[String]) -> Vec<String> {
+        let mut flag = None;
         let texts = texts.iter().take(MAX_ENTRIES);
-        let values = texts.map(|text| Value::String(text.clone())).collect();
-        let kept = self.items(values, 0).into_iter();
-        kept.filter_map(|value| match value {
-            Value::String(text) => Some(text),
-            _ => None,
-        })
-        .collect()
+        texts.map(|text| self.item(&mut flag, text)).collect()
     }
 
     /// JSON as it may be kept. A value is judged together with its name: `password: hunter2` is a secret, `hunter2` alone is a word.
@@ -131,21 +126,27 @@ impl Redactor {
     }
 
     fn items(&mut self, items: Vec<Value>, depth: usize) -> Vec<Value> {
-        let mut flag: Option<String> = None;
-        let kept = items.into_iter().take(MAX_ENTRIES).map(|item| {
-            let before = flag.take();
-            let Value::String(text) = item else {
-                return self.value(item, depth);
-            };
-            if text.starts_with('-') && !text.contains(['=', ' ']) {
-                flag = Some(text.trim_start_matches('-').to_owned());
+        let mut flag = None;
+        let kept = items.into_iter().take(MAX_ENTRIES).map(|item| match item {
+            Value::String(text) => Value::String(self.item(&mut flag, &text)),
+            item => {
+                flag = None;
+                self.value(item, depth)
             }
-            Value::String(match before {
-                Some(before) if flag.is_none() => self.named(&before, &text),
-                _ => self.text(&text),
-            })
         });
         kept.collect()
+    }
+
+    /// A text of a list as it may be kept; `flag` is the name of the flag before it, and then of this one, if it is one.
+    fn item(&mut self, flag: &mut Option<String>, text: &str) -> String {
+        let before = flag.take();
+        if text.starts_with('-') && !text.contains(['=', ' ']) {
+            *flag = Some(text.trim_start_matches('-').to_owned());
+        }
+        match before {
+            Some(before) if flag.is_none() => self.named(&before, text),
+            _ => self.text(text),
+        }
     }
 
     fn value(&mut self, value: Value, depth: usize) -> Value {

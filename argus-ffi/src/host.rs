@@ -201,10 +201,8 @@ impl LlmProvider for HostLlm {
         });
         let answer = self.0.ask("complete", asked.to_string()).await;
         answer.map_err(|refusal| LlmError {
-            problem: argus_core::redact(&refusal.message),
             retryable: refusal.retryable,
-            retry_after: None,
-            source: None,
+            ..LlmError::new(argus_core::redact(&refusal.message))
         })
     }
 }

@@ -226,8 +226,7 @@ pub unsafe extern "C" fn argus_remediator_suggest(
     unsafe {
         with_error(error, || {
             let walk = get(remediator)?;
-            let incident = Incident::from_json(text(incident)?);
-            let incident = incident.map_err(|problem| Failure::of("bad_argument")(&problem))?;
+            let incident = self::incident(incident)?;
             give(
                 out,
                 walk.wait(|core| async move { core.suggest(&incident).await })?,
@@ -252,8 +251,7 @@ pub unsafe extern "C" fn argus_remediator_diagnose(
     unsafe {
         with_error(error, || {
             let walk = get(remediator)?;
-            let incident = Incident::from_json(text(incident)?);
-            let incident = incident.map_err(|problem| Failure::of("bad_argument")(&problem))?;
+            let incident = self::incident(incident)?;
             let diagnosis = walk.wait(|core| async move { core.diagnose(&incident).await })?;
             give_json(out, &diagnosis)
         })
@@ -282,6 +280,14 @@ pub unsafe extern "C" fn argus_remediator_plan(
             give(out, plan.ok_or_else(|| Failure::new("not_found", none))?)
         })
     }
+}
+
+/// # Safety
+/// As of [`text`].
+unsafe fn incident(given: *const c_char) -> Result<Incident, Failure> {
+    // SAFETY: the caller vouches for it.
+    let incident = Incident::from_json(unsafe { text(given)? });
+    incident.map_err(|problem| Failure::of("bad_argument")(&problem))
 }
 
 /// # Safety

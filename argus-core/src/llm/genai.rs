@@ -186,8 +186,9 @@ impl GenAiOptions {
 /// A hosted or local model.
 ///
 /// # Guarantees
-/// One request for one completion, bounded in time and tokens; its tokens are estimated where the provider doesn't count them. No redirects are followed, no environment is read. Errors
-/// hold neither the key nor what was sent; where a request is refused, the provider's own words stand in them, redacted.
+/// One request for one completion, bounded in time and tokens; its tokens are estimated where the provider doesn't count them. No
+/// redirects are followed, no environment is read. Errors hold neither the key nor what was sent; where a request is refused, the
+/// provider's own words stand in them, redacted.
 ///
 /// # Example
 /// ```no_run
@@ -283,13 +284,9 @@ impl LlmProvider for GenAi {
 
 /// For a provider that doesn't count: a token has three letters or more, so that there are rather fewer.
 fn estimated(prompt: &Prompt, answer: &str) -> Usage {
-    let turns = prompt.turns().iter();
-    let turns: usize = turns
-        .map(|turn| turn.answer.len() + turn.problem.len())
-        .sum();
     let tokens = |letters: usize| u64::try_from(letters / 3).unwrap_or(u64::MAX);
     Usage {
-        input_tokens: tokens(prompt.system().len() + prompt.user().len() + turns),
+        input_tokens: tokens(prompt.length()),
         output_tokens: tokens(answer.len()),
     }
 }

@@ -62,10 +62,8 @@ impl LlmProvider for Playbook {
             Question::Diagnosis => serde_json::to_string(&diagnose::draft(prompt.incident())),
         };
         let text = text.map_err(|error| LlmError {
-            problem: "the answer could not be written".into(),
-            retryable: false,
-            retry_after: None,
             source: Some(error.into()),
+            ..LlmError::new("the answer could not be written")
         })?;
         Ok(Completion::new(text, NAME))
     }

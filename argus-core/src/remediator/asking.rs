@@ -128,13 +128,11 @@ impl<'a> Asking<'a> {
             let llm = &self.remediator.doors.llm;
             let answer = timeout_at(self.deadline, llm.complete(&self.prompt)).await;
             let late = |_| LlmError {
-                problem: format!(
+                retryable: true,
+                ..LlmError::new(format!(
                     "it took longer than the {} s that a plan may take",
                     budget.time.as_secs()
-                ),
-                retryable: true,
-                retry_after: None,
-                source: None,
+                ))
             };
             let answer = answer.map_err(late).and_then(|answer| answer);
             self.record(&answer, began.elapsed()).await?;

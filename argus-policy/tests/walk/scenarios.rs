@@ -267,7 +267,7 @@ async fn asked_without_names(
     plan: &Plan,
 ) -> Result<(), String> {
     let prompt = Prompt::new(incident, &world.scope());
-    let length = prompt.system().len() + prompt.user().len();
+    let length = prompt.length();
     // A token has three letters or more.
     if length > 24_000 {
         return Err(format!("its prompt has {length} letters"));
@@ -312,18 +312,6 @@ async fn as_before(world: &World, before: &BTreeMap<String, (i32, i32)>) -> Resu
 
 /// Walks a scenario to its end; what is not as it has to be.
 async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
-    let mut asked = None;
-    walk_and_tell(world, scenario, &mut asked).await?;
-    let (incident, plan) = asked.ok_or("nothing was asked")?;
-    asked_without_names(world, &incident, &plan).await
-}
-
-/// The same; tells what was asked about, and what the answer was.
-async fn walk_and_tell(
-    world: &World,
-    scenario: &Scenario,
-    asked: &mut Option<(Incident, Plan)>,
-) -> Result<(), String> {
     let watch = world
         .kube()
         .watch(&world.scope())
@@ -346,7 +334,7 @@ async fn walk_and_tell(
         .suggest(&incident)
         .await
         .map_err(|error| error.to_string())?;
-    *asked = Some((incident.clone(), plan.clone()));
+    asked_without_names(world, &incident, &plan).await?;
     if scenario.ends != Ends::ByHand {
         let pod = wedged.unwrap_or_default();
         let wanted = scenario

@@ -152,10 +152,8 @@ impl LlmProvider for PythonLlm {
             },
         );
         let failed = |problem: &str, source: Box<dyn std::error::Error + Send + Sync>| LlmError {
-            problem: problem.into(),
-            retryable: false,
-            retry_after: None,
             source: Some(source),
+            ..LlmError::new(problem)
         };
         match answer.await {
             Ok(Ok((text, model, input_tokens, output_tokens))) => Ok(Completion::new(text, model)

@@ -26,6 +26,11 @@ fn answer<T>(py: Python<'_>, result: Result<T, RemediatorError>) -> PyResult<T> 
     result.map_err(|error| errors::remediator(py, &error))
 }
 
+fn incident(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Incident> {
+    Incident::from_json(&from_python(given)?)
+        .map_err(|error| errors::plain(py, "IncidentError", &error))
+}
+
 #[pymethods]
 impl Remediator {
     /// `plans` is a folder where plans are kept for the next process; a trail in PostgreSQL keeps them itself. `observe` is called with each record of the trail as soon as
@@ -133,8 +138,7 @@ impl Remediator {
     /// :raises OverBudget: when no model may be asked.
     /// :raises IncidentError: names the field that is wrong.
     fn suggest(&self, py: Python<'_>, incident: &Bound<'_, PyAny>) -> PyResult<Plan> {
-        let incident = Incident::from_json(&from_python(incident)?)
-            .map_err(|error| errors::plain(py, "IncidentError", &error))?;
+        let incident = self::incident(py, incident)?;
         let core = self.0.clone();
         answer(py, wait(py, async move { core.suggest(&incident).await })?).map(Plan)
     }
@@ -148,8 +152,7 @@ impl Remediator {
         py: Python<'py>,
         incident: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let incident = Incident::from_json(&from_python(incident)?)
-            .map_err(|error| errors::plain(py, "IncidentError", &error))?;
+        let incident = self::incident(py, incident)?;
         let core = self.0.clone();
         let diagnosis = answer(py, wait(py, async move { core.diagnose(&incident).await })?)?;
         to_python(py, &diagnosis)

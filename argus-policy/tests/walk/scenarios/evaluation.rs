@@ -24,12 +24,7 @@ struct Counted {
 #[async_trait::async_trait]
 impl LlmProvider for Counted {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
-        let turns = prompt.turns().iter();
-        let repeated: usize = turns
-            .map(|turn| turn.answer.len() + turn.problem.len())
-            .sum();
-        let length = prompt.system().len() + prompt.user().len() + repeated;
-        self.longest.fetch_max(length, Ordering::Relaxed);
+        self.longest.fetch_max(prompt.length(), Ordering::Relaxed);
         let began = Instant::now();
         let answer = self.model.complete(prompt).await;
         *self.time.lock().unwrap() += began.elapsed();
