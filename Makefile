@@ -28,7 +28,7 @@ control-plane: ## builds and starts the real API server that the tests use; stop
 	@.ci/control-plane up
 
 test-rust: ## the Rust tests
-	$(CARGO) test --locked --workspace --all-features --exclude argus-python --exclude argus-fuzz
+	$(CARGO) test --locked --no-fail-fast --workspace --all-features --exclude argus-python --exclude argus-fuzz
 
 test-c: ## the C and C++ hosts
 	@bindings/c/test.sh
