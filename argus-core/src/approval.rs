@@ -7,7 +7,7 @@ use crate::action::{Action, Risk};
 use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
-use crate::plan::{Plan, PlanId};
+use crate::plan::{Plan, PlanId, Step};
 use crate::redact::redact;
 use crate::verdict::Verdict;
 
@@ -314,10 +314,9 @@ impl Approved {
         let paired = plan.steps().iter().zip(self.dry_run.previews()).enumerate();
         paired
             .map(|(index, (step, preview))| ApprovedStep {
-                plan_id: plan.plan_id(),
+                approved: self,
                 index,
-                action: step.action(),
-                command: step.command(),
+                step,
                 preview,
             })
             .collect()
@@ -335,10 +334,9 @@ impl Approved {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ApprovedStep<'a> {
-    plan_id: &'a PlanId,
+    approved: &'a Approved,
     index: usize,
-    action: &'a Action,
-    command: &'a str,
+    step: &'a Step,
     preview: &'a Preview,
 }
 
@@ -346,7 +344,7 @@ impl<'a> ApprovedStep<'a> {
     /// The plan's id.
     #[must_use]
     pub fn plan_id(&self) -> &'a PlanId {
-        self.plan_id
+        self.approved.plan().plan_id()
     }
 
     /// From 0.
@@ -358,19 +356,25 @@ impl<'a> ApprovedStep<'a> {
     /// The action.
     #[must_use]
     pub fn action(&self) -> &'a Action {
-        self.action
+        self.step.action()
     }
 
     /// The command that people saw.
     #[must_use]
     pub fn command(&self) -> &'a str {
-        self.command
+        self.step.command()
     }
 
     /// What was approved: the object, the request and its result.
     #[must_use]
     pub fn preview(&self) -> &'a Preview {
         self.preview
+    }
+
+    /// The steps of the plan that come after this one.
+    #[must_use]
+    pub fn later(&self) -> Vec<ApprovedStep<'a>> {
+        self.approved.steps().split_off(self.index + 1)
     }
 }
 

@@ -41,6 +41,10 @@ impl Executor for Kube {
                 let gone = preview.after.is_null();
                 return Ok(current.filter(|_| !gone).unwrap_or_default());
             }
+            // A StatefulSet replaces a copy itself where that worked for a moment after the change.
+            if preview.after.is_null() && in_force(current.as_ref(), preview) {
+                return Ok(Value::Null);
+            }
             let current = current.ok_or_else(|| ApplyError::Stale(target.to_string()))?;
             if uid(&current) != preview.uid || desired_state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
@@ -80,14 +84,27 @@ impl Executor for Kube {
         let waiting = async {
             match target.kind() {
                 Kind::Pod => self.replaced(target, step.preview()).await,
+                Kind::StatefulSet => {
+                    let rolled_out = self.rolled_out(target, step.preview());
+                    tokio::select! {
+                        ended = rolled_out => ended,
+                        waits = self.waits_for_later_steps(target, step) => waits,
+                    }
+                }
                 kind if kind.rolls_out() => self.rolled_out(target, step.preview()).await,
                 _ => Ok(()),
             }
         };
+        let why = match target.kind() {
+            Kind::StatefulSet => {
+                "; a copy that does not work keeps it waiting: a later step of the plan can remove it"
+            }
+            _ => "",
+        };
         match timeout(self.settle_within, waiting).await {
             Ok(result) => result,
             Err(_) => Err(SettleError(format!(
-                "{target} did not come to rest within {} seconds",
+                "{target} did not come to rest within {} seconds{why}",
                 self.settle_within.as_secs()
             ))),
         }
@@ -174,7 +191,36 @@ impl Kube {
         }
     }
 
-    /// Waits until the pod is gone and its ReplicaSet has all its pods ready again.
+    /// Waits until a StatefulSet has seen the change and waits itself, for a copy that doesn't work and that a later step
+    /// of the plan deletes. A rollout in order begins with no copy while one before it isn't ready, not even to replace
+    /// that one.
+    ///
+    /// Source: the StatefulSet controller, `podManagementPolicy: OrderedReady`.
+    async fn waits_for_later_steps(
+        &self,
+        target: &Target,
+        step: ApprovedStep<'_>,
+    ) -> Result<(), SettleError> {
+        let mut deleted = step.later().into_iter().filter(|later| {
+            let before = &later.preview().before;
+            let owner = before.pointer("/metadata/ownerReferences/0/uid");
+            later.preview().after.is_null()
+                && owner.and_then(Value::as_str) == Some(step.preview().uid.as_str())
+        });
+        let Some(pod) = deleted.next().and_then(|later| later.action().target()) else {
+            return std::future::pending().await;
+        };
+        let number =
+            |object: &Value, path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let seen = |set: &Value| {
+            number(set, "/status/observedGeneration") >= number(set, "/metadata/generation")
+        };
+        wait(self.api(target), target.name(), seen).await?;
+        wait(self.api(pod), pod.name(), |pod| !ready(pod)).await?;
+        Ok(())
+    }
+
+    /// Waits until the pod is gone and its owner has what it wants again: a ReplicaSet all its pods, a StatefulSet this one.
     async fn replaced(&self, target: &Target, preview: &Preview) -> Result<(), SettleError> {
         let old = preview.uid.clone();
         wait(self.api(target), target.name(), move |object| {
@@ -187,6 +233,14 @@ impl Kube {
                 .and_then(|owner| owner.get(name))
                 .and_then(Value::as_str)
         };
+        if field("kind") == Some("StatefulSet") {
+            let works = |pod: Option<&DynamicObject>| pod.is_some_and(|pod| ready(&json(pod)));
+            let again = await_condition(self.api(target), target.name(), works).await;
+            return match again {
+                Ok(_) => Ok(()),
+                Err(_) => Err(SettleError(format!("{target} could not be watched"))),
+            };
+        }
         if field("kind") != Some("ReplicaSet") {
             return Ok(());
         }
@@ -225,6 +279,15 @@ impl Kube {
         let count = ready.filter(|pod| is_ready(pod)).count();
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
+}
+
+/// Whether a pod is ready, by its status.
+fn ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        condition.get("type") == Some(&"Ready".into())
+            && condition.get("status") == Some(&"True".into())
+    })
 }
 
 /// Watches until the object satisfies the condition or is gone.

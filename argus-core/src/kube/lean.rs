@@ -231,6 +231,7 @@ lean! {
     struct StatefulSetSpec {
         replicas: Option<i32>,
         service_name: Option<String>,
+        pod_management_policy: Option<String>,
         template: Template,
         volume_claim_templates: Option<Vec<ClaimTemplate>>,
     }

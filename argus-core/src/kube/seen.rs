@@ -326,6 +326,15 @@ impl<'a> Seen<'a> {
         })
     }
 
+    /// Whether it is a StatefulSet that replaces no copy while one doesn't work.
+    pub(super) fn replaces_in_order(&self, owner: &ObjectRef) -> bool {
+        let set = self.objects.stateful_sets.get(&owner.name);
+        owner.kind == "StatefulSet"
+            && set
+                .and_then(|set| set.spec.as_ref())
+                .is_some_and(|spec| spec.pod_management_policy.as_deref() != Some("Parallel"))
+    }
+
     /// Which of these services, as far as they are of this namespace, have a pod that is ready.
     pub(super) fn answering(
         &self,

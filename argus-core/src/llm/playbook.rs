@@ -16,9 +16,9 @@ mod diagnose;
 mod fixes;
 mod placement;
 use fixes::{
-    Fix, cpu_request, go_back, last_image, more_memory, new_pod, one_copy, one_may_go, restart,
-    right_backend, right_key, right_port, right_selector, right_target, right_time, right_workload,
-    some_at_a_time, switch_on,
+    Fix, cpu_request, go_back, last_image, more_memory, new_pod, one_copy, one_may_go,
+    removed_copy, restart, right_backend, right_key, right_port, right_selector, right_target,
+    right_time, right_workload, some_at_a_time, switch_on,
 };
 use placement::{
     a_single_copy, more_patience, right_claim, right_node, smaller_request, toleration,
@@ -74,23 +74,30 @@ fn draft(incident: &Incident) -> Draft {
     // The cause before its symptoms: causes are declared in that order.
     findings.sort_by_key(|finding| (cause_of(finding).is_none(), cause_of(finding)));
     let mut fixes: Vec<Fix> = Vec::new();
+    let mut steps: Vec<DraftStep> = Vec::new();
     let mut fixed: BTreeSet<ObjectRef> = BTreeSet::new();
     for finding in findings {
         // One finding per workload decides; the others, and what may come from it, are taken for its symptoms.
         let owner = owner_of(finding);
         let mut about = owner.iter().chain(&finding.related);
-        if fixes.len() == MAX_STEPS || about.any(|object| fixed.contains(object)) {
+        if steps.len() == MAX_STEPS || about.any(|object| fixed.contains(object)) {
             continue;
         }
         let fix = owner
             .as_ref()
             .and_then(|owner| fix(incident, finding, owner)?.ok());
+        let fix = fix.unwrap_or_else(|| by_hand(finding, owner.as_ref()));
+        let removed = owner
+            .iter()
+            .flat_map(|owner| broken_copies(finding, owner, &fix.step));
+        steps.push(fix.step.clone());
+        steps.extend(removed.take(MAX_STEPS - steps.len()));
         fixed.extend(owner.clone());
-        fixes.push(fix.unwrap_or_else(|| by_hand(finding, owner.as_ref())));
+        fixes.push(fix);
     }
-    let risk = fixes
+    let risk = steps
         .iter()
-        .filter_map(|fix| fix.step.action.as_ref())
+        .filter_map(|step| step.action.as_ref())
         .map(Action::risk)
         .max_by_key(|(risk, _)| *risk);
     let (risk_level, reason) = risk.unwrap_or((Risk::Low, "nothing is changed"));
@@ -113,8 +120,27 @@ fn draft(incident: &Incident) -> Draft {
             .iter()
             .filter_map(|fix| fix.rollback.clone())
             .collect(),
-        steps: fixes.into_iter().map(|fix| fix.step).collect(),
+        steps,
     }
+}
+
+/// The copies that keep a StatefulSet from taking a change up: it replaces them in order, and none while one doesn't work.
+fn broken_copies(finding: &Finding, owner: &ObjectRef, step: &DraftStep) -> Vec<DraftStep> {
+    let changes_copies = matches!(
+        step.action,
+        Some(
+            Action::SetResources { .. }
+                | Action::SetImage { .. }
+                | Action::RolloutUndo { .. }
+                | Action::Patch { .. }
+        )
+    );
+    let in_order = finding.raw_data.get("replaced_in_order") == Some(&true.into());
+    let pods = finding.raw_data.get("pods").and_then(Value::as_array);
+    let pods = pods.filter(|_| changes_copies && in_order).into_iter();
+    let pods = pods.flatten().filter_map(Value::as_str);
+    let steps = pods.filter_map(|pod| removed_copy(&owner.name, &owner.namespace, pod).ok());
+    steps.collect()
 }
 
 /// The fault: the scanner's word, or what argus-ops writes at the start of its titles.
@@ -336,6 +362,11 @@ fn limit_in_diagnosis(incident: &Incident) -> Option<String> {
 fn by_hand(finding: &Finding, owner: Option<&ObjectRef>) -> Fix {
     let what = owner.map_or_else(|| finding.target.clone(), ToString::to_string);
     let command = match owner {
+        Some(owner) if owner.namespace.is_empty() => format!(
+            "kubectl describe {}/{}",
+            owner.kind.to_ascii_lowercase(),
+            owner.name
+        ),
         Some(owner) => format!(
             "kubectl describe {}/{} -n {}",
             owner.kind.to_ascii_lowercase(),

@@ -37,6 +37,7 @@ mod patch;
 mod resources;
 mod scheduler;
 mod selectors;
+mod stateful_sets;
 mod store;
 
 pub use builder::DeploymentBuilder;
@@ -158,7 +159,7 @@ impl Cluster {
         };
         let mut store = Store::new();
         for namespace in ["default", "kube-system"] {
-            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace }, "status": { "phase": "Active" } });
+            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "labels": { "kubernetes.io/metadata.name": namespace } }, "status": { "phase": "Active" } });
             store.put(Key::new("namespaces", "", namespace), object);
         }
         let node = json!({

@@ -9,6 +9,7 @@
 )]
 
 mod approval;
+mod numbered;
 mod random;
 mod scenarios;
 mod undo;
@@ -22,6 +23,10 @@ use argus_core::{
     Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, Incident, IncidentId,
     MemoryPlans, OnFailure, Prompt, Recovery, Remediator, RemediatorError, Scanner, Settings,
     Severity, StepStatus, Verdict, step_statuses,
+};
+use numbered::{
+    a_change_that_a_broken_copy_holds_up_says_so,
+    a_copy_that_was_replaced_meanwhile_needs_no_delete,
 };
 use random::random_plans_stay_within_scope_and_policy;
 use serde_json::json;
@@ -61,6 +66,8 @@ scenarios!(
     high_risk_needs_the_switch_and_the_name,
     two_people_approve_where_policy_wants_two,
     what_the_cluster_warns_of_is_shown,
+    a_copy_that_was_replaced_meanwhile_needs_no_delete,
+    a_change_that_a_broken_copy_holds_up_says_so,
     random_plans_stay_within_scope_and_policy,
 );
 
@@ -582,10 +589,11 @@ async fn every_rule_of_the_roles_is_needed() {
             for command in [
                 format!("kubectl rollout undo deployment/web -n {namespace}"),
                 format!("kubectl scale deployment/web -n {namespace} --replicas=2"),
+                format!("kubectl scale statefulset/web -n {namespace} --replicas=2"),
                 format!("kubectl delete pod/{pod} -n {namespace}"),
             ]
             .into_iter()
-            .chain(["service", "cronjob", "ingress", "hpa", "pdb"].map(|kind| {
+            .chain(["service", "statefulset", "cronjob", "ingress", "hpa", "pdb"].map(|kind| {
                 format!("kubectl patch {kind}/web -n {namespace} --type=merge -p '{{\"spec\":{{\"a\":1}}}}'")
             })) {
                 let remediator = world.remediator(Scripted::commands(&[&command]));

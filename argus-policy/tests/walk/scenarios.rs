@@ -32,6 +32,9 @@ const AT_ONCE: usize = 6;
 #[serde(deny_unknown_fields)]
 struct Scenario {
     title: String,
+    /// Whether it changes what every namespace sees, so that it can't run beside others.
+    #[serde(default)]
+    alone: bool,
     /// Objects that are there, and work, before anything breaks.
     #[serde(default)]
     given: Vec<Value>,
@@ -354,7 +357,11 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         .findings()
         .iter()
         .filter_map(|finding| finding.cause);
-    let helps: BTreeSet<&str> = causes.flat_map(Cause::helpful_actions).copied().collect();
+    let mut helps: BTreeSet<&str> = causes.flat_map(Cause::helpful_actions).copied().collect();
+    let in_order = |finding: &Finding| finding.raw_data.contains_key("replaced_in_order");
+    if incident.findings().iter().any(in_order) {
+        helps.insert("delete_pod");
+    }
     for step in plan.steps() {
         let action = serde_json::to_value(step.action()).unwrap();
         let kind = action["kind"].as_str().unwrap();
@@ -445,12 +452,14 @@ async fn nothing_written(world: &World) -> Result<(), String> {
 async fn run(file: String, text: String, real: bool) -> Row {
     let began = Instant::now();
     let one = tokio::spawn(async move {
-        let world = if real {
-            World::real().await?
-        } else {
-            World::memory().await
+        let alone = text.lines().any(|line| line == "alone: true");
+        let world = match real {
+            true if alone => World::real_alone().await?,
+            true => World::real().await?,
+            false => World::memory().await,
         };
         let scenario = read(&text, &world);
+        assert_eq!(scenario.alone, alone);
         let result = walk(&world, &scenario).await;
         world.end().await;
         Some((scenario, result))

@@ -1,6 +1,8 @@
 //! Where the walk is walked: a cluster in memory, or a real API server; the same calls, the same answers.
 
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -19,6 +21,10 @@ use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, Post
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
+use tokio::sync::RwLock;
+
+/// Held alone by whoever changes what all namespaces see, such as a node.
+static CLUSTER: RwLock<()> = RwLock::const_new(());
 
 /// A write of Argus as the API server's audit log has it: verb, path without the namespace's prefix, dry run, status.
 pub(crate) type Write = (String, String, bool, u16);
@@ -29,6 +35,9 @@ pub(crate) struct World {
     namespace: String,
     cluster: ClusterKind,
     pub audit: MemoryAudit,
+    /// What was made that belongs to no namespace.
+    of_the_cluster: Mutex<Vec<Value>>,
+    _turn: Box<dyn Any + Send + Sync>,
 }
 
 enum ClusterKind {
@@ -45,6 +54,8 @@ impl World {
             namespace: "shop".into(),
             cluster: ClusterKind::Memory(cluster),
             audit: MemoryAudit::new(),
+            of_the_cluster: Mutex::default(),
+            _turn: Box::new(()),
         };
         world.create_namespace().await;
         world
@@ -52,6 +63,15 @@ impl World {
 
     /// The API server of `ARGUS_TEST_KUBECONFIG`, with a namespace and an identity of its own.
     pub(crate) async fn real() -> Option<Self> {
+        Self::real_when(CLUSTER.read().await).await
+    }
+
+    /// The same while no other test uses it.
+    pub(crate) async fn real_alone() -> Option<Self> {
+        Self::real_when(CLUSTER.write().await).await
+    }
+
+    async fn real_when(turn: impl Any + Send + Sync) -> Option<Self> {
         let (Some(kubeconfig), Some(audit_log)) = (
             std::env::var_os("ARGUS_TEST_KUBECONFIG"),
             std::env::var_os("ARGUS_TEST_AUDIT_LOG"),
@@ -89,6 +109,8 @@ impl World {
                 audit_log: audit_log.into(),
             },
             audit: MemoryAudit::new(),
+            of_the_cluster: Mutex::default(),
+            _turn: Box::new(turn),
         };
         world.create_namespace().await;
         let token = world.create_identity().await;
@@ -110,6 +132,7 @@ impl World {
     /// What Argus may do on the real API server.
     pub(crate) fn roles(&self) -> Roles {
         Roles::new(&self.scope())
+            .changing(Kind::StatefulSet)
             .changing(Kind::Service)
             .changing(Kind::CronJob)
             .changing(Kind::Ingress)
@@ -276,6 +299,7 @@ impl World {
 
     pub(crate) fn kube(&self) -> Kube {
         Kube::new(self.argus.clone())
+            .seeing_cluster()
             .unready_after(Duration::from_secs(2))
             .settle_within(Duration::from_secs(30))
     }
@@ -368,9 +392,12 @@ impl World {
             .unwrap();
     }
 
-    /// Any object of the namespace, as somebody else makes it.
+    /// Any object, as somebody else makes it.
     pub(crate) async fn create_any(&self, object: &Value) {
         let api = self.api_of(object);
+        if is_of_the_cluster(object) {
+            self.of_the_cluster.lock().unwrap().push(object.clone());
+        }
         let object = serde_json::from_value(object.clone()).unwrap();
         api.create(&PostParams::default(), &object).await.unwrap();
     }
@@ -395,7 +422,7 @@ impl World {
     pub(crate) fn api_of(&self, object: &Value) -> Api<DynamicObject> {
         let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
         let resource = ApiResource::from_gvk(&types.try_into().unwrap());
-        if object["kind"] == "PersistentVolume" {
+        if is_of_the_cluster(object) {
             return Api::all_with(self.admin.clone(), &resource);
         }
         Api::namespaced_with(self.admin.clone(), &self.namespace, &resource)
@@ -412,6 +439,35 @@ impl World {
             .await
             .unwrap()
             .items
+    }
+
+    /// Waits until so many of an app's pods are ready, and the others are not.
+    pub(crate) async fn pods_ready(&self, app: &str, wanted: usize) {
+        let is_ready = |pod: &Pod| {
+            let conditions = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.as_ref());
+            conditions
+                .into_iter()
+                .flatten()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        };
+        for _ in 0..600 {
+            let pods = self.pods().await.into_iter();
+            let mine = pods.filter(|pod| {
+                let labels = pod.metadata.labels.as_ref();
+                labels
+                    .and_then(|labels| labels.get("app"))
+                    .map(String::as_str)
+                    == Some(app)
+            });
+            if mine.filter(is_ready).count() == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{app} never had {wanted} pods that are ready");
     }
 
     /// Makes a pod look stuck: it runs, and isn't ready.
@@ -513,10 +569,26 @@ impl World {
     /// Removes what a real cluster would keep.
     pub(crate) async fn end(self) {
         if let ClusterKind::Real { .. } = self.cluster {
+            let made = self.of_the_cluster.lock().unwrap().clone();
+            for object in made {
+                let name = object["metadata"]["name"].as_str().unwrap();
+                let api = self.api_of(&object);
+                api.delete(name, &Default::default()).await.unwrap();
+            }
             Api::<Namespace>::all(self.admin)
                 .delete(&self.namespace, &Default::default())
                 .await
                 .unwrap();
         }
     }
+}
+
+fn is_of_the_cluster(object: &Value) -> bool {
+    [
+        "IngressClass",
+        "Node",
+        "PersistentVolume",
+        "ValidatingWebhookConfiguration",
+    ]
+    .contains(&object["kind"].as_str().unwrap())
 }

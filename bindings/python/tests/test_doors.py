@@ -113,7 +113,7 @@ def test_the_trail_and_the_plans_in_postgresql(postgres: str, doors: dict[str, A
     assert again == plan
     assert other.execute(other.dry_run(other.review(again)).approve("grace"))["success"]
     assert argus.PostgresAudit.verify(url.format("argus")) == len(audit.records()) >= 9
-    assert [record["sequence"] for record in log.records] == ["1"]
+    assert [record["sequence"] for record in log.records] == ["1", "2"]
     assert audit.records(text="set resources", limit=1)[0]["plan_id"] == plan.plan_id
 
 

@@ -115,6 +115,15 @@ fn finding(
     if let Some(working) = seen.working_revision(owner) {
         facts.insert("working_revision".into(), working);
     }
+    let mut evidence = symptom.evidence;
+    // Only a fault that a change of its workload mends.
+    if seen.replaces_in_order(owner) && symptom.cause != Cause::PodWedged {
+        facts.insert("replaced_in_order".into(), true.into());
+        evidence.push(format!(
+            "{} replaces its copies in order, and waits while one does not work: after a change that copy has to be removed.",
+            owner.name
+        ));
+    }
     let container = if symptom.container.is_empty() {
         String::new()
     } else {
@@ -132,7 +141,7 @@ fn finding(
         description: symptom.description,
         target: format!("{}{container}", target(&seen.named("Pod", pod))),
         infra_type: "kubernetes".into(),
-        evidence: symptom.evidence,
+        evidence,
         metrics: symptom.metrics,
         timestamp: seen.now,
         raw_data: facts,

@@ -149,6 +149,20 @@ pub(super) fn new_pod(app: &str, owner: &ObjectRef, pod: &str) -> Result<Fix, Ac
     })
 }
 
+/// The step after a change that a broken copy keeps from being taken up.
+pub(super) fn removed_copy(
+    app: &str,
+    namespace: &str,
+    pod: &str,
+) -> Result<DraftStep, ActionError> {
+    Ok(step(
+        format!(
+            "Remove the copy {pod}, which does not work, so that {app} starts it again with the change: {app} replaces its copies one after another, and waits for this one as long as it is there."
+        ),
+        Action::delete_pod(Target::new(Kind::Pod, namespace, pod)?)?,
+    ))
+}
+
 pub(super) fn restart(
     app: &str,
     target: impl Fn() -> Result<Target, ActionError>,

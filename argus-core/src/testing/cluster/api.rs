@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::admission::unanswered;
 use super::controllers::delete;
 use super::resources::{Resource, find};
 use super::selectors::Selectors;
@@ -142,6 +143,9 @@ pub(super) fn answer(
         }
     };
     let metadata_only = call.accept.contains("as=PartialObjectMetadata");
+    if let Some(failure) = unanswered(store, call.method, place) {
+        return Err(failure);
+    }
     match call.method {
         "GET" => match (place.name, place.subresource) {
             (Some(_), Some("log")) => Ok(Reply::Text(log(store, place)?)),

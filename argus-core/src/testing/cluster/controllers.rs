@@ -1,4 +1,4 @@
-//! Deployment -> ReplicaSet -> Pod, and the scheduler: what the controller manager does, one look at a time.
+//! Deployment -> ReplicaSet -> Pod, storage and budgets: what the controller manager does, one look at a time.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::admission::refusal;
 use super::resources::{Resource, named};
 use super::scheduler::{schedule, selects};
+use super::stateful_sets::stateful_set;
 use super::store::{Key, Store, now, suffix};
 use crate::digest::Digest;
 
@@ -45,6 +46,9 @@ impl Controllers {
         for key in keys(store, "replicasets") {
             replica_set(store, &key);
         }
+        for key in keys(store, "statefulsets") {
+            stateful_set(store, &key);
+        }
         for key in keys(store, "persistentvolumeclaims") {
             claim(store, &key);
         }
@@ -68,7 +72,7 @@ fn uid(object: &Value) -> Value {
     object.pointer("/metadata/uid").cloned().unwrap_or_default()
 }
 
-fn owned_by(object: &Value, owner: &Value) -> bool {
+pub(super) fn owned_by(object: &Value, owner: &Value) -> bool {
     object
         .pointer("/metadata/ownerReferences/0/uid")
         .is_some_and(|uid| Some(uid) == owner.pointer("/metadata/uid"))
@@ -93,11 +97,13 @@ pub(super) fn is_active(pod: &Value) -> bool {
 
 /// Deletes what belongs to an object that is gone.
 fn collect_garbage(store: &mut Store) {
-    for (plural, owner_plural) in [("replicasets", "deployments"), ("pods", "replicasets")] {
-        let owners: Vec<Value> = store
-            .list(owner_plural, None)
-            .map(|(_, owner)| uid(owner))
-            .collect();
+    let owned: [(_, &[_]); 2] = [
+        ("replicasets", &["deployments"]),
+        ("pods", &["replicasets", "statefulsets"]),
+    ];
+    for (plural, of) in owned {
+        let owners = of.iter().flat_map(|of| store.list(of, None));
+        let owners: Vec<Value> = owners.map(|(_, owner)| uid(owner)).collect();
         let orphan = |object: &Value| {
             object
                 .pointer("/metadata/ownerReferences/0/uid")
@@ -129,7 +135,12 @@ pub(super) fn delete(store: &mut Store, key: &Key) {
     }
 }
 
-fn create(store: &mut Store, resource: &'static Resource, namespace: &str, mut object: Value) {
+pub(super) fn create(
+    store: &mut Store,
+    resource: &'static Resource,
+    namespace: &str,
+    mut object: Value,
+) {
     object["metadata"]["namespace"] = namespace.into();
     store.stamp_new(resource, &mut object);
     let name = object
@@ -263,7 +274,7 @@ fn handed_down(deployment: &Value) -> impl Iterator<Item = (String, Value)> {
     all.filter(move |(key, _)| !own(key))
 }
 
-fn owner_reference(owner: &Value) -> Value {
+pub(super) fn owner_reference(owner: &Value) -> Value {
     json!({ "apiVersion": owner.get("apiVersion"), "kind": owner.get("kind"), "name": owner.pointer("/metadata/name"),
             "uid": uid(owner), "controller": true, "blockOwnerDeletion": true })
 }
@@ -499,12 +510,22 @@ fn replica_set(store: &mut Store, key: &Key) {
     store.put(key.clone(), set);
 }
 
-/// How many pods a budget lets go.
-/// A claim gets the first volume of its class that nobody has.
+/// A claim gets the first volume of its class that nobody has; one whose volume is gone is lost.
 fn claim(store: &mut Store, key: &Key) {
     let Some(mut claim) = store.get(key).cloned() else {
         return;
     };
+    let volume = claim.pointer("/spec/volumeName").and_then(Value::as_str);
+    let bound = claim.pointer("/metadata/annotations/pv.kubernetes.io~1bind-completed");
+    if let (Some(volume), Some(_)) = (volume, bound)
+        && store
+            .get(&Key::new("persistentvolumes", "", volume))
+            .is_none()
+    {
+        claim["status"] = json!({ "phase": "Lost" });
+        store.put(key.clone(), claim);
+        return;
+    }
     if claim.pointer("/status/phase") == Some(&"Bound".into()) {
         return;
     }
@@ -524,6 +545,7 @@ fn claim(store: &mut Store, key: &Key) {
     volume["spec"]["claimRef"] = json!({ "kind": "PersistentVolumeClaim", "namespace": key.namespace, "name": key.name, "uid": uid(&claim) });
     volume["status"] = json!({ "phase": "Bound" });
     claim["spec"]["volumeName"] = volume_key.name.clone().into();
+    claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes".into();
     claim["status"] = json!({ "phase": "Bound" });
     store.put(volume_key, volume);
     store.put(key.clone(), claim);
@@ -549,6 +571,7 @@ fn resource_quota(store: &mut Store, key: &Key) {
     }
 }
 
+/// How many pods a budget lets go.
 fn disruption_budget(store: &mut Store, key: &Key) {
     let Some(mut budget) = store.get(key).cloned() else {
         return;

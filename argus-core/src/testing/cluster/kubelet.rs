@@ -46,8 +46,16 @@ enum Stage {
 enum Fate {
     Runs,
     NotReady,
-    Crashes { reason: &'static str, code: u8 },
-    Waits { reason: String, message: String },
+    Crashes {
+        reason: &'static str,
+        code: u8,
+    },
+    Waits {
+        reason: String,
+        message: String,
+    },
+    /// Not begun, because of what the events say.
+    Creating,
 }
 
 #[derive(Debug)]
@@ -140,14 +148,23 @@ impl Running {
             .and_then(Value::as_array)
             .cloned()
             .unwrap_or_default();
+        let taken = taken_storage(store, key, &pod);
+        if let Some(message) = &taken {
+            event(store, &pod, "Warning", "FailedAttachVolume", message);
+        }
         let fates: Vec<Fate> = containers
             .iter()
-            .map(|container| fate(store, key, &pod, container, self.restarts))
+            .map(|container| match taken {
+                Some(_) => Fate::Creating,
+                None => fate(store, key, &pod, container, self.restarts),
+            })
             .collect();
         let crashes = fates
             .iter()
             .any(|fate| matches!(fate, Fate::Crashes { .. }));
-        let waits = fates.iter().any(|fate| matches!(fate, Fate::Waits { .. }));
+        let waits = fates
+            .iter()
+            .any(|fate| matches!(fate, Fate::Waits { .. } | Fate::Creating));
         match self.stage {
             Stage::Waiting | Stage::Created if crashes => {
                 if self.stage == Stage::Waiting {
@@ -232,6 +249,10 @@ impl Running {
         let (state, ready) = match fate {
             Fate::Runs => (running, true),
             Fate::NotReady => (running, false),
+            Fate::Creating => (
+                json!({ "waiting": { "reason": "ContainerCreating" } }),
+                false,
+            ),
             Fate::Waits { reason, message } => {
                 event(store, pod, "Warning", "Failed", message);
                 (
@@ -361,6 +382,42 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
         _ if probe_fails(container) => Fate::NotReady,
         _ => Fate::Runs,
     }
+}
+
+/// What keeps a pod's storage from it: a pod on another node has what only one node at a time may have.
+fn taken_storage(store: &Store, key: &Key, pod: &Value) -> Option<String> {
+    let claims = |pod: &Value| -> Vec<String> {
+        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+        let names = volumes.into_iter().flatten().filter_map(|volume| {
+            let name = volume.pointer("/persistentVolumeClaim/claimName")?;
+            name.as_str().map(ToOwned::to_owned)
+        });
+        names.collect()
+    };
+    let mine = claims(pod);
+    let node = pod.pointer("/spec/nodeName");
+    let is_single = |name: &String| {
+        let claim = store.get(&Key::new("persistentvolumeclaims", &key.namespace, name));
+        let modes = claim.and_then(|claim| claim.pointer("/spec/accessModes")?.as_array());
+        modes.is_some_and(|modes| modes.iter().all(|mode| mode == "ReadWriteOnce"))
+    };
+    let runs_elsewhere = |other: &Value| {
+        other.pointer("/status/phase") == Some(&"Running".into())
+            && other.pointer("/spec/nodeName") != node
+    };
+    let mut others = store
+        .list("pods", Some(&key.namespace))
+        .filter(|(other, _)| *other != key);
+    let (other, _) = others.find(|(_, other)| {
+        runs_elsewhere(other)
+            && claims(other)
+                .iter()
+                .any(|claim| mine.contains(claim) && is_single(claim))
+    })?;
+    Some(format!(
+        "Multi-Attach error for volume: the volume is already used by pod(s) {}",
+        other.name
+    ))
 }
 
 /// How many seconds the liveness probe gives a container to start; none without a probe.

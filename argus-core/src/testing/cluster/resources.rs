@@ -131,6 +131,16 @@ impl Resource {
         if let Some(template) = object.pointer("/spec/template").cloned() {
             self.check_template(object, &template)?;
         }
+        if self.plural == "namespaces" {
+            let name = object.pointer("/metadata/name").cloned();
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.unwrap_or_default();
+        }
+        if self.plural == "statefulsets" {
+            fill_in(
+                object,
+                json!({ "replicas": 1, "podManagementPolicy": "OrderedReady" }),
+            );
+        }
         if self.plural == "deployments" {
             default_deployment(object);
             self.check_deployment(object, old)?;
@@ -263,6 +273,11 @@ fn default_deployment(object: &mut Value) {
         "progressDeadlineSeconds": 600,
         "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": "25%" } },
     });
+    fill_in(object, defaults);
+}
+
+/// Puts defaults into the spec where it says nothing.
+fn fill_in(object: &mut Value, defaults: Value) {
     if let (Some(spec), Value::Object(defaults)) = (
         object.get_mut("spec").and_then(Value::as_object_mut),
         defaults,

@@ -1,5 +1,11 @@
 //! The scheduler: a pod becomes bound to a node, or learns why none takes it.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Taint, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::controllers::is_active;
@@ -82,17 +88,14 @@ fn misfit(store: &Store, pod: &Value, name: &str, node: &Value) -> Option<String
         items.cloned().unwrap_or_default()
     };
     let tolerations = list(pod, "/spec/tolerations");
-    let tolerated = |taint: &Value| {
-        tolerations.iter().any(|toleration| {
-            ["key", "value", "effect"]
-                .iter()
-                .all(|field| toleration.get(field) == taint.get(field))
+    let tolerations: Vec<Toleration> = tolerations.iter().filter_map(read).collect();
+    let mut taints = list(node, "/spec/taints").into_iter();
+    if taints.any(|taint| {
+        read::<Taint>(&taint).is_some_and(|taint| {
+            matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+                && !tolerations.iter().any(|one| tolerates(one, &taint))
         })
-    };
-    if list(node, "/spec/taints")
-        .iter()
-        .any(|taint| !tolerated(taint))
-    {
+    }) {
         return Some("node(s) had untolerated taint(s)".into());
     }
     let apart = list(
@@ -148,11 +151,30 @@ fn misfit(store: &Store, pod: &Value, name: &str, node: &Value) -> Option<String
     })
 }
 
-/// Whether a selector by labels means an object.
+fn read<'a, T: Deserialize<'a>>(value: &'a Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let same = |given: &Option<String>, wanted: &str| {
+        given
+            .as_deref()
+            .is_none_or(|given| given.is_empty() || given == wanted)
+    };
+    same(&toleration.key, &taint.key)
+        && same(&toleration.effect, &taint.effect)
+        && (toleration.operator.as_deref() == Some("Exists")
+            || toleration.value.as_deref().unwrap_or_default()
+                == taint.value.as_deref().unwrap_or_default())
+}
+
+/// Whether a selector by labels means an object; one that isn't there means none.
 pub(super) fn selects(selector: Option<&Value>, object: &Value) -> bool {
-    let wanted = selector.and_then(|selector| selector.get("matchLabels")?.as_object());
-    let labels = object.pointer("/metadata/labels");
-    let has =
-        |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    wanted.is_some_and(|wanted| wanted.iter().all(has))
+    let selector = selector.and_then(read::<LabelSelector>);
+    let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
+        return false;
+    };
+    let labels: Option<BTreeMap<String, String>> =
+        object.pointer("/metadata/labels").and_then(read);
+    selector.matches(&labels.unwrap_or_default())
 }

@@ -1,0 +1,273 @@
+//! What it costs to execute an approved plan on a real API server, beside the same writes by a bare client and by kubectl.
+//!
+//! `ARGUS_TEST_KUBECONFIG`, `ARGUS_TEST_AUDIT_LOG` and `ARGUS_TEST_KUBECTL` name the server, its audit log and kubectl, as
+//! `.ci/control-plane up` prints them. Not criterion: three programs take turns, and requests are counted by the server.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that can't run should stop, and it prints"
+)]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use argus_core::testing::Scripted;
+use argus_core::{
+    Answer, ApplyError, Approved, ApprovedStep, DryRunError, DryRunner, Ending, Executor,
+    FileAudit, Incident, IncidentId, Kube, Permitted, PermittedStep, Preview, Remediator, Scan,
+    ScanError, Scanner, Scope, Settings, SettleError, UndoError, UndoStep, Undone,
+};
+use argus_policy::RegoEngine;
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+const STEPS: usize = 5;
+const ROUNDS: usize = 21;
+
+/// A cluster that isn't scanned afterwards: what a scan costs is measured by itself.
+struct Unscanned(Kube);
+
+#[async_trait]
+impl DryRunner for Unscanned {
+    async fn missing_permissions(&self, plan: &Permitted) -> Result<Vec<String>, DryRunError> {
+        self.0.missing_permissions(plan).await
+    }
+    async fn dry_run(&self, step: PermittedStep<'_>) -> Result<Preview, DryRunError> {
+        self.0.dry_run(step).await
+    }
+}
+
+#[async_trait]
+impl Executor for Unscanned {
+    async fn apply(&self, step: ApprovedStep<'_>) -> Result<Value, ApplyError> {
+        self.0.apply(step).await
+    }
+    async fn settle(&self, step: ApprovedStep<'_>) -> Result<(), SettleError> {
+        self.0.settle(step).await
+    }
+    async fn is_in_force(&self, step: ApprovedStep<'_>) -> Result<bool, ApplyError> {
+        self.0.is_in_force(step).await
+    }
+    async fn undo(&self, undo: UndoStep<'_>) -> Result<Undone, UndoError> {
+        self.0.undo(undo).await
+    }
+}
+
+#[async_trait]
+impl Scanner for Unscanned {
+    async fn scan(&self, _: &Scope) -> Result<Scan, ScanError> {
+        Ok(Scan::default())
+    }
+}
+
+/// A real API server with a namespace of its own.
+struct Server {
+    kubeconfig: String,
+    kubectl: String,
+    audit_log: PathBuf,
+    client: Client,
+    namespace: String,
+}
+
+impl Server {
+    async fn new() -> Option<Self> {
+        let variable = |name: &str| std::env::var(format!("ARGUS_TEST_{name}")).ok();
+        let kubeconfig = variable("KUBECONFIG")?;
+        let (read, usual) = (
+            Kubeconfig::read_from(&kubeconfig).unwrap(),
+            KubeConfigOptions::default(),
+        );
+        let config = Config::from_custom_kubeconfig(read, &usual).await.unwrap();
+        let server = Self {
+            kubeconfig,
+            kubectl: variable("KUBECTL")?,
+            audit_log: variable("AUDIT_LOG")?.into(),
+            client: Client::try_from(config).unwrap(),
+            namespace: format!("argus-bench-{}", std::process::id()),
+        };
+        let namespace = json!({ "metadata": { "name": server.namespace } });
+        let namespaces: Api<Namespace> = Api::all(server.client.clone());
+        let namespace = serde_json::from_value(namespace).unwrap();
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
+        for n in 0..STEPS {
+            let service = json!({ "metadata": { "name": format!("web-{n}") }, "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] } });
+            let service = serde_json::from_value(service).unwrap();
+            let services = server.services();
+            services
+                .create(&PostParams::default(), &service)
+                .await
+                .unwrap();
+        }
+        Some(server)
+    }
+
+    fn services(&self) -> Api<Service> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn end(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces
+            .delete(&self.namespace, &Default::default())
+            .await
+            .unwrap();
+    }
+
+    /// The verbs of the requests about the Services so far, oldest first, by the server's audit log.
+    fn verbs(&self) -> Vec<String> {
+        // The log is written a moment after the answer.
+        std::thread::sleep(Duration::from_millis(500));
+        let text = std::fs::read_to_string(&self.audit_log).unwrap();
+        let events = text
+            .lines()
+            .filter(|line| line.contains(&self.namespace))
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mine = events.filter(|event| {
+            let text = |path: &str| event.pointer(path).and_then(Value::as_str);
+            text("/stage") == Some("ResponseComplete")
+                && text("/objectRef/resource") == Some("services")
+                && text("/userAgent").is_none_or(|agent| !agent.contains("controller"))
+        });
+        mine.filter_map(|event| Some(event.get("verb")?.as_str()?.to_owned()))
+            .collect()
+    }
+}
+
+fn body(round: usize) -> Value {
+    json!({ "spec": { "publishNotReadyAddresses": round.is_multiple_of(2) } })
+}
+
+/// A plan of a patch for each Service, approved.
+async fn approved(server: &Server, remediator: &Remediator) -> Approved {
+    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), Vec::new(), None).unwrap();
+    let plan = remediator.suggest(&incident).await.unwrap();
+    let permitted = remediator.review(plan).await.unwrap();
+    let dry_run = remediator.dry_run(permitted).await.unwrap();
+    assert_eq!(dry_run.plan().steps().len(), STEPS, "{}", server.namespace);
+    dry_run.approve(Answer::confirm("bench")).unwrap()
+}
+
+fn remediator(server: &Server, audit: &FileAudit, round: usize) -> Remediator {
+    let patch = body(round);
+    let commands: Vec<String> = (0..STEPS)
+        .map(|n| {
+            format!(
+                "kubectl patch service/web-{n} -n {} --type=merge -p '{patch}'",
+                server.namespace
+            )
+        })
+        .collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    Remediator::builder()
+        .scope(Scope::namespaces([server.namespace.as_str()]).unwrap())
+        .settings(Settings {
+            enabled: true,
+            allow_high_risk: false,
+        })
+        .llm(Scripted::commands(&commands))
+        .policy(RegoEngine::builtin().unwrap())
+        .cluster(Unscanned(Kube::new(server.client.clone())))
+        .audit(audit.clone())
+        .build()
+        .unwrap()
+}
+
+/// The same by a bare client: read each, and write it as it was read.
+async fn bare(server: &Server, round: usize) {
+    let services = server.services();
+    for n in 0..STEPS {
+        let name = format!("web-{n}");
+        let read = services.get(&name).await.unwrap();
+        let mut patch = body(round);
+        let version =
+            json!({ "uid": read.metadata.uid, "resourceVersion": read.metadata.resource_version });
+        patch
+            .as_object_mut()
+            .unwrap()
+            .insert("metadata".into(), version);
+        let params = PatchParams::default();
+        services
+            .patch(&name, &params, &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+}
+
+fn kubectl(server: &Server, round: usize) {
+    let patch = body(round).to_string();
+    for n in 0..STEPS {
+        let status = Command::new(&server.kubectl)
+            .args(["--kubeconfig", &server.kubeconfig, "-n", &server.namespace])
+            .args(["patch", "service", &format!("web-{n}"), "--type=merge"])
+            .args(["-o", "name", "-p", &patch])
+            .output()
+            .unwrap();
+        assert!(status.status.success());
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap()
+}
+
+fn main() {
+    let runtime = Runtime::new().unwrap();
+    let Some(server) = runtime.block_on(Server::new()) else {
+        println!(
+            "skipped: no real API server; `.ci/control-plane up` starts one and prints what to set"
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let audit = runtime.block_on(FileAudit::open(folder.path())).unwrap();
+    let (mut ours, mut client, mut by_hand) = (Vec::new(), Vec::new(), Vec::new());
+    let milliseconds = |began: Instant| began.elapsed().as_secs_f64() * 1000.0;
+    for round in 0..ROUNDS {
+        let remediator = remediator(&server, &audit, 3 * round);
+        let approved = runtime.block_on(approved(&server, &remediator));
+        let began = Instant::now();
+        let outcome = runtime.block_on(remediator.execute(approved)).unwrap();
+        ours.push(milliseconds(began));
+        assert_eq!(outcome.ending, Ending::Succeeded);
+        let began = Instant::now();
+        runtime.block_on(bare(&server, 3 * round + 1));
+        client.push(milliseconds(began));
+        let began = Instant::now();
+        kubectl(&server, 3 * round + 2);
+        by_hand.push(milliseconds(began));
+    }
+    let (ours, client, by_hand) = (median(ours), median(client), median(by_hand));
+    println!("a plan of {STEPS} patches, executed: {ours:.1} ms");
+    println!(
+        "the same by a bare client, read and write: {client:.1} ms, {:.2} of it",
+        ours / client
+    );
+    println!(
+        "the same with kubectl patch: {by_hand:.1} ms, {:.2} of it",
+        ours / by_hand
+    );
+    let remediator = remediator(&server, &audit, 3 * ROUNDS);
+    let approved = runtime.block_on(approved(&server, &remediator));
+    let before = server.verbs().len();
+    runtime.block_on(remediator.execute(approved)).unwrap();
+    let verbs = server.verbs().split_off(before);
+    println!(
+        "requests of an execution, by the server's audit log: {} for {STEPS} steps",
+        verbs.len()
+    );
+    let before = server.verbs().len();
+    kubectl(&server, 1);
+    let verbs = server.verbs().split_off(before);
+    println!("requests of kubectl: {}", verbs.len());
+    runtime.block_on(server.end());
+}
