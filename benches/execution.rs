@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use argus_core::testing::Scripted;
+use argus_core::testing::cluster::DeploymentBuilder;
 use argus_core::{
     Answer, ApplyError, Approved, ApprovedStep, DryRunError, DryRunner, Ending, Executor,
     FileAudit, Incident, IncidentId, Kube, Permitted, PermittedStep, Preview, Remediator, Scan,
@@ -20,6 +21,7 @@ use argus_core::{
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -29,6 +31,8 @@ use tokio::runtime::Runtime;
 
 const STEPS: usize = 5;
 const ROUNDS: usize = 21;
+/// How often the plan is executed whose steps wait for pods.
+const ROLLOUTS: usize = 5;
 
 /// A cluster that isn't scanned afterwards: what a scan costs is measured by itself.
 struct Unscanned(Kube);
@@ -107,6 +111,16 @@ impl Server {
                 .await
                 .unwrap();
         }
+        for n in 0..STEPS {
+            let name = format!("app-{n}");
+            let app = DeploymentBuilder::new(
+                server.client.clone(),
+                &server.namespace,
+                &name,
+                "r.example/app:1",
+            );
+            app.memory_limit("64Mi").create().await.unwrap();
+        }
         Some(server)
     }
 
@@ -156,16 +170,23 @@ async fn approved(server: &Server, remediator: &Remediator) -> Approved {
     dry_run.approve(Answer::confirm("bench")).unwrap()
 }
 
-fn remediator(server: &Server, audit: &FileAudit, round: usize) -> Remediator {
-    let patch = body(round);
-    let commands: Vec<String> = (0..STEPS)
+fn patches(server: &Server, round: usize) -> Vec<String> {
+    let (patch, namespace) = (body(round), &server.namespace);
+    (0..STEPS)
+        .map(|n| format!("kubectl patch service/web-{n} -n {namespace} --type=merge -p '{patch}'"))
+        .collect()
+}
+
+fn limits(server: &Server, round: usize) -> Vec<String> {
+    let (memory, namespace) = (128 + round, &server.namespace);
+    (0..STEPS)
         .map(|n| {
-            format!(
-                "kubectl patch service/web-{n} -n {} --type=merge -p '{patch}'",
-                server.namespace
-            )
+            format!("kubectl set resources deployment/app-{n} -n {namespace} -c app --limits=memory={memory}Mi")
         })
-        .collect();
+        .collect()
+}
+
+fn remediator(server: &Server, audit: &FileAudit, commands: Vec<String>) -> Remediator {
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
     Remediator::builder()
         .scope(Scope::namespaces([server.namespace.as_str()]).unwrap())
@@ -181,7 +202,7 @@ fn remediator(server: &Server, audit: &FileAudit, round: usize) -> Remediator {
         .unwrap()
 }
 
-/// The same by a bare client: read each, and write it as it was read.
+/// The same requests by a bare client: read each, write it as it was read, and look at all of them in the end.
 async fn bare(server: &Server, round: usize) {
     let services = server.services();
     for n in 0..STEPS {
@@ -200,6 +221,8 @@ async fn bare(server: &Server, round: usize) {
             .await
             .unwrap();
     }
+    let names: Vec<String> = (0..STEPS).map(|n| format!("web-{n}")).collect();
+    join_all(names.iter().map(|name| services.get(name))).await;
 }
 
 fn kubectl(server: &Server, round: usize) {
@@ -213,6 +236,41 @@ fn kubectl(server: &Server, round: usize) {
             .unwrap();
         assert!(status.status.success());
     }
+}
+
+/// Five changes of apps, each until its pods are replaced.
+fn rollouts(runtime: &Runtime, server: &Server, audit: &FileAudit) {
+    let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
+    for round in 0..ROLLOUTS {
+        let plan = remediator(server, audit, limits(server, 2 * round));
+        let plan_approved = runtime.block_on(approved(server, &plan));
+        let began = Instant::now();
+        let outcome = runtime.block_on(plan.execute(plan_approved)).unwrap();
+        assert_eq!(outcome.ending, Ending::Succeeded, "{:?}", outcome.error);
+        ours.push(began.elapsed().as_secs_f64());
+        let began = Instant::now();
+        for (n, command) in limits(server, 2 * round + 1).iter().enumerate() {
+            let wait = format!(
+                "kubectl rollout status deployment/app-{n} -n {}",
+                server.namespace
+            );
+            for command in [command, &wait] {
+                let arguments = command.split(' ').skip(1);
+                let done = Command::new(&server.kubectl)
+                    .args(["--kubeconfig", &server.kubeconfig])
+                    .args(arguments)
+                    .output()
+                    .unwrap();
+                assert!(done.status.success());
+            }
+        }
+        by_hand.push(began.elapsed().as_secs_f64());
+    }
+    let (ours, by_hand) = (median(ours), median(by_hand));
+    println!(
+        "a plan of {STEPS} rollouts, executed: {ours:.2} s, {:.2} of kubectl and waiting with it ({by_hand:.2} s)",
+        ours / by_hand
+    );
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -233,7 +291,7 @@ fn main() {
     let (mut ours, mut client, mut by_hand) = (Vec::new(), Vec::new(), Vec::new());
     let milliseconds = |began: Instant| began.elapsed().as_secs_f64() * 1000.0;
     for round in 0..ROUNDS {
-        let remediator = remediator(&server, &audit, 3 * round);
+        let remediator = remediator(&server, &audit, patches(&server, 3 * round));
         let approved = runtime.block_on(approved(&server, &remediator));
         let began = Instant::now();
         let outcome = runtime.block_on(remediator.execute(approved)).unwrap();
@@ -249,14 +307,14 @@ fn main() {
     let (ours, client, by_hand) = (median(ours), median(client), median(by_hand));
     println!("a plan of {STEPS} patches, executed: {ours:.1} ms");
     println!(
-        "the same by a bare client, read and write: {client:.1} ms, {:.2} of it",
+        "the same requests by a bare client: {client:.1} ms, {:.2} of it",
         ours / client
     );
     println!(
         "the same with kubectl patch: {by_hand:.1} ms, {:.2} of it",
         ours / by_hand
     );
-    let remediator = remediator(&server, &audit, 3 * ROUNDS);
+    let remediator = remediator(&server, &audit, patches(&server, 3 * ROUNDS));
     let approved = runtime.block_on(approved(&server, &remediator));
     let before = server.verbs().len();
     runtime.block_on(remediator.execute(approved)).unwrap();
@@ -269,5 +327,6 @@ fn main() {
     kubectl(&server, 1);
     let verbs = server.verbs().split_off(before);
     println!("requests of kubectl: {}", verbs.len());
+    rollouts(&runtime, &server, &audit);
     runtime.block_on(server.end());
 }

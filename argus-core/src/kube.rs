@@ -54,6 +54,7 @@ pub struct Kube {
     unready_after: Duration,
     scan_within: Duration,
     sees_cluster: bool,
+    across_namespaces: bool,
 }
 
 impl Kube {
@@ -66,6 +67,7 @@ impl Kube {
             unready_after: Duration::from_secs(30),
             scan_within: Duration::from_secs(60),
             sees_cluster: false,
+            across_namespaces: false,
         }
     }
 
@@ -95,6 +97,15 @@ impl Kube {
     #[must_use]
     pub fn seeing_cluster(mut self) -> Self {
         self.sees_cluster = true;
+        self
+    }
+
+    /// Lists and watches each kind once across all namespaces instead of once in each, where a scope has more than one: some
+    /// twenty requests instead of fifteen for each namespace. It takes [`Roles::across_namespaces`]. What is out of scope is
+    /// read too, and forgotten at once.
+    #[must_use]
+    pub fn across_namespaces(mut self) -> Self {
+        self.across_namespaces = true;
         self
     }
 

@@ -230,15 +230,22 @@ async fn all_that_leads_somewhere(cluster: &Cluster) {
 
 #[tokio::test]
 async fn each_list_that_fails_is_named_and_invents_nothing() {
+    each_list_that_fails(shop(), |client| Kube::new(client).seeing_cluster()).await;
+}
+
+#[tokio::test]
+async fn each_list_across_namespaces_that_fails_is_named_and_invents_nothing() {
+    let scope = Scope::namespaces(["shop", "bank"]).unwrap();
+    let across = |client| Kube::new(client).seeing_cluster().across_namespaces();
+    each_list_that_fails(scope, across).await;
+}
+
+async fn each_list_that_fails(scope: Scope, kube: impl Fn(Client) -> Kube) {
     let cluster = cluster().await;
     all_that_leads_somewhere(&cluster).await;
     let quiet = async || {
         for _ in 0..300 {
-            let scan = Kube::new(cluster.client())
-                .seeing_cluster()
-                .scan(&shop())
-                .await
-                .unwrap();
+            let scan = kube(cluster.client()).scan(&scope).await.unwrap();
             if causes(&scan) == [Some(Cause::ScaledToZero)]
                 && scan.workloads.iter().all(|one| one.ready == one.desired)
             {
@@ -250,12 +257,9 @@ async fn each_list_that_fails_is_named_and_invents_nothing() {
     };
     quiet().await;
     let (client, asked) = noting(&cluster, |_| Fate::Passes);
-    Kube::new(client)
-        .seeing_cluster()
-        .scan(&shop())
-        .await
-        .unwrap();
+    kube(client).scan(&scope).await.unwrap();
     let paths = asked.lock().unwrap().clone();
+    // However many namespaces are looked across.
     assert_eq!(paths.len(), 21);
     for path in paths {
         let failing = path.clone();
@@ -266,11 +270,7 @@ async fn each_list_that_fails_is_named_and_invents_nothing() {
                 Fate::Passes
             }
         });
-        let scan = Kube::new(client)
-            .seeing_cluster()
-            .scan(&shop())
-            .await
-            .unwrap();
+        let scan = kube(client).scan(&scope).await.unwrap();
         assert_eq!(scan.incomplete.len(), 1, "{path}: {:?}", scan.incomplete);
         assert!(
             scan.incomplete[0].ends_with("could not be read: it is too late"),
@@ -327,14 +327,18 @@ async fn agree(kube: &Kube, watch: &impl Scanner, wanted: impl Fn(&Scan) -> bool
     let scope = Scope::namespaces(["shop", "bank"]).unwrap();
     let mut last = None;
     for _ in 0..1500 {
-        let (fresh, watched) = (
+        let across = kube.clone().across_namespaces();
+        let (fresh, across, watched) = (
             kube.scan(&scope).await.unwrap(),
+            across.scan(&scope).await.unwrap(),
             watch.scan(&scope).await.unwrap(),
         );
-        assert_eq!(fresh.incomplete.len() + watched.incomplete.len(), 0);
-        let same = ids(&fresh) == ids(&watched)
-            && fresh.workloads == watched.workloads
-            && fresh.ignored.len() == watched.ignored.len();
+        let same = [&fresh, &across].into_iter().all(|fresh| {
+            assert_eq!(fresh.incomplete.len() + watched.incomplete.len(), 0);
+            ids(fresh) == ids(&watched)
+                && fresh.workloads == watched.workloads
+                && fresh.ignored.len() == watched.ignored.len()
+        });
         if same && wanted(&watched) {
             return;
         }
@@ -347,8 +351,11 @@ async fn agree(kube: &Kube, watch: &impl Scanner, wanted: impl Fn(&Scan) -> bool
 
 #[tokio::test]
 async fn a_watch_says_what_a_fresh_look_says() {
-    for sees_cluster in [false, true] {
+    for (sees_cluster, across) in [(false, false), (true, false), (false, true), (true, true)] {
         let cluster = cluster().await;
+        // What is out of scope is never spoken of.
+        let attic = cluster.deployment("attic", "off", "r.example/off:1");
+        attic.replicas(0).create().await.unwrap();
         let scope = Scope::namespaces(["shop", "bank"]).unwrap();
         let late = Duration::from_millis(300);
         let mut kube = Kube::new(cluster.client()).unready_after(late);
@@ -356,7 +363,10 @@ async fn a_watch_says_what_a_fresh_look_says() {
             kube = kube.seeing_cluster();
         }
         let has = |scan: &Scan, cause| causes(scan).contains(&Some(cause));
-        let watch = kube.watch(&scope).unwrap();
+        let watch = match across {
+            true => kube.clone().across_namespaces().watch(&scope).unwrap(),
+            false => kube.watch(&scope).unwrap(),
+        };
         agree(&kube, &watch, |scan| has(scan, Cause::ScaledToZero)).await;
 
         let leaky = cluster.deployment("bank", "leaky", "r.example/leaky:1");
@@ -468,6 +478,42 @@ async fn a_watch_asks_once_and_says_what_it_can_not_see() {
         scan.incomplete,
         ["the pods of namespace shop have not come yet"]
     );
+}
+
+#[tokio::test]
+async fn a_watch_across_namespaces_looks_again_only_where_something_changed() {
+    let cluster = cluster().await;
+    let scope = Scope::namespaces(["shop", "bank"]).unwrap();
+    let (client, asked) = noting(&cluster, |_| Fate::Passes);
+    let watch = Kube::new(client).across_namespaces().watch(&scope).unwrap();
+    let looked = |scan: &Scan| -> BTreeSet<String> {
+        let findings = scan.findings.iter();
+        findings
+            .map(|finding| finding.timestamp.to_string())
+            .collect()
+    };
+    let first = looked(&watch.scan(&scope).await.unwrap());
+    assert_eq!(first.len(), 1);
+    let lists = asked.lock().unwrap().clone();
+    assert!(
+        lists.iter().all(|path| !path.contains("/namespaces/")),
+        "{lists:?}"
+    );
+    let other = cluster.deployment("bank", "off", "r.example/off:1");
+    other.replicas(0).create().await.unwrap();
+    // The Deployment is changed by its controller a few times.
+    for _ in 0..500 {
+        let scan = watch.scan(&scope).await.unwrap();
+        if scan.findings.len() == 2 {
+            assert!(
+                looked(&scan).is_superset(&first),
+                "shop was looked at again"
+            );
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("what happened in the other namespace was never seen");
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub struct Roles {
     kinds: BTreeSet<Kind>,
     cluster: bool,
     logs: bool,
+    across: bool,
 }
 
 impl Roles {
@@ -51,6 +52,7 @@ impl Roles {
             kinds: BTreeSet::from([Kind::Deployment, Kind::Pod]),
             cluster: false,
             logs: false,
+            across: false,
         }
     }
 
@@ -73,6 +75,14 @@ impl Roles {
     #[must_use]
     pub fn reading_logs(mut self) -> Self {
         self.logs = true;
+        self
+    }
+
+    /// With the right to look at all namespaces, as [`Kube::across_namespaces`](super::Kube::across_namespaces) does: the reader
+    /// is a ClusterRole then. What may be changed stays in the namespaces of the scope.
+    #[must_use]
+    pub fn across_namespaces(mut self) -> Self {
+        self.across = true;
         self
     }
 
@@ -143,12 +153,23 @@ impl Roles {
         let subject = json!({ "kind": "ServiceAccount", "name": account, "namespace": namespace });
         let mut objects = Vec::new();
         for namespace in &self.namespaces {
-            for (name, rules) in [(READER, self.reader()), (REMEDIATOR, self.remediator())] {
+            let reader = (!self.across).then(|| (READER, self.reader()));
+            for (name, rules) in reader.into_iter().chain([(REMEDIATOR, self.remediator())]) {
                 let metadata = json!({ "name": name, "namespace": namespace });
                 objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules }));
                 objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
                     "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name }, "subjects": [subject] }));
             }
+        }
+        let mut of_cluster = |name: &str, rules: Vec<Value>| {
+            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": name }, "rules": rules }));
+            // One for each account, so that two hosts don't take it from each other.
+            let metadata = json!({ "name": format!("{name}:{namespace}:{account}") });
+            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata,
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name }, "subjects": [subject] }));
+        };
+        if self.across {
+            of_cluster(READER, self.reader());
         }
         if self.cluster {
             let rules = rules(
@@ -168,11 +189,7 @@ impl Roles {
                 ]),
                 &["get", "list", "watch"],
             );
-            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": CLUSTER_READER }, "rules": rules }));
-            // One for each account, so that two hosts don't take it from each other.
-            let metadata = json!({ "name": format!("{CLUSTER_READER}:{namespace}:{account}") });
-            objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata,
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": CLUSTER_READER }, "subjects": [subject] }));
+            of_cluster(CLUSTER_READER, rules);
         }
         Ok(objects)
     }

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use ::kube::api::{Api, ListParams};
 use ::kube::core::PartialObjectMeta;
-use ::kube::{Error, Resource};
+use ::kube::{Client, Error, Resource};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, join, stream};
 use jiff::Timestamp;
@@ -37,16 +37,18 @@ impl Scanner for Kube {
         let mut missing = Missing::default();
         let cluster = look.cluster(&mut missing).await;
         let wanted = cluster.webhook_services();
-        let parts = scope
-            .iter()
-            .map(|namespace| look.namespace(namespace, &cluster, &wanted));
+        let all: Vec<&str> = scope.iter().collect();
+        let at_once = if self.across_namespaces { all.len() } else { 1 };
+        let parts = all
+            .chunks(at_once.max(1))
+            .map(|namespaces| look.at(namespaces, &cluster, &wanted));
         let parts: Vec<_> = parts.collect();
         let mut parts = stream::iter(parts).buffered(AT_ONCE);
         let (mut scan, mut services) = (Scan::default(), BTreeMap::new());
-        while let Some(part) = parts.next().await {
-            scan.add(part.scan);
-            services.extend(part.services);
-            missing.add(part.missing);
+        while let Some((found, answering, unseen)) = parts.next().await {
+            scan.add(found);
+            services.extend(answering);
+            missing.add(unseen);
         }
         drop(parts);
         scan.findings.extend(of_cluster(self, &cluster, &services));
@@ -109,13 +111,11 @@ pub(super) fn judge(seen: &Seen, of_pods: Vec<Finding>) -> Scan {
     }
 }
 
-/// One namespace, looked at.
-struct Part {
-    scan: Scan,
-    /// Whether the services that webhooks ask have a pod that is ready.
-    services: BTreeMap<(String, String), bool>,
-    missing: Missing,
-}
+/// Whether services have a pod that is ready, by namespace and name.
+type Answering = BTreeMap<(String, String), bool>;
+
+/// The objects of a kind, by namespace and name.
+type Spread<T> = BTreeMap<String, Named<T>>;
 
 /// What could not be looked at.
 #[derive(Default)]
@@ -221,61 +221,69 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// What belongs to no namespace.
     async fn all_of<K>(&self) -> Result<Named<K>, Trouble>
     where
         K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
     {
-        self.named(&Api::<K>::all(self.kube.client.clone()), lean)
-            .await
+        let api = Api::<K>::all(self.kube.client.clone());
+        let mut all = self.spread(&api, &[""], lean).await?;
+        Ok(all.remove("").unwrap_or_default())
     }
 
-    async fn namespace(
+    /// Looks at these namespaces: at one by itself, or at several by lists across all there are.
+    async fn at(
         &self,
-        namespace: &str,
+        namespaces: &[&str],
         cluster: &ClusterObjects,
         wanted: &BTreeSet<(String, String)>,
-    ) -> Part {
+    ) -> (Scan, Answering, Missing) {
         // Half of what time there is, so that a list that never comes takes none of the pods'.
-        let (mut missing, objects) = self.half().objects(namespace).await;
-        let mut seen = Seen::new(
-            namespace,
-            &objects,
-            cluster,
-            Timestamp::now(),
-            self.kube.unready_after,
-        );
-        let pods = self.pods(&seen).await;
-        let place = of_namespace(namespace);
-        let (findings, facts) = missing.take("pods", &place, pods);
-        seen.pods = facts;
-        seen.pods.unseen = missing.unseen.contains("pods");
-        let mut scan = judge(&seen, findings);
-        let unasked = self.kube.ask_why(&seen, &mut scan, self.deadline).await;
-        missing.incomplete.extend(unasked);
-        Part {
-            scan,
-            services: seen.answering(wanted),
-            missing,
+        let (mut missing, objects) = self.half().objects(namespaces).await;
+        let (now, patience) = (Timestamp::now(), self.kube.unready_after);
+        let rooms = objects.iter();
+        let mut rooms: BTreeMap<&str, Seen> = rooms
+            .map(|(name, objects)| (*name, Seen::new(name, objects, cluster, now, patience)))
+            .collect();
+        let pods = self.pods(namespaces, &rooms).await;
+        let mut pods = missing.take("pods", &of_namespaces(namespaces), pods);
+        let (mut all, mut services) = (Scan::default(), BTreeMap::new());
+        for (name, seen) in &mut rooms {
+            let (findings, facts) = pods.remove(*name).unwrap_or_default();
+            seen.pods = facts;
+            seen.pods.unseen = missing.unseen.contains("pods");
+            let mut scan = judge(seen, findings);
+            let unasked = self.kube.ask_why(seen, &mut scan, self.deadline).await;
+            missing.incomplete.extend(unasked);
+            all.add(scan);
+            services.extend(seen.answering(wanted));
         }
+        (all, services, missing)
     }
 
-    /// All that a namespace has, but for its pods.
-    async fn objects(&self, namespace: &str) -> (Missing, Objects) {
-        let (mut missing, place) = (Missing::default(), of_namespace(namespace));
+    /// All that the namespaces have, but for their pods.
+    async fn objects<'n>(&self, namespaces: &[&'n str]) -> (Missing, BTreeMap<&'n str, Objects>) {
+        let (mut missing, place) = (Missing::default(), of_namespaces(namespaces));
+        let rooms = namespaces.iter();
+        let mut rooms: BTreeMap<&str, Objects> =
+            rooms.map(|name| (*name, Objects::default())).collect();
         macro_rules! lists {
             ($($field:ident: $what:literal,)*) => {{
                 let ($($field,)* config_maps) = join!(
-                    $(self.all(namespace).map(|list| ($what, list)),)*
-                    self.config_maps(namespace),
+                    $(self.all(namespaces).map(|list| ($what, list)),)*
+                    self.config_maps(namespaces),
                 );
-                Objects {
-                    config_maps: missing.take("configmaps", &place, config_maps),
-                    $($field: missing.take($field.0, &place, $field.1),)*
-                    unseen: std::mem::take(&mut missing.unseen),
+                let mut config_maps = missing.take("configmaps", &place, config_maps);
+                $(let mut $field = missing.take($field.0, &place, $field.1);)*
+                for (name, objects) in &mut rooms {
+                    objects.config_maps = config_maps.remove(*name).unwrap_or_default();
+                    $(objects.$field = $field.remove(*name).unwrap_or_default();)*
+                    objects.unseen = missing.unseen.clone();
                 }
+                missing.unseen.clear();
             }};
         }
-        let objects = lists! {
+        lists! {
             deployments: "deployments",
             replica_sets: "replicasets",
             stateful_sets: "statefulsets",
@@ -289,60 +297,91 @@ impl<'a> Look<'a> {
             budgets: "poddisruptionbudgets",
             claims: "persistentvolumeclaims",
             quotas: "resourcequotas",
-        };
-        (missing, objects)
+        }
+        (missing, rooms)
     }
 
-    async fn all<K>(&self, namespace: &str) -> Result<Named<K>, Trouble>
+    async fn all<K>(&self, namespaces: &[&str]) -> Result<Spread<K>, Trouble>
     where
         K: Clone
             + Debug
             + DeserializeOwned
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        self.named(
-            &Api::<K>::namespaced(self.kube.client.clone(), namespace),
-            lean,
-        )
-        .await
+        let api = of_several::<K>(&self.kube.client, namespaces);
+        self.spread(&api, namespaces, lean).await
     }
 
     /// Names, keys and times only: what ConfigMaps hold is never read.
-    async fn config_maps(&self, namespace: &str) -> Result<Named<Keys>, Trouble> {
-        let client = self.kube.client.clone();
-        let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(client, namespace);
-        self.named(&api, |map| Keys::from(&map.metadata)).await
+    async fn config_maps(&self, namespaces: &[&str]) -> Result<Spread<Keys>, Trouble> {
+        let api = of_several::<PartialObjectMeta<ConfigMap>>(&self.kube.client, namespaces);
+        let keys = |map: PartialObjectMeta<ConfigMap>| Keys::from(&map.metadata);
+        self.spread(&api, namespaces, keys).await
     }
 
-    async fn pods(&self, seen: &Seen<'_>) -> Result<(Vec<Finding>, PodFacts), Trouble> {
-        let api = Api::<Pod>::namespaced(self.kube.client.clone(), seen.namespace);
-        let (mut crowd, mut pages) = (Crowd::new(seen), Pages::default());
+    /// What the pods of each namespace come to; none is kept.
+    async fn pods(
+        &self,
+        namespaces: &[&str],
+        rooms: &BTreeMap<&str, Seen<'_>>,
+    ) -> Result<BTreeMap<String, (Vec<Finding>, PodFacts)>, Trouble> {
+        let api = of_several::<Pod>(&self.kube.client, namespaces);
+        let crowds = || -> BTreeMap<&str, Crowd> {
+            let rooms = rooms.iter();
+            rooms
+                .map(|(name, seen)| (*name, Crowd::new(seen)))
+                .collect()
+        };
+        let (mut all, mut pages) = (crowds(), Pages::default());
         loop {
             match self.next(&api, &mut pages).await? {
                 Page::Items(pods) => {
-                    if !seen.cluster.whole && pods.iter().any(is_waiting) {
-                        let nodes = || self.kube.some_nodes();
-                        seen.cluster.asked.get_or_init(nodes).await;
+                    for pod in &pods {
+                        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+                        let (Some(seen), Some(crowd)) =
+                            (rooms.get(namespace), all.get_mut(namespace))
+                        else {
+                            continue;
+                        };
+                        if !seen.cluster.whole && is_waiting(pod) {
+                            let nodes = || self.kube.some_nodes();
+                            seen.cluster.asked.get_or_init(nodes).await;
+                        }
+                        crowd.add(seen, pod);
                     }
-                    pods.iter().for_each(|pod| crowd.add(seen, pod));
                 }
-                Page::Again => crowd = Crowd::new(seen),
-                Page::End => return Ok(crowd.finish()),
+                Page::Again => all = crowds(),
+                Page::End => {
+                    let all = all.into_iter();
+                    return Ok(all
+                        .map(|(name, crowd)| (name.to_owned(), crowd.finish()))
+                        .collect());
+                }
             }
         }
     }
 
-    /// All objects of a kind, by name.
-    async fn named<K, T>(&self, api: &Api<K>, keep: impl Fn(K) -> T) -> Result<Named<T>, Trouble>
+    /// All objects of a kind in these namespaces.
+    async fn spread<K, T>(
+        &self,
+        api: &Api<K>,
+        namespaces: &[&str],
+        keep: impl Fn(K) -> T,
+    ) -> Result<Spread<T>, Trouble>
     where
         K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
     {
-        let (mut all, mut pages) = (Named::new(), Pages::default());
-        let name = |item: &K| item.meta().name.clone().unwrap_or_default();
+        let (mut all, mut pages) = (Spread::new(), Pages::default());
         loop {
             match self.next(api, &mut pages).await? {
                 Page::Items(items) => {
-                    all.extend(items.into_iter().map(|item| (name(&item), keep(item))))
+                    for item in items {
+                        let (namespace, name) = place(&item);
+                        if namespaces.contains(&namespace.as_str()) {
+                            let objects = all.entry(namespace).or_default();
+                            objects.insert(name, keep(item));
+                        }
+                    }
                 }
                 Page::Again => all.clear(),
                 Page::End => return Ok(all),
@@ -397,8 +436,30 @@ pub(super) fn lean<K: Resource>(mut item: K) -> K {
     item
 }
 
-pub(super) fn of_namespace(namespace: &str) -> String {
-    format!(" of namespace {namespace}")
+/// The namespace of an object, empty where it has none, and its name.
+pub(super) fn place<K: Resource>(item: &K) -> (String, String) {
+    let metadata = item.meta();
+    let of = |field: &Option<String>| field.clone().unwrap_or_default();
+    (of(&metadata.namespace), of(&metadata.name))
+}
+
+/// What to list or watch for these namespaces: the one, or all that there are.
+pub(super) fn of_several<K>(client: &Client, namespaces: &[&str]) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespaces {
+        [one] => Api::namespaced(client.clone(), one),
+        _ => Api::all(client.clone()),
+    }
+}
+
+/// The same in words, after a kind.
+pub(super) fn of_namespaces(namespaces: &[&str]) -> String {
+    match namespaces {
+        [one] => format!(" of namespace {one}"),
+        _ => " of all namespaces".into(),
+    }
 }
 
 fn is_expired(error: &Error, params: &ListParams) -> bool {

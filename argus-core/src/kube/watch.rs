@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Kube;
 use super::analyzers::pods::Crowd;
 use super::lean::{Pod, Specs};
-use super::scanner::{is_waiting, judge, lean, of_cluster, of_namespace};
+use super::scanner::{is_waiting, judge, lean, of_cluster, of_namespaces, of_several, place};
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
@@ -48,7 +48,8 @@ const ASKED_AGAIN: Duration = Duration::from_secs(30);
 /// silently. [`Kube`] itself looks anew each time.
 pub struct Watch {
     kube: Kube,
-    rooms: BTreeMap<String, Arc<Shared<Room>>>,
+    /// What is watched together, by the namespaces: each for itself, or all at once.
+    houses: Vec<(Vec<String>, Arc<Shared<House>>)>,
     cluster: Arc<Shared<ClusterObjects>>,
     _tasks: JoinSet<()>,
 }
@@ -69,12 +70,45 @@ struct State<T> {
     version: u64,
 }
 
+/// Namespaces that are watched together, by name.
+type House = BTreeMap<String, Room>;
+
 /// One namespace.
 #[derive(Default)]
 struct Room {
     objects: Objects,
     pods: Named<Pod>,
+    /// Counts the changes.
+    version: u64,
     judged: Option<Judged>,
+}
+
+/// Where objects stand: in the room of their namespace.
+trait Rooms {
+    type Room;
+    /// The room of a namespace, if it is one of these.
+    fn room(&mut self, namespace: &str) -> Option<&mut Self::Room>;
+    fn each(&mut self, visit: impl FnMut(&str, &mut Self::Room));
+}
+
+impl Rooms for House {
+    type Room = Room;
+    fn room(&mut self, namespace: &str) -> Option<&mut Room> {
+        self.get_mut(namespace)
+    }
+    fn each(&mut self, mut visit: impl FnMut(&str, &mut Room)) {
+        self.iter_mut().for_each(|(name, room)| visit(name, room));
+    }
+}
+
+impl Rooms for ClusterObjects {
+    type Room = Self;
+    fn room(&mut self, _: &str) -> Option<&mut Self> {
+        Some(self)
+    }
+    fn each(&mut self, mut visit: impl FnMut(&str, &mut Self)) {
+        visit("", self);
+    }
 }
 
 /// What was said of a namespace when it was last looked at.
@@ -93,7 +127,8 @@ type Change<T> = Box<dyn FnOnce(&mut State<T>) + Send>;
 
 impl Kube {
     /// Watches the namespaces of `scope` until the result is dropped; takes a tokio runtime, on which it spawns a task for each
-    /// namespace. Each namespace takes 15 connections to the API server.
+    /// namespace. Each namespace takes 15 connections to the API server; with
+    /// [`across_namespaces`](Self::across_namespaces) all of them together do.
     ///
     /// # Errors
     /// [`ScanError`] outside of a tokio runtime.
@@ -121,12 +156,16 @@ impl Kube {
             source: Some(error.into()),
         })?;
         let mut tasks = JoinSet::new();
-        let mut rooms = BTreeMap::new();
-        for namespace in scope.iter() {
-            let streams = self.of_namespace(namespace);
-            let room = Arc::new(Shared::awaiting(Room::default(), &streams));
-            tasks.spawn_on(fill(Arc::clone(&room), streams), &runtime);
-            rooms.insert(namespace.to_owned(), room);
+        let mut houses = Vec::new();
+        let all: Vec<&str> = scope.iter().collect();
+        let at_once = if self.across_namespaces { all.len() } else { 1 };
+        for namespaces in all.chunks(at_once.max(1)) {
+            let streams = self.of_namespaces(namespaces);
+            let names = namespaces.iter().map(|name| (*name).to_owned());
+            let rooms = names.clone().map(|name| (name, Room::default()));
+            let house = Arc::new(Shared::awaiting(rooms.collect(), &streams));
+            tasks.spawn_on(fill(Arc::clone(&house), streams), &runtime);
+            houses.push((names.collect(), house));
         }
         let streams = self.of_cluster();
         let whole = self.sees_cluster;
@@ -138,17 +177,20 @@ impl Kube {
         tasks.spawn_on(fill(Arc::clone(&cluster), streams), &runtime);
         Ok(Watch {
             kube: self.clone(),
-            rooms,
+            houses,
             cluster,
             _tasks: tasks,
         })
     }
 
-    fn of_namespace(&self, namespace: &str) -> Streams<Room> {
+    fn of_namespaces(&self, namespaces: &[&str]) -> Streams<House> {
+        fn moved(room: &mut Room) {
+            room.version += 1;
+        }
         let mut streams = Streams::default();
         macro_rules! watch {
             ($($what:literal => $($place:ident).+;)*) => {
-                $(streams.add($what, self.every(namespace), |room: &mut Room| &mut room.$($place).+, |_| ());)*
+                $(streams.add($what, self.every(namespaces), |room: &mut Room| &mut room.$($place).+, moved);)*
             };
         }
         watch! {
@@ -166,17 +208,17 @@ impl Kube {
             "persistentvolumeclaims" => objects.claims;
             "resourcequotas" => objects.quotas;
         }
-        let pods = Api::namespaced(self.client.clone(), namespace);
+        let pods = of_several(&self.client, namespaces);
         let mut specs = Specs::default();
         let pods = events(pods, move |pod| bare(specs.share(pod)));
-        streams.add("pods", pods, |room| &mut room.pods, |_| ());
-        let api = Api::<PartialObjectMeta<ConfigMap>>::namespaced(self.client.clone(), namespace);
+        streams.add("pods", pods, |room: &mut Room| &mut room.pods, moved);
+        let api = of_several::<PartialObjectMeta<ConfigMap>>(&self.client, namespaces);
         let maps = events(api, |map| Keys::from(&map.metadata));
         streams.add(
             "configmaps",
             maps,
-            |room| &mut room.objects.config_maps,
-            |_| (),
+            |room: &mut Room| &mut room.objects.config_maps,
+            moved,
         );
         streams
     }
@@ -189,41 +231,46 @@ impl Kube {
         fn others(cluster: &mut ClusterObjects) {
             cluster.changed += 1;
         }
-        streams.add("nodes", self.each(), |cluster| &mut cluster.nodes, |_| ());
+        streams.add(
+            "nodes",
+            self.each(),
+            |cluster: &mut ClusterObjects| &mut cluster.nodes,
+            |_| (),
+        );
         streams.add(
             "volumes",
             self.each(),
-            |cluster| &mut cluster.volumes,
+            |cluster: &mut ClusterObjects| &mut cluster.volumes,
             |_| (),
         );
         streams.add(
             "storage classes",
             self.each(),
-            |cluster| &mut cluster.storage_classes,
+            |cluster: &mut ClusterObjects| &mut cluster.storage_classes,
             others,
         );
         streams.add(
             "ingress classes",
             self.each(),
-            |cluster| &mut cluster.ingress_classes,
+            |cluster: &mut ClusterObjects| &mut cluster.ingress_classes,
             others,
         );
         streams.add(
             "validating webhooks",
             self.each(),
-            |cluster| &mut cluster.validating,
+            |cluster: &mut ClusterObjects| &mut cluster.validating,
             others,
         );
         streams.add(
             "mutating webhooks",
             self.each(),
-            |cluster| &mut cluster.mutating,
+            |cluster: &mut ClusterObjects| &mut cluster.mutating,
             others,
         );
         streams
     }
 
-    fn every<K>(&self, namespace: &str) -> Events<K>
+    fn every<K>(&self, namespaces: &[&str]) -> Events<K>
     where
         K: Clone
             + Debug
@@ -232,7 +279,7 @@ impl Kube {
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + 'static,
     {
-        events(Api::namespaced(self.client.clone(), namespace), lean)
+        events(of_several(&self.client, namespaces), lean)
     }
 
     fn each<K>(&self) -> Events<K>
@@ -243,7 +290,7 @@ impl Kube {
     }
 }
 
-type Events<K> = BoxStream<'static, Result<Event<(String, K)>, watcher::Error>>;
+type Events<K> = BoxStream<'static, Result<Event<((String, String), K)>, watcher::Error>>;
 
 /// A pod without what only its watch needs.
 fn bare(mut pod: Pod) -> Pod {
@@ -252,14 +299,14 @@ fn bare(mut pod: Pod) -> Pod {
     pod
 }
 
-/// What happens to the objects of a kind, each with its name.
+/// What happens to the objects of a kind, each with its namespace and name.
 fn events<K, T>(api: Api<K>, mut keep: impl FnMut(K) -> T + Send + 'static) -> Events<T>
 where
     K: Clone + Debug + DeserializeOwned + Send + Resource<DynamicType = ()> + 'static,
     T: 'static,
 {
     let config = watcher::Config::default().timeout(RENEWED);
-    let mut named = move |item: K| (item.meta().name.clone().unwrap_or_default(), keep(item));
+    let mut named = move |item: K| (place(&item), keep(item));
     let events = watcher::watcher(api, config).default_backoff();
     let events = events.map_ok(move |event| match event {
         Event::Apply(item) => Event::Apply(named(item)),
@@ -286,46 +333,51 @@ impl<T> Default for Streams<T> {
     }
 }
 
-impl<T: 'static> Streams<T> {
-    /// `place` is where the objects stand, `note` what else has to be done at each change.
+impl<T: Rooms + 'static> Streams<T> {
+    /// `field` is where the objects of a room stand, `note` what else has to be done at each change.
     fn add<K: Send + 'static>(
         &mut self,
         what: &'static str,
         events: Events<K>,
-        place: fn(&mut T) -> &mut Named<K>,
-        note: fn(&mut T),
+        field: fn(&mut T::Room) -> &mut Named<K>,
+        note: fn(&mut T::Room),
     ) {
         self.awaited.insert(what);
         // A list is kept apart until it is whole: what is known stays meanwhile.
-        let changes = events.scan(Named::new(), move |listed, event| {
+        let changes = events.scan(BTreeMap::<_, Named<K>>::new(), move |listed, event| {
             let change: Change<T> = match event {
                 Err(error) => Box::new(move |state| {
                     state.problems.insert(what, problem(&error));
                     state.version += 1;
-                    note(&mut state.content);
+                    state.content.each(|_, room| note(room));
                 }),
                 Ok(Event::Init) => {
                     listed.clear();
                     Box::new(|_| ())
                 }
-                Ok(Event::InitApply((name, item))) => {
-                    listed.insert(name, item);
+                Ok(Event::InitApply(((namespace, name), item))) => {
+                    listed.entry(namespace).or_default().insert(name, item);
                     Box::new(|_| ())
                 }
                 Ok(Event::InitDone) => {
-                    let whole = std::mem::take(listed);
+                    let mut whole = std::mem::take(listed);
                     Box::new(move |state| {
-                        *place(&mut state.content) = whole;
-                        state.settle(what, note);
+                        state.settle(what);
+                        state.content.each(|namespace, room| {
+                            *field(room) = whole.remove(namespace).unwrap_or_default();
+                            note(room);
+                        });
                     })
                 }
-                Ok(Event::Apply((name, item))) => Box::new(move |state| {
-                    place(&mut state.content).insert(name, item);
-                    state.settle(what, note);
+                Ok(Event::Apply(((namespace, name), item))) => Box::new(move |state| {
+                    state.change(what, &namespace, note, |room| {
+                        field(room).insert(name, item);
+                    });
                 }),
-                Ok(Event::Delete((name, _))) => Box::new(move |state| {
-                    place(&mut state.content).remove(&name);
-                    state.settle(what, note);
+                Ok(Event::Delete(((namespace, name), _))) => Box::new(move |state| {
+                    state.change(what, &namespace, note, |room| {
+                        field(room).remove(&name);
+                    });
                 }),
             };
             futures::future::ready(Some(change))
@@ -334,13 +386,29 @@ impl<T: 'static> Streams<T> {
     }
 }
 
-impl<T> State<T> {
-    /// Something of a kind came: it is known, and what was said before may no longer be so.
-    fn settle(&mut self, what: &'static str, note: fn(&mut T)) {
-        self.awaited.remove(what);
-        self.problems.remove(what);
+impl<T: Rooms> State<T> {
+    /// Something of a kind came: it is known. Whether it wasn't, so that what was said of any room may no longer be so.
+    fn settle(&mut self, what: &'static str) -> bool {
         self.version += 1;
-        note(&mut self.content);
+        self.awaited.remove(what) | self.problems.remove(what).is_some()
+    }
+
+    /// An object changed, of one of the rooms or of none.
+    fn change(
+        &mut self,
+        what: &'static str,
+        namespace: &str,
+        note: fn(&mut T::Room),
+        change: impl FnOnce(&mut T::Room),
+    ) {
+        let is_news = self.settle(what);
+        if let Some(room) = self.content.room(namespace) {
+            change(room);
+            note(room);
+        }
+        if is_news {
+            self.content.each(|_, room| note(room));
+        }
     }
 }
 
@@ -428,7 +496,9 @@ impl Scanner for Watch {
             .extend(self.cluster.settled(deadline, "").await);
         let mut services = BTreeMap::new();
         for namespace in scope.iter() {
-            let Some(room) = self.rooms.get(namespace) else {
+            let watched = |names: &Vec<String>| names.iter().any(|name| name == namespace);
+            let house = self.houses.iter().find(|(names, _)| watched(names));
+            let Some((names, house)) = house else {
                 return Err(ScanError {
                     problem: format!(
                         "namespace `{namespace}` is not watched: watch it, or leave it out of the scope"
@@ -436,9 +506,12 @@ impl Scanner for Watch {
                     source: None,
                 });
             };
-            let place = of_namespace(namespace);
-            scan.incomplete.extend(room.settled(deadline, &place).await);
-            let (part, answering) = self.judge(namespace, room, deadline).await;
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let missing = house.settled(deadline, &of_namespaces(&names)).await;
+            let is_new = |text: &String| !scan.incomplete.contains(text);
+            let missing: Vec<String> = missing.into_iter().filter(is_new).collect();
+            scan.incomplete.extend(missing);
+            let (part, answering) = self.judge(namespace, house, deadline).await;
             scan.add(part);
             services.extend(answering);
         }
@@ -454,25 +527,28 @@ impl Watch {
     async fn judge(
         &self,
         namespace: &str,
-        room: &Shared<Room>,
+        house: &Shared<House>,
         deadline: Instant,
     ) -> (Scan, BTreeMap<(String, String), bool>) {
         let now = Timestamp::now();
-        let mut state = room.state.lock().await;
+        let mut state = house.state.lock().await;
         let mut cluster = self.cluster.state.lock().await;
-        let version = state.version;
-        let known = state.content.judged.as_ref().filter(|judged| {
+        let unseen = state.unseen();
+        let Some(room) = state.content.get_mut(namespace) else {
+            return Default::default();
+        };
+        let version = room.version;
+        let known = room.judged.as_ref().filter(|judged| {
             judged.versions == (version, cluster.seen_by(judged.waits))
                 && judged.next.is_none_or(|next| now < next)
         });
         if let Some(known) = known {
             return (known.scan.clone(), known.services.clone());
         }
-        if !cluster.content.whole && state.content.pods.values().any(is_waiting) {
+        if !cluster.content.whole && room.pods.values().any(is_waiting) {
             cluster.content.asked = OnceCell::from(self.kube.some_nodes().await);
         }
-        (state.content.objects.unseen, cluster.content.unseen) = (state.unseen(), cluster.unseen());
-        let room = &state.content;
+        (room.objects.unseen, cluster.content.unseen) = (unseen, cluster.unseen());
         let mut seen = Seen::new(
             namespace,
             &room.objects,
@@ -495,7 +571,7 @@ impl Watch {
         let next = seen.next().into_iter().chain(unwatched).min();
         drop(seen);
         let versions = (version, cluster.seen_by(waits));
-        state.content.judged = Some(Judged {
+        room.judged = Some(Judged {
             scan: scan.clone(),
             services: services.clone(),
             versions,

@@ -1,5 +1,6 @@
 //! One execution of one approved plan: intent, write, outcome, settle, step by step; then undo if it has to be.
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -487,19 +488,12 @@ impl<'a> Execution<'a> {
             .await?;
             return Ok(None);
         };
-        let mut in_force = true;
-        for step in &self.steps {
-            let status = self.statuses.get(step.index());
-            if status == Some(&StepStatus::Settled) {
-                in_force &= self
-                    .remediator
-                    .doors
-                    .executor
-                    .is_in_force(*step)
-                    .await
-                    .unwrap_or(false);
-            }
-        }
+        let executor = &self.remediator.doors.executor;
+        let steps = self.steps.iter();
+        let settled =
+            steps.filter(|step| self.statuses.get(step.index()) == Some(&StepStatus::Settled));
+        let looks = join_all(settled.map(|step| executor.is_in_force(*step))).await;
+        let in_force = looks.into_iter().all(|there| there.unwrap_or(false));
         let changed: Vec<_> = self
             .steps
             .iter()

@@ -1,10 +1,11 @@
 //! What people see and say before anything is written.
 
-use argus_core::testing::Scripted;
+use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
     Answer, ApprovalError, AuditEvent, Ending, Remediator, RemediatorError, Settings,
 };
 use argus_policy::{Pack, RegoEngine};
+use futures::future::join_all;
 
 use crate::world::World;
 
@@ -108,4 +109,35 @@ pub(crate) async fn what_the_cluster_warns_of_is_shown(world: &World) {
         let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
         assert_eq!(dry_run.previews()[0].warnings, warnings, "{command}");
     }
+}
+
+/// Hosts that know nothing of each other, each with a trail of its own: the server's precondition lets one of them write.
+pub(crate) async fn of_many_hosts_one_wins(world: &World) {
+    world.running("web").await;
+    let command = format!(
+        "kubectl scale deployment/web -n {} --replicas=2",
+        world.namespace()
+    );
+    let mut all = Vec::new();
+    for _ in 0..64 {
+        let builder = world.builder(Scripted::commands(&[&command]), world.kube());
+        let builder = builder
+            .policy(PermitAll::dangerous())
+            .audit(MemoryAudit::new());
+        let host = builder.build().unwrap();
+        let dry_run = world.walk(&host, Vec::new()).await.unwrap();
+        let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
+        all.push(async move { host.execute(approved).await });
+    }
+    let results = join_all(all).await;
+    let won = results.iter().flatten().filter(|outcome| outcome.success);
+    assert_eq!(won.count(), 1);
+    let lost = results.iter().filter_map(|result| result.as_ref().err());
+    assert!(
+        lost.clone().all(RemediatorError::is_stale),
+        "{:?}",
+        lost.collect::<Vec<_>>()
+    );
+    let writes = world.writes().await;
+    assert_eq!(writes.iter().filter(|write| !write.2).count(), 1);
 }

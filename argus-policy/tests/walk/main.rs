@@ -17,19 +17,22 @@ mod world;
 
 use std::time::Duration;
 
-use approval::{two_people_approve_where_policy_wants_two, what_the_cluster_warns_of_is_shown};
+use approval::{
+    of_many_hosts_one_wins, two_people_approve_where_policy_wants_two,
+    what_the_cluster_warns_of_is_shown,
+};
 use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
     Actor, Answer, ApprovalError, AuditEvent, Cause, Ending, Finding, Incident, IncidentId,
-    MemoryPlans, OnFailure, Prompt, Recovery, Remediator, RemediatorError, Scanner, Settings,
-    Severity, StepStatus, Verdict, step_statuses,
+    MemoryPlans, OnFailure, Prompt, Recovery, Remediator, RemediatorError, Roles, Scanner, Scope,
+    Settings, Severity, StepStatus, Verdict, step_statuses,
 };
 use numbered::{
     a_change_that_a_broken_copy_holds_up_says_so,
     a_copy_that_was_replaced_meanwhile_needs_no_delete,
 };
 use random::random_plans_stay_within_scope_and_policy;
-use serde_json::json;
+use serde_json::{Value, json};
 use world::World;
 
 macro_rules! scenarios {
@@ -66,6 +69,7 @@ scenarios!(
     high_risk_needs_the_switch_and_the_name,
     two_people_approve_where_policy_wants_two,
     what_the_cluster_warns_of_is_shown,
+    of_many_hosts_one_wins,
     a_copy_that_was_replaced_meanwhile_needs_no_delete,
     a_change_that_a_broken_copy_holds_up_says_so,
     random_plans_stay_within_scope_and_policy,
@@ -550,6 +554,37 @@ async fn a_container_has_last_words() {
         );
         world.end().await;
     }
+}
+
+/// Looking across namespaces takes the role that is printed for it, and nothing less.
+#[tokio::test(flavor = "multi_thread")]
+async fn across_namespaces_takes_its_role() {
+    let Some(world) = World::real().await else {
+        return;
+    };
+    let wide = Scope::namespaces([world.namespace(), "default"]).unwrap();
+    let kube = world.kube().across_namespaces();
+    let refused = kube.scan(&wide).await.unwrap().incomplete;
+    assert_eq!(refused.len(), 15, "{refused:?}");
+    assert!(
+        refused
+            .iter()
+            .all(|text| text.contains("of all namespaces could not be read"))
+    );
+    let roles = world.roles().across_namespaces();
+    world.give(&roles).await;
+    assert_eq!(kube.scan(&wide).await.unwrap().incomplete, [] as [&str; 0]);
+    // It reads more, and changes no more.
+    let changes = |roles: &Roles| {
+        let objects = roles.objects(world.namespace(), "argus").unwrap();
+        let is_remediator = |object: &Value| object["metadata"]["name"] == "argus-ops-remediator";
+        objects
+            .into_iter()
+            .filter(is_remediator)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(changes(&roles), changes(&world.roles()));
+    world.end().await;
 }
 
 /// With any rule taken out of the printed roles, the scan or the preflight says what is missing, before anything is written.

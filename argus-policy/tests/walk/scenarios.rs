@@ -9,8 +9,8 @@ use argus_core::testing::MemoryAudit;
 use argus_core::{
     Action, Anonymous, Answer, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord,
     AuditSink, Cause, Completion, Finding, Incident, IncidentId, LlmError, LlmProvider, Plan,
-    Playbook, Prompt, Recovery, RemediatorError, Scan, Scanner, StepStatus, Watch, parse_command,
-    step_statuses,
+    Playbook, Prompt, Recovery, RemediatorError, Scan, Scanner, Scope, StepStatus, Watch,
+    parse_command, step_statuses,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
@@ -231,6 +231,9 @@ async fn watched(world: &World, watch: &Watch) -> Result<(), String> {
         ids.chain(scan.incomplete).collect()
     };
     let (kube, scope) = (world.kube(), world.scope());
+    // With another namespace beside it, so that it looks across all.
+    let wide = Scope::namespaces([world.namespace(), "default"]).unwrap();
+    let across = world.kube_of_admin().across_namespaces();
     let mut last = None;
     for _ in 0..100 {
         let fresh = kube.scan(&scope).await.map_err(|error| error.to_string())?;
@@ -238,14 +241,20 @@ async fn watched(world: &World, watch: &Watch) -> Result<(), String> {
             .scan(&scope)
             .await
             .map_err(|error| error.to_string())?;
-        let (fresh, watched) = (ids(fresh), ids(watched));
-        if fresh == watched {
+        let across = across
+            .scan(&wide)
+            .await
+            .map_err(|error| error.to_string())?;
+        let (fresh, watched, across) = (ids(fresh), ids(watched), ids(across));
+        if fresh == watched && fresh == across {
             return Ok(());
         }
-        last = Some((fresh, watched));
+        last = Some((fresh, watched, across));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(format!("a fresh look and the watch don't agree: {last:?}"))
+    Err(format!(
+        "a fresh look, the watch and a look across namespaces don't agree: {last:?}"
+    ))
 }
 
 /// Hears no name, and answers as the playbook.

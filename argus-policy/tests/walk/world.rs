@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use argus_core::testing::MemoryAudit;
@@ -203,6 +203,17 @@ impl World {
         matches!(self.cluster, ClusterKind::Memory(_))
     }
 
+    /// Gives Argus what roles have beyond its namespaces.
+    pub(crate) async fn give(&self, roles: &Roles) {
+        for role in roles.objects(&self.namespace, "argus").unwrap() {
+            if role["metadata"].get("namespace").is_none() {
+                self.create_of_the_cluster(&role).await;
+            }
+        }
+        // Authorizers learn of it by a watch.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
     /// Lets Argus do everything, everywhere.
     pub(crate) async fn give_full_rights(&self) {
         if let ClusterKind::Real { .. } = self.cluster {
@@ -298,7 +309,15 @@ impl World {
     }
 
     pub(crate) fn kube(&self) -> Kube {
-        Kube::new(self.argus.clone())
+        Self::kube_with(&self.argus)
+    }
+
+    pub(crate) fn kube_of_admin(&self) -> Kube {
+        Self::kube_with(&self.admin)
+    }
+
+    fn kube_with(client: &Client) -> Kube {
+        Kube::new(client.clone())
             .seeing_cluster()
             .unready_after(Duration::from_secs(2))
             .settle_within(Duration::from_secs(30))
@@ -342,7 +361,7 @@ impl World {
                 allow_high_risk: false,
             })
             .llm(llm)
-            .policy(RegoEngine::builtin().unwrap())
+            .policy(builtin())
             .cluster(kube)
     }
 
@@ -591,4 +610,10 @@ fn is_of_the_cluster(object: &Value) -> bool {
         "ValidatingWebhookConfiguration",
     ]
     .contains(&object["kind"].as_str().unwrap())
+}
+
+/// The built-in packs, loaded once: that takes a second without optimisation.
+fn builtin() -> RegoEngine {
+    static ENGINE: LazyLock<RegoEngine> = LazyLock::new(|| RegoEngine::builtin().unwrap());
+    ENGINE.clone()
 }
