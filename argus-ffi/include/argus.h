@@ -231,7 +231,8 @@ int32_t argus_policy_new(const char *options, struct argus_policy **out, char **
 // `options` is null or JSON: "kubeconfig", a file, and its "context"; without one, the cluster that this process runs in.
 // "settle_within_seconds": how long a step may take to come to rest (300). "unready_after_seconds": how long a pod may be unready
 // before it is a finding (30). "scan_within_seconds": how long a scan may take (60). "seeing_cluster": whether to scan also what belongs
-// to no namespace, such as nodes (false).
+// to no namespace, such as nodes (false). "across_namespaces": whether to list each kind once for all namespaces, which takes the
+// right to (false).
 int32_t argus_cluster_new(const struct argus_runtime *runtime,
                           const char *options,
                           struct argus_cluster **out,
@@ -498,7 +499,8 @@ int32_t argus_policy_new(const char *options, struct argus_policy **out, char **
 // `options` is null or JSON: "kubeconfig", a file, and its "context"; without one, the cluster that this process runs in.
 // "settle_within_seconds": how long a step may take to come to rest (300). "unready_after_seconds": how long a pod may be unready
 // before it is a finding (30). "scan_within_seconds": how long a scan may take (60). "seeing_cluster": whether to scan also what belongs
-// to no namespace, such as nodes (false).
+// to no namespace, such as nodes (false). "across_namespaces": whether to list each kind once for all namespaces, which takes the
+// right to (false).
 int32_t argus_cluster_new(const struct argus_runtime *runtime,
                           const char *options,
                           struct argus_cluster **out,

@@ -240,6 +240,8 @@ struct ClusterOptions {
     scan_within_seconds: Option<f64>,
     #[serde(default)]
     seeing_cluster: bool,
+    #[serde(default)]
+    across_namespaces: bool,
 }
 
 /// A Kubernetes cluster.
@@ -247,7 +249,8 @@ struct ClusterOptions {
 /// `options` is null or JSON: "kubeconfig", a file, and its "context"; without one, the cluster that this process runs in.
 /// "settle_within_seconds": how long a step may take to come to rest (300). "unready_after_seconds": how long a pod may be unready
 /// before it is a finding (30). "scan_within_seconds": how long a scan may take (60). "seeing_cluster": whether to scan also what belongs
-/// to no namespace, such as nodes (false).
+/// to no namespace, such as nodes (false). "across_namespaces": whether to list each kind once for all namespaces, which takes the
+/// right to (false).
 ///
 /// # Safety
 /// As the header says of strings, `out` and `error`.
@@ -282,6 +285,9 @@ pub unsafe extern "C" fn argus_cluster_new(
             }
             if given.seeing_cluster {
                 kube = kube.seeing_cluster();
+            }
+            if given.across_namespaces {
+                kube = kube.across_namespaces();
             }
             let runtime = Shared::clone(&runtime);
             let memory = None;

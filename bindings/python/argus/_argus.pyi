@@ -76,6 +76,7 @@ class Kube:
         unready_after: float = 30.0,
         scan_within: float = 60.0,
         seeing_cluster: bool = False,
+        across_namespaces: bool = False,
     ) -> Self: ...
     @staticmethod
     def in_cluster() -> Kube: ...

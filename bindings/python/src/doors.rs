@@ -285,11 +285,13 @@ pub(crate) struct Kube(pub(crate) CoreKube);
 impl Kube {
     /// The cluster of a kubeconfig file. A step may take `settle_within` seconds to come to rest; a pod is a finding when it is
     /// not ready for `unready_after` seconds. A scan takes at most `scan_within` seconds and says what it didn't come to; with
-    /// `seeing_cluster` it looks also at what belongs to no namespace, such as nodes.
+    /// `seeing_cluster` it looks also at what belongs to no namespace, such as nodes; with `across_namespaces` it lists each
+    /// kind once for all namespaces, which takes the right to.
     ///
     /// :raises ClusterError: for a file that is no kubeconfig, or a context that it hasn't.
     #[new]
-    #[pyo3(signature = (kubeconfig, *, context=None, settle_within=300.0, unready_after=30.0, scan_within=60.0, seeing_cluster=false))]
+    #[pyo3(signature = (kubeconfig, *, context=None, settle_within=300.0, unready_after=30.0, scan_within=60.0, seeing_cluster=false, across_namespaces=false))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
         kubeconfig: PathBuf,
@@ -298,18 +300,21 @@ impl Kube {
         unready_after: f64,
         scan_within: f64,
         seeing_cluster: bool,
+        across_namespaces: bool,
     ) -> PyResult<Self> {
         let (settle, unready) = (seconds(settle_within)?, seconds(unready_after)?);
         let scan = seconds(scan_within)?;
         let kube = wait(py, CoreKube::from_kubeconfig(kubeconfig, context))?;
         let kube = kube.map_err(|error| errors::plain(py, "ClusterError", &error))?;
         let kube = kube.settle_within(settle).unready_after(unready);
-        let kube = kube.scan_within(scan);
-        Ok(Self(if seeing_cluster {
-            kube.seeing_cluster()
-        } else {
-            kube
-        }))
+        let mut kube = kube.scan_within(scan);
+        if seeing_cluster {
+            kube = kube.seeing_cluster();
+        }
+        if across_namespaces {
+            kube = kube.across_namespaces();
+        }
+        Ok(Self(kube))
     }
 
     /// The cluster that this process runs in, as its service account.

@@ -303,7 +303,7 @@ def test_a_kubeconfig_leads_to_the_same_cluster(
     doors: dict[str, Any], cluster: argus.TestCluster, incident: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "kubeconfig").write_text(cluster.kubeconfig)
-    kube = argus.Kube(tmp_path / "kubeconfig", settle_within=30, unready_after=0, scan_within=30, seeing_cluster=True)
+    kube = argus.Kube(tmp_path / "kubeconfig", settle_within=30, unready_after=0, scan_within=30, seeing_cluster=True, across_namespaces=True)
     remediator = argus.Remediator(llm=argus.Playbook(), **{**doors, "cluster": kube})
     approved = remediator.dry_run(remediator.review(remediator.suggest(incident))).approve("operator")
     assert remediator.execute(approved)["rescan"]["recovery"] == "resolved"

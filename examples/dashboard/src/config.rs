@@ -8,6 +8,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
+use argus_core::{Budget, Usd};
+
 use crate::guard::User;
 
 /// Shows what is wrong in a Kubernetes cluster, suggests fixes, and carries out those that you confirm.
@@ -19,7 +21,7 @@ use crate::guard::User;
                   Every setting may stand in the file, as `listen: 127.0.0.1:8080`; a variable wins over the file, a flag over both."
 )]
 pub struct Settings {
-    /// A file with settings, in YAML; also the only place for `users`.
+    /// A file with settings, in YAML; also the only place for `users` and `budget`.
     #[arg(long, value_name = "FILE", env = "ARGUS_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where to listen. Other addresses than the loopback need `users`, and HTTPS: --tls-cert, or a proxy in front.
@@ -80,6 +82,9 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub namespaces: Vec<String>,
+    /// Look at all namespaces at once, which is faster where there are many, and takes a ClusterRole to read them.
+    #[arg(long, env = "ARGUS_ACROSS_NAMESPACES")]
+    pub across_namespaces: bool,
     /// Let plans be carried out after somebody confirmed them; without, they are only suggested.
     #[arg(long, env = "ARGUS_REMEDIATION_ENABLED")]
     pub remediation_enabled: bool,
@@ -103,12 +108,18 @@ pub struct Settings {
     /// Where the model is, such as `http://127.0.0.1:11434/v1/`.
     #[arg(long, value_name = "URL", env = "ARGUS_MODEL_ENDPOINT")]
     pub endpoint: Option<String>,
+    /// What models cost: a file with LiteLLM's table of prices, in JSON. A budget of money takes it.
+    #[arg(long, value_name = "FILE", env = "ARGUS_PRICES")]
+    pub prices: Option<PathBuf>,
     /// The folder of the audit trail and the plans; a fresh temporary one for the cluster in memory.
     #[arg(long, value_name = "FOLDER", env = "ARGUS_DATA")]
     pub data: Option<PathBuf>,
     /// How many seconds there are between two looks at the cluster; 30 by default, 3 for the one in memory.
     #[arg(long, value_name = "SECONDS", env = "ARGUS_WATCH_INTERVAL", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub watch_interval: Option<u64>,
+    /// What a plan, and all plans of a day, may cost; from the file.
+    #[arg(skip)]
+    pub budget: Option<Budget>,
     /// Print every setting with where it comes from, and do nothing else.
     #[arg(long)]
     pub print_config: bool,
@@ -133,11 +144,14 @@ struct File {
     context: Option<String>,
     in_cluster: Option<bool>,
     namespaces: Option<Vec<String>>,
+    across_namespaces: Option<bool>,
     remediation: Option<Remediation>,
     packs: Option<Vec<PathBuf>>,
     model: Option<String>,
     wire: Option<String>,
     endpoint: Option<String>,
+    prices: Option<PathBuf>,
+    budget: Option<Budget>,
     data: Option<PathBuf>,
     watch_interval: Option<u64>,
     users: Vec<User>,
@@ -208,6 +222,7 @@ impl Settings {
         take!(context, file.context.map(Some));
         take!(in_cluster, file.in_cluster);
         take!(namespaces, file.namespaces);
+        take!(across_namespaces, file.across_namespaces);
         let remediation = file.remediation.as_ref();
         take!(remediation_enabled, remediation.map(|given| given.enabled));
         take!(
@@ -218,9 +233,16 @@ impl Settings {
         take!(model, file.model.map(Some));
         take!(wire, file.wire.map(Some));
         take!(endpoint, file.endpoint.map(Some));
+        take!(prices, file.prices.map(Some));
         take!(data, file.data.map(Some));
         take!(watch_interval, file.watch_interval.map(Some));
-        self.users = file.users;
+        let of_file = if file.budget.is_some() {
+            "file"
+        } else {
+            "default"
+        };
+        sources.push(("budget".into(), of_file));
+        (self.budget, self.users) = (file.budget, file.users);
         self.sources = sources;
     }
 
@@ -239,6 +261,11 @@ impl Settings {
             .is_some_and(|seconds| !(1..=3600).contains(&seconds))
         {
             return Err("watch_interval has to be between 1 and 3600 seconds".into());
+        }
+        let money = |budget: &Budget| budget.cost.is_some() || budget.cost_per_day.is_some();
+        if self.budget.as_ref().is_some_and(money) && self.prices.is_none() && self.model.is_some()
+        {
+            return Err("a budget of money takes what the model costs: --prices FILE".into());
         }
         let outside = !self.listen.ip().is_loopback();
         if self.tls_cert.is_some() != self.tls_key.is_some() {
@@ -308,6 +335,9 @@ impl Settings {
                 "model" => text(&self.model),
                 "wire" => text(&self.wire),
                 "endpoint" => text(&self.endpoint),
+                "across_namespaces" => self.across_namespaces.to_string(),
+                "prices" => path(&self.prices),
+                "budget" => self.budget.as_ref().map_or("null".into(), printed_budget),
                 "data" => path(&self.data),
                 _ => self
                     .watch_interval
@@ -329,6 +359,22 @@ impl Settings {
         );
         printed
     }
+}
+
+fn printed_budget(budget: &Budget) -> String {
+    let money =
+        |limit: Option<Usd>| limit.map_or("null".into(), |usd| usd.as_dollars().to_string());
+    format!(
+        "{{attempts: {}, tokens: {}, seconds: {}, cost_usd: {}, tokens_per_day: {}, cost_usd_per_day: {}}}",
+        budget.attempts,
+        budget.tokens,
+        budget.time.as_secs_f64(),
+        money(budget.cost),
+        budget
+            .tokens_per_day
+            .map_or("null".into(), |limit| limit.to_string()),
+        money(budget.cost_per_day),
+    )
 }
 
 impl File {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use argus_core::{
-    Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Remediator, Scope,
+    Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Prices, Remediator, Scope,
 };
 use argus_policy::RegoEngine;
 use axum_server::Handle;
@@ -80,6 +80,15 @@ fn model(settings: &Settings) -> Result<(Arc<dyn LlmProvider>, String), Box<dyn 
     Ok((Arc::new(options.build()?), name.clone()))
 }
 
+fn prices(settings: &Settings) -> Result<Prices, Box<dyn Error>> {
+    let Some(file) = &settings.prices else {
+        return Ok(Prices::default());
+    };
+    let unusable = |why: String| format!("the prices in `{}` can't be used: {why}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    Ok(Prices::from_json(&text).map_err(|error| unusable(error.to_string()))?)
+}
+
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     if settings.print_config {
         #[expect(clippy::print_stdout, reason = "what was asked for")]
@@ -88,7 +97,10 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
-    let (kube, name, demo) = cluster(&settings).await?;
+    let (mut kube, name, demo) = cluster(&settings).await?;
+    if settings.across_namespaces {
+        kube = kube.across_namespaces();
+    }
     let (llm, model) = model(&settings)?;
     let in_memory = demo.is_some();
     let namespaces = if in_memory && settings.namespaces.is_empty() {
@@ -118,6 +130,8 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         .cluster(kube.clone())
         .audit(audit.clone())
         .plans(FilePlans::open(folder.join("plans")).await?)
+        .budget(settings.budget.unwrap_or_default())
+        .prices(prices(&settings)?)
         .observe(telling.observer())
         .build()?;
     let about = About {

@@ -50,6 +50,19 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
     )
     .unwrap();
     assert_eq!(settings.watch_interval, Some(7));
+    let spending = read(
+        "budget: {attempts: 2, cost_usd_per_day: 2.5}\nacross_namespaces: true\n",
+        &["--prices", "prices.json"],
+    )
+    .unwrap();
+    assert!(spending.across_namespaces);
+    let printed = spending.printed();
+    for line in [
+        "budget: {attempts: 2, tokens: 50000, seconds: 180, cost_usd: null, tokens_per_day: null, cost_usd_per_day: 2.5} # file",
+        "prices: prices.json # flag",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
     let printed = settings.printed();
     assert!(
         printed.contains("watch_interval: 7 # flag") && printed.contains("model: small # file")
@@ -72,6 +85,12 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
             "boss",
         ),
         ("tls_cert: x\n", &[], "takes both"),
+        (
+            "budget: {cost_usd_per_day: 2}\nmodel: small\n",
+            &[],
+            "--prices",
+        ),
+        ("budget: {cost: 2}\n", &[], "cost_usd_per_day"),
     ] {
         let error = read(text, flags).unwrap_err().to_string();
         assert!(error.contains(problem), "{text}{flags:?}: {error}");

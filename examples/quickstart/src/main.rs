@@ -50,6 +50,9 @@ struct Arguments {
         conflicts_with = "kubeconfig"
     )]
     print_roles: Option<String>,
+    /// Look at all namespaces at once, which is faster where there are many, and takes a ClusterRole to read them.
+    #[arg(long, requires = "namespaces")]
+    across_namespaces: bool,
     /// Let this language model write the plans instead of the fixed rules; its key is read from `ARGUS_MODEL_KEY`.
     #[cfg(feature = "genai")]
     #[arg(long, value_name = "NAME")]
@@ -82,7 +85,11 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
             .split_once('/')
             .ok_or_else(|| format!("`{account}` is no service account: write NAMESPACE/ACCOUNT"))?;
         let scope = Scope::namespaces(arguments.namespaces.clone())?;
-        screen.yaml(&Roles::new(&scope).to_yaml(namespace, account)?);
+        let mut roles = Roles::new(&scope);
+        if arguments.across_namespaces {
+            roles = roles.across_namespaces();
+        }
+        screen.yaml(&roles.to_yaml(namespace, account)?);
         return Ok(());
     }
     let folder = match &arguments.audit {
