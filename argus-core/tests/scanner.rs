@@ -17,6 +17,9 @@ use kube::client::Body;
 use kube::{Api, Client};
 use serde_json::json;
 
+/// Where the cluster says whether it has the Gateway API.
+const GATEWAY_API: &str = "/apis/gateway.networking.k8s.io/v1";
+
 /// What becomes of a request.
 enum Fate {
     Passes,
@@ -83,7 +86,9 @@ async fn only_the_namespaces_of_the_scope_are_asked_about() {
     let (client, asked) = noting(&cluster, |_| Fate::Passes);
     let scan = Kube::new(client.clone()).scan(&shop()).await.unwrap();
     assert_eq!(causes(&scan), [Some(Cause::ScaledToZero)]);
-    let paths = std::mem::take(&mut *asked.lock().unwrap());
+    let mut paths = std::mem::take(&mut *asked.lock().unwrap());
+    // Whether the cluster has the Gateway API is asked of nobody's namespace.
+    paths.retain(|path| path != GATEWAY_API);
     assert!(
         paths.iter().all(|path| path.contains("/namespaces/shop/")),
         "{paths:?}"
@@ -104,11 +109,12 @@ async fn only_the_namespaces_of_the_scope_are_asked_about() {
     let paths = asked.lock().unwrap();
     let above = paths
         .iter()
-        .filter(|path| !path.contains("/namespaces/shop/"));
+        .filter(|path| !path.contains("/namespaces/shop/") && *path != GATEWAY_API);
     let above: BTreeSet<&str> = above
         .filter_map(|path| path.split('?').next()?.rsplit('/').next())
         .collect();
     let expected = [
+        "gatewayclasses",
         "ingressclasses",
         "mutatingwebhookconfigurations",
         "nodes",
@@ -173,6 +179,21 @@ async fn all_that_leads_somewhere(cluster: &Cluster) {
             json!({ "metadata": { "name": "nginx" } }),
         ),
         (
+            "gateway.networking.k8s.io/v1",
+            "GatewayClass",
+            json!({ "metadata": { "name": "cloud" }, "spec": { "controllerName": "example.com/cloud" } }),
+        ),
+        (
+            "gateway.networking.k8s.io/v1",
+            "Gateway",
+            json!({ "metadata": { "name": "door" }, "spec": { "gatewayClassName": "cloud", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] } }),
+        ),
+        (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            json!({ "metadata": { "name": "web" }, "spec": { "parentRefs": [{ "name": "door" }], "rules": [{ "backendRefs": [{ "name": "web", "port": 80 }] }] } }),
+        ),
+        (
             "networking.k8s.io/v1",
             "NetworkPolicy",
             json!({ "metadata": { "name": "web" }, "spec": { "podSelector": app } }),
@@ -213,7 +234,7 @@ async fn all_that_leads_somewhere(cluster: &Cluster) {
         let plural = ApiResource::from_gvk(&types.try_into().unwrap());
         let is_above = matches!(
             kind,
-            "IngressClass" | "StorageClass" | "ValidatingWebhookConfiguration"
+            "GatewayClass" | "IngressClass" | "StorageClass" | "ValidatingWebhookConfiguration"
         );
         let api: Api<DynamicObject> = match is_above {
             true => Api::all_with(cluster.client(), &plural),
@@ -260,7 +281,7 @@ async fn each_list_that_fails(scope: Scope, kube: impl Fn(Client) -> Kube) {
     kube(client).scan(&scope).await.unwrap();
     let paths = asked.lock().unwrap().clone();
     // However many namespaces are looked across.
-    assert_eq!(paths.len(), 21);
+    assert_eq!(paths.len(), 26);
     for path in paths {
         let failing = path.clone();
         let (client, _) = noting(&cluster, move |path| {
@@ -284,6 +305,44 @@ async fn each_list_that_fails(scope: Scope, kube: impl Fn(Client) -> Kube) {
             .iter()
             .all(|cause| *cause == Some(Cause::ScaledToZero));
         assert!(is_known, "{:?}: {found:?}", scan.incomplete);
+    }
+}
+
+/// A cluster that doesn't have the Gateway API isn't asked for what comes with it.
+#[tokio::test]
+async fn what_a_cluster_does_not_have_is_no_finding() {
+    let cluster = cluster().await;
+    let stray =
+        json!({ "metadata": { "name": "stray" }, "spec": { "parentRefs": [{ "name": "none" }] } });
+    let types = TypeMeta {
+        api_version: "gateway.networking.k8s.io/v1".into(),
+        kind: "HTTPRoute".into(),
+    };
+    let routes = ApiResource::from_gvk(&types.try_into().unwrap());
+    Api::<DynamicObject>::namespaced_with(cluster.client(), "shop", &routes)
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(stray).unwrap(),
+        )
+        .await
+        .unwrap();
+    for (code, found) in [(None, 2), (Some(StatusCode::NOT_FOUND), 1)] {
+        let (client, asked) = noting(&cluster, move |path| match code {
+            Some(code) if path == GATEWAY_API => Fate::Fails(code),
+            _ => Fate::Passes,
+        });
+        let kube = Kube::new(client).seeing_cluster();
+        let watch = kube.watch(&shop()).unwrap();
+        for scanner in [&kube as &dyn Scanner, &watch] {
+            let scan = scanner.scan(&shop()).await.unwrap();
+            assert_eq!((scan.findings.len(), scan.incomplete), (found, vec![]));
+        }
+        let asked = asked.lock().unwrap();
+        let of_it = asked.iter().filter(|path| path.contains("gateway."));
+        assert_eq!(
+            of_it.clone().all(|path| path == GATEWAY_API),
+            code.is_some()
+        );
     }
 }
 

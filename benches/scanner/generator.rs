@@ -116,7 +116,7 @@ impl App {
         })
     }
 
-    fn wanted(&self) -> usize {
+    pub(crate) fn wanted(&self) -> usize {
         if self.fault == Some("scaled-to-zero") {
             0
         } else {
@@ -191,7 +191,7 @@ impl App {
         (0..self.wanted()).map(|index| self.pod(index))
     }
 
-    fn pod(&self, index: usize) -> Value {
+    pub(crate) fn pod(&self, index: usize) -> Value {
         let fault = self.fault.filter(|_| index < self.broken());
         let mut spec = self.pod_spec();
         if fault != Some("no-place") {

@@ -43,12 +43,15 @@ fn main() {
         match words.as_slice() {
             [] => sizes(),
             ["serve", pods] => serve(pods.parse().unwrap()).await,
-            ["scan", server] => scan(client_of(server)).await,
-            ["watch", server] => watch(client_of(server)).await,
+            ["scan", server] => scan(Kube::new(client_of(server))).await,
+            ["scan across", server] => scan(across(client_of(server))).await,
+            ["watch", server] => watch(Kube::new(client_of(server))).await,
+            ["watch across", server] => watch(across(client_of(server))).await,
             ["populate", kubeconfig, pods] => {
                 populate(connect(kubeconfig).await, pods.parse().unwrap()).await
             }
-            ["findings", kubeconfig] => findings(connect(kubeconfig).await).await,
+            ["findings", kubeconfig] => findings(Kube::new(connect(kubeconfig).await)).await,
+            ["findings across", kubeconfig] => findings(across(connect(kubeconfig).await)).await,
             ["truth", pods] => truth(pods.parse().unwrap()),
             _ => panic!("no such measurement: {words:?}"),
         }
@@ -68,7 +71,7 @@ fn sizes() {
         BufReader::new(server.stdout.take().unwrap())
             .read_line(&mut address)
             .unwrap();
-        for what in ["scan", "watch"] {
+        for what in ["scan", "scan across", "watch", "watch across"] {
             let output = Command::new(&this)
                 .args([what, address.trim()])
                 .output()
@@ -125,9 +128,14 @@ fn used() -> (Duration, u64) {
     (Duration::from_millis(ticks * 10), kibibytes / 1024)
 }
 
-async fn scan(client: Client) {
+/// One that asks for each kind once for all namespaces.
+fn across(client: Client) -> Kube {
+    Kube::new(client).across_namespaces()
+}
+
+async fn scan(kube: Kube) {
     let began = Instant::now();
-    let scan = Kube::new(client).scan(&scope()).await.unwrap();
+    let scan = kube.scan(&scope()).await.unwrap();
     let (cpu, peak) = used();
     assert_eq!(scan.incomplete, Vec::<String>::new());
     println!(
@@ -152,12 +160,8 @@ fn apps_of(scan: &Scan) -> BTreeSet<String> {
 }
 
 /// The apps that a scan of a real API server finds fault with, as the peers' output is read too.
-async fn findings(client: Client) {
-    let scan = Kube::new(client)
-        .seeing_cluster()
-        .scan(&scope())
-        .await
-        .unwrap();
+async fn findings(kube: Kube) {
+    let scan = kube.seeing_cluster().scan(&scope()).await.unwrap();
     assert_eq!(scan.incomplete, Vec::<String>::new());
     let (cpu, peak) = used();
     let others = scan
@@ -200,24 +204,16 @@ async fn answer(State(pods): State<usize>, request: Request) -> Response {
     if query.contains_key("watch") {
         return watched(&parts);
     }
-    let (Some(at), Some(plural)) = (
-        parts.iter().position(|part| *part == "namespaces"),
-        parts.last(),
-    ) else {
+    let Some(plural) = parts.last() else {
         return Response::builder()
             .status(StatusCode::NOT_FOUND)
             .body(Body::from("{}"))
             .unwrap();
     };
-    let apps = generator.apps_of(parts[at + 1]);
-    let all: Vec<Value> = match *plural {
-        "pods" => apps.iter().flat_map(App::pods).collect(),
-        _ => apps
-            .iter()
-            .flat_map(App::objects)
-            .filter(|(of, _)| of == plural)
-            .map(|(_, object)| object)
-            .collect(),
+    let place = parts.iter().position(|part| *part == "namespaces");
+    let apps: Vec<App> = match place {
+        Some(at) => generator.apps_of(parts[at + 1]),
+        None => generator.apps().collect(),
     };
     let from: usize = query
         .get("continue")
@@ -227,11 +223,21 @@ async fn answer(State(pods): State<usize>, request: Request) -> Response {
         .get("limit")
         .and_then(|limit| limit.parse().ok())
         .unwrap_or(usize::MAX);
-    let mut page: Vec<Value> = all
-        .into_iter()
-        .skip(from)
-        .take(limit.saturating_add(1))
-        .collect();
+    // What is skipped isn't made up.
+    let all: Box<dyn Iterator<Item = Value> + Send> = match *plural {
+        "pods" => {
+            let pods = apps
+                .iter()
+                .flat_map(|app| (0..app.wanted()).map(move |index| (app, index)));
+            Box::new(pods.skip(from).map(|(app, index)| app.pod(index)))
+        }
+        _ => {
+            let objects = apps.iter().flat_map(App::objects);
+            let objects = objects.filter(|(of, _)| of == plural);
+            Box::new(objects.map(|(_, object)| object).skip(from))
+        }
+    };
+    let mut page: Vec<Value> = all.take(limit.saturating_add(1)).collect();
     let mut metadata = json!({ "resourceVersion": "1" });
     if page.len() > limit {
         page.truncate(limit);
@@ -249,7 +255,10 @@ async fn answer(State(pods): State<usize>, request: Request) -> Response {
 
 /// A watch on which a pod of the first app changes all the time.
 fn watched(parts: &[&str]) -> Response {
-    let is_first = parts.contains(&"team-00") && parts.last() == Some(&"pods");
+    let is_first = !parts
+        .iter()
+        .any(|part| part.starts_with("team-") && *part != "team-00")
+        && parts.last() == Some(&"pods");
     let events = stream::unfold(0, move |turn| async move {
         if !is_first {
             std::future::pending::<()>().await;
@@ -271,8 +280,8 @@ fn watched(parts: &[&str]) -> Response {
 }
 
 /// What a scan costs by itself, when nothing and when one pod changed.
-async fn watch(client: Client) {
-    let watch = Kube::new(client).watch(&scope()).unwrap();
+async fn watch(kube: Kube) {
+    let watch = kube.watch(&scope()).unwrap();
     let first = watch.scan(&scope()).await.unwrap();
     assert_eq!(first.incomplete, Vec::<String>::new());
     let (_, peak) = used();

@@ -80,12 +80,22 @@ pub enum Cause {
     ServiceSelector,
     /// A Service passes requests on to a port that no container has.
     ServicePort,
+    /// Nobody answers for a Service without a selector.
+    NoEndpoints,
     /// The service that gives a StatefulSet's pods their names isn't there.
     ServiceMissing,
     /// An Ingress leads to a Service or a port that isn't there.
     IngressBackend,
     /// An Ingress is of a class that isn't there.
     IngressClass,
+    /// A Gateway is of a class that isn't there.
+    GatewayClass,
+    /// A Gateway says that it doesn't work.
+    GatewayInactive,
+    /// An HTTPRoute is for a Gateway, or leads to a Service or a port, that isn't there.
+    RouteBackend,
+    /// A Gateway doesn't carry an HTTPRoute out.
+    RouteRefused,
     /// A HorizontalPodAutoscaler's workload isn't there.
     ScaleTarget,
     /// A HorizontalPodAutoscaler measures a share of what an app requests, and the app requests nothing.
@@ -162,6 +172,11 @@ impl Cause {
             | Self::JobFailed
             | Self::ServiceMissing
             | Self::IngressClass
+            | Self::NoEndpoints
+            | Self::GatewayClass
+            | Self::GatewayInactive
+            | Self::RouteBackend
+            | Self::RouteRefused
             | Self::ScaleInactive
             | Self::ScaleLimited
             | Self::SelectsNothing

@@ -12,6 +12,7 @@ mod containers;
 mod cron_jobs;
 mod deployments;
 mod disruption_budgets;
+mod gateways;
 #[cfg(test)]
 mod golden;
 mod ingresses;
@@ -33,7 +34,7 @@ const TYPOS: usize = 2;
 
 /// What is wrong with everything but the pods, which come first.
 pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
-    let analyzers: [fn(&Seen) -> Vec<Finding>; 12] = [
+    let analyzers: [fn(&Seen) -> Vec<Finding>; 13] = [
         templates::analyze,
         deployments::analyze,
         stateful_sets::analyze,
@@ -41,6 +42,7 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
         cron_jobs::analyze,
         services::analyze,
         ingresses::analyze,
+        gateways::analyze,
         network_policies::analyze,
         autoscalers::analyze,
         disruption_budgets::analyze,
@@ -63,7 +65,10 @@ fn rests_on(cause: Cause) -> &'static [&'static str] {
             &["pods", "deployments", "statefulsets", "daemonsets"]
         }
         Cause::IngressBackend | Cause::ServiceMissing => &["services"],
+        Cause::NoEndpoints => &["endpointslices"],
+        Cause::RouteBackend => &["services", "gateways"],
         Cause::IngressClass => &["ingress classes"],
+        Cause::GatewayClass => &["gateway classes"],
         Cause::ScaleTarget => &["deployments", "statefulsets"],
         Cause::StorageClass => &["storage classes"],
         _ => &[],

@@ -1,6 +1,7 @@
 //! Kubernetes objects with only the fields that analyzers read; the rest, such as `managedFields` and the values of environment
 //! variables, is skipped while it is parsed. A whole pod takes 32 KiB and four times as long.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
@@ -11,13 +12,18 @@ use k8s_openapi::api::apps::v1 as apps;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{ContainerPort, EnvFromSource, Toleration};
+use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::digest::Digest;
+
+/// The group of the Gateway API, which a cluster may or may not have.
+pub(super) const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// What `kubectl apply` keeps of an object, which is the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -289,6 +295,105 @@ lean! {
         allocatable: Option<BTreeMap<String, Quantity>>,
         conditions: Option<Vec<Condition>>,
     }
+
+    struct Gateway {
+        #[serde(deserialize_with = "metadata")]
+        metadata: ObjectMeta,
+        spec: Option<GatewaySpec>,
+        status: Option<GatewayStatus>,
+    }
+
+    struct GatewaySpec {
+        gateway_class_name: Option<String>,
+    }
+
+    struct GatewayStatus {
+        conditions: Option<Vec<Condition>>,
+    }
+
+    struct GatewayClass {
+        #[serde(deserialize_with = "metadata")]
+        metadata: ObjectMeta,
+    }
+
+    struct HttpRoute {
+        #[serde(deserialize_with = "metadata")]
+        metadata: ObjectMeta,
+        spec: Option<RouteSpec>,
+        status: Option<RouteStatus>,
+    }
+
+    struct RouteSpec {
+        parent_refs: Option<Vec<ParentRef>>,
+        rules: Option<Vec<RouteRule>>,
+    }
+
+    struct ParentRef {
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String,
+    }
+
+    struct RouteRule {
+        backend_refs: Option<Vec<BackendRef>>,
+    }
+
+    struct BackendRef {
+        group: Option<String>,
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String,
+        port: Option<i32>,
+    }
+
+    struct RouteStatus {
+        parents: Option<Vec<RouteParent>>,
+    }
+
+    struct RouteParent {
+        conditions: Option<Vec<Condition>>,
+    }
+
+    #[derive(Resource)]
+    #[resource(inherit = discovery::EndpointSlice)]
+    struct EndpointSlice {
+        #[serde(deserialize_with = "metadata")]
+        metadata: ObjectMeta,
+        endpoints: Option<Vec<discovery::Endpoint>>,
+    }
+}
+
+macro_rules! of_gateway_api {
+    ($($name:ident $kind:literal $plural:literal $scope:ty;)*) => {$(
+        impl Resource for $name {
+            type DynamicType = ();
+            type Scope = $scope;
+            fn kind((): &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                GATEWAY_API.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                "v1".into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    )*};
+}
+
+of_gateway_api! {
+    Gateway "Gateway" "gateways" NamespaceResourceScope;
+    GatewayClass "GatewayClass" "gatewayclasses" ClusterResourceScope;
+    HttpRoute "HTTPRoute" "httproutes" NamespaceResourceScope;
 }
 
 /// A part that equal objects share.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::lean::GATEWAY_API;
 use crate::action::Kind;
 use crate::names::{DnsLabel, DnsSubdomain, NameError};
 use crate::scope::Scope;
@@ -110,6 +111,10 @@ impl Roles {
             ("autoscaling", "horizontalpodautoscalers"),
             ("batch", "cronjobs"),
             ("batch", "jobs"),
+            ("discovery.k8s.io", "endpointslices"),
+            // Whether or not the cluster has the Gateway API.
+            (GATEWAY_API, "gateways"),
+            (GATEWAY_API, "httproutes"),
             ("networking.k8s.io", "ingresses"),
             ("networking.k8s.io", "networkpolicies"),
             ("policy", "poddisruptionbudgets"),
@@ -184,6 +189,7 @@ impl Roles {
                         "admissionregistration.k8s.io",
                         "validatingwebhookconfigurations",
                     ),
+                    (GATEWAY_API, "gatewayclasses"),
                     ("networking.k8s.io", "ingressclasses"),
                     ("storage.k8s.io", "storageclasses"),
                 ]),

@@ -17,11 +17,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::analyzers::pods::Crowd;
 use super::analyzers::{analyze, analyze_cluster, workloads};
-use super::lean::{Node, Pod};
+use super::lean::{EndpointSlice, GATEWAY_API, Node, Pod};
 use super::seen::{ClusterObjects, Keys, Named, Objects, PodFacts, Seen};
 use super::{Kube, refusal};
 use crate::incident::{Cause, Finding, Scan, ScanError, Scanner};
 use crate::scope::Scope;
+
+/// The EndpointSlices that say what pods don't.
+pub(super) const OF_OTHERS: &str =
+    "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
 /// How many objects one page has.
 const PAGE: u32 = 500;
@@ -33,8 +37,10 @@ const EXPIRED: u16 = 410;
 #[async_trait]
 impl Scanner for Kube {
     async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError> {
-        let look = Look::new(self);
+        let mut look = Look::new(self);
         let mut missing = Missing::default();
+        let has_gateways = look.in_time(self.has_gateways()).await;
+        look.has_gateways = missing.take("kinds of gateways", "", has_gateways);
         let cluster = look.cluster(&mut missing).await;
         let wanted = cluster.webhook_services();
         let all: Vec<&str> = scope.iter().collect();
@@ -75,6 +81,16 @@ pub(super) fn of_cluster(
 }
 
 impl Kube {
+    /// Whether the cluster has the Gateway API.
+    pub(super) async fn has_gateways(&self) -> Result<bool, Error> {
+        let version = format!("{GATEWAY_API}/v1");
+        match self.client.list_api_group_resources(&version).await {
+            Ok(_) => Ok(true),
+            Err(error) if refusal(&error).is_some_and(|(code, _)| code == 404) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Nobody needs the nodes who has the rights of a namespace only: the finding says what it lacks.
     pub(super) async fn some_nodes(&self) -> Named<Node> {
         Look::new(self).all_of().await.unwrap_or_default()
@@ -171,12 +187,18 @@ impl From<Error> for Trouble {
 struct Look<'a> {
     kube: &'a Kube,
     deadline: Instant,
+    /// Whether the cluster has the Gateway API.
+    has_gateways: bool,
 }
 
 impl<'a> Look<'a> {
     fn new(kube: &'a Kube) -> Self {
         let deadline = Instant::now() + kube.scan_within;
-        Self { kube, deadline }
+        Self {
+            kube,
+            deadline,
+            has_gateways: false,
+        }
     }
 
     fn half(&self) -> Self {
@@ -200,13 +222,19 @@ impl<'a> Look<'a> {
         if !self.kube.sees_cluster {
             return ClusterObjects::default();
         }
-        let (nodes, volumes, storage_classes, ingress_classes, validating, mutating) = join!(
+        let (nodes, volumes, storage_classes, ingress_classes, validating, mutating, gateways) = join!(
             self.all_of::<Node>(),
             self.all_of(),
             self.all_of(),
             self.all_of(),
             self.all_of(),
             self.all_of(),
+            async {
+                match self.has_gateways {
+                    true => self.all_of().await,
+                    false => Ok(Named::new()),
+                }
+            },
         );
         ClusterObjects {
             whole: true,
@@ -214,6 +242,7 @@ impl<'a> Look<'a> {
             volumes: missing.take("volumes", "", volumes),
             storage_classes: missing.take("storage classes", "", storage_classes),
             ingress_classes: missing.take("ingress classes", "", ingress_classes),
+            gateway_classes: missing.take("gateway classes", "", gateways),
             validating: missing.take("validating webhooks", "", validating),
             mutating: missing.take("mutating webhooks", "", mutating),
             unseen: std::mem::take(&mut missing.unseen),
@@ -227,7 +256,9 @@ impl<'a> Look<'a> {
         K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
     {
         let api = Api::<K>::all(self.kube.client.clone());
-        let mut all = self.spread(&api, &[""], lean).await?;
+        let mut all = self
+            .spread(&api, &[""], ListParams::default(), lean)
+            .await?;
         Ok(all.remove("").unwrap_or_default())
     }
 
@@ -269,14 +300,23 @@ impl<'a> Look<'a> {
             rooms.map(|name| (*name, Objects::default())).collect();
         macro_rules! lists {
             ($($field:ident: $what:literal,)*) => {{
-                let ($($field,)* config_maps) = join!(
+                let ($($field,)* config_maps, slices, gateways, routes) = join!(
                     $(self.all(namespaces).map(|list| ($what, list)),)*
                     self.config_maps(namespaces),
+                    self.slices(namespaces),
+                    self.of_gateways(namespaces),
+                    self.of_gateways(namespaces),
                 );
                 let mut config_maps = missing.take("configmaps", &place, config_maps);
+                let mut slices = missing.take("endpointslices", &place, slices);
+                let mut gateways = missing.take("gateways", &place, gateways);
+                let mut routes = missing.take("httproutes", &place, routes);
                 $(let mut $field = missing.take($field.0, &place, $field.1);)*
                 for (name, objects) in &mut rooms {
                     objects.config_maps = config_maps.remove(*name).unwrap_or_default();
+                    objects.slices = slices.remove(*name).unwrap_or_default();
+                    objects.gateways = gateways.remove(*name).unwrap_or_default();
+                    objects.routes = routes.remove(*name).unwrap_or_default();
                     $(objects.$field = $field.remove(*name).unwrap_or_default();)*
                     objects.unseen = missing.unseen.clone();
                 }
@@ -309,14 +349,36 @@ impl<'a> Look<'a> {
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         let api = of_several::<K>(&self.kube.client, namespaces);
-        self.spread(&api, namespaces, lean).await
+        self.spread(&api, namespaces, ListParams::default(), lean)
+            .await
+    }
+
+    /// The same where the cluster has the Gateway API.
+    async fn of_gateways<K>(&self, namespaces: &[&str]) -> Result<Spread<K>, Trouble>
+    where
+        K: Clone
+            + Debug
+            + DeserializeOwned
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self.has_gateways {
+            true => self.all(namespaces).await,
+            false => Ok(Spread::new()),
+        }
+    }
+
+    async fn slices(&self, namespaces: &[&str]) -> Result<Spread<EndpointSlice>, Trouble> {
+        let api = of_several(&self.kube.client, namespaces);
+        let of_others = ListParams::default().labels(OF_OTHERS);
+        self.spread(&api, namespaces, of_others, lean).await
     }
 
     /// Names, keys and times only: what ConfigMaps hold is never read.
     async fn config_maps(&self, namespaces: &[&str]) -> Result<Spread<Keys>, Trouble> {
         let api = of_several::<PartialObjectMeta<ConfigMap>>(&self.kube.client, namespaces);
         let keys = |map: PartialObjectMeta<ConfigMap>| Keys::from(&map.metadata);
-        self.spread(&api, namespaces, keys).await
+        self.spread(&api, namespaces, ListParams::default(), keys)
+            .await
     }
 
     /// What the pods of each namespace come to; none is kept.
@@ -332,7 +394,7 @@ impl<'a> Look<'a> {
                 .map(|(name, seen)| (*name, Crowd::new(seen)))
                 .collect()
         };
-        let (mut all, mut pages) = (crowds(), Pages::default());
+        let (mut all, mut pages) = (crowds(), Pages::of(ListParams::default()));
         loop {
             match self.next(&api, &mut pages).await? {
                 Page::Items(pods) => {
@@ -366,12 +428,13 @@ impl<'a> Look<'a> {
         &self,
         api: &Api<K>,
         namespaces: &[&str],
+        params: ListParams,
         keep: impl Fn(K) -> T,
     ) -> Result<Spread<T>, Trouble>
     where
         K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>,
     {
-        let (mut all, mut pages) = (Spread::new(), Pages::default());
+        let (mut all, mut pages) = (Spread::new(), Pages::of(params));
         loop {
             match self.next(api, &mut pages).await? {
                 Page::Items(items) => {
@@ -417,9 +480,9 @@ impl<'a> Look<'a> {
 /// The page that comes next; none after the last.
 struct Pages(Option<ListParams>);
 
-impl Default for Pages {
-    fn default() -> Self {
-        Self(Some(ListParams::default().limit(PAGE)))
+impl Pages {
+    fn of(params: ListParams) -> Self {
+        Self(Some(params.limit(PAGE)))
     }
 }
 

@@ -12,6 +12,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, ResourceQuota, Service};
+use k8s_openapi::api::discovery::v1::Endpoint;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -21,10 +22,14 @@ use tokio::sync::OnceCell;
 
 use super::ignored::Ignored;
 use super::lean::{
-    DaemonSet, Deployment, Job, Labels, Node, POD_HASH, Pod, ReplicaSet, StatefulSet, Template,
+    DaemonSet, Deployment, EndpointSlice, Gateway, GatewayClass, HttpRoute, Job, Labels, Node,
+    POD_HASH, Pod, ReplicaSet, StatefulSet, Template,
 };
 use super::shapes::Shapes;
 use crate::incident::ObjectRef;
+
+/// The label that says of which service an EndpointSlice is.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Objects of one kind, by name.
 pub(super) type Named<T> = BTreeMap<String, T>;
@@ -40,7 +45,11 @@ pub(super) struct Objects {
     pub(super) cron_jobs: Named<CronJob>,
     pub(super) config_maps: Named<Keys>,
     pub(super) services: Named<Service>,
+    /// Who answers for a service, but for what the cluster's own controller says of selectors.
+    pub(super) slices: Named<EndpointSlice>,
     pub(super) ingresses: Named<Ingress>,
+    pub(super) gateways: Named<Gateway>,
+    pub(super) routes: Named<HttpRoute>,
     pub(super) policies: Named<NetworkPolicy>,
     pub(super) autoscalers: Named<HorizontalPodAutoscaler>,
     pub(super) budgets: Named<PodDisruptionBudget>,
@@ -63,6 +72,7 @@ pub(super) struct ClusterObjects {
     pub(super) volumes: Named<PersistentVolume>,
     pub(super) storage_classes: Named<StorageClass>,
     pub(super) ingress_classes: Named<IngressClass>,
+    pub(super) gateway_classes: Named<GatewayClass>,
     pub(super) validating: Named<ValidatingWebhookConfiguration>,
     pub(super) mutating: Named<MutatingWebhookConfiguration>,
     /// The kinds that could not be listed.
@@ -349,8 +359,7 @@ impl<'a> Seen<'a> {
         let answers = |name: &String| {
             let service = self.objects.services.get(name)?;
             let Some(selector) = service.spec.as_ref()?.selector.as_ref() else {
-                // Somebody else says where it leads.
-                return Some(true);
+                return Some(self.has_endpoints(name));
             };
             Some(
                 self.pods
@@ -361,6 +370,25 @@ impl<'a> Seen<'a> {
         };
         own.map(|key| (key.clone(), answers(&key.1).unwrap_or(false)))
             .collect()
+    }
+
+    /// Whether somebody answers for a service that says itself nothing of who.
+    pub(super) fn has_endpoints(&self, service: &str) -> bool {
+        let of_service = |slice: &&EndpointSlice| {
+            let labels = slice.metadata.labels.as_ref();
+            labels
+                .and_then(|labels| labels.get(SERVICE_NAME))
+                .map(String::as_str)
+                == Some(service)
+        };
+        let slices = self.objects.slices.values().filter(of_service);
+        let mut endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten());
+        // What isn't known counts as ready.
+        let is_ready = |endpoint: &Endpoint| {
+            let conditions = endpoint.conditions.as_ref();
+            conditions.and_then(|conditions| conditions.ready) != Some(false)
+        };
+        endpoints.any(is_ready)
     }
 
     /// Whether a selector means neither a pod nor what any workload would make. Without terms it means every pod.

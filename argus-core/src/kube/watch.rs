@@ -19,7 +19,7 @@ use ::kube::core::PartialObjectMeta;
 use ::kube::runtime::WatchStreamExt;
 use ::kube::runtime::watcher::{self, Event};
 use async_trait::async_trait;
-use futures::stream::{BoxStream, select_all};
+use futures::stream::{self, BoxStream, select_all};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -32,7 +32,9 @@ use tokio::time::{Instant, timeout_at};
 use super::Kube;
 use super::analyzers::pods::Crowd;
 use super::lean::{Pod, Specs};
-use super::scanner::{is_waiting, judge, lean, of_cluster, of_namespaces, of_several, place};
+use super::scanner::{
+    OF_OTHERS, is_waiting, judge, lean, of_cluster, of_namespaces, of_several, place,
+};
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
@@ -127,7 +129,7 @@ type Change<T> = Box<dyn FnOnce(&mut State<T>) + Send>;
 
 impl Kube {
     /// Watches the namespaces of `scope` until the result is dropped; takes a tokio runtime, on which it spawns a task for each
-    /// namespace. Each namespace takes 15 connections to the API server; with
+    /// namespace. Each namespace takes 16 connections to the API server, and two more where the Gateway API is there; with
     /// [`across_namespaces`](Self::across_namespaces) all of them together do.
     ///
     /// # Errors
@@ -208,12 +210,36 @@ impl Kube {
             "persistentvolumeclaims" => objects.claims;
             "resourcequotas" => objects.quotas;
         }
+        streams.add(
+            "gateways",
+            self.if_it_has_gateways(self.every(namespaces)),
+            |room: &mut Room| &mut room.objects.gateways,
+            moved,
+        );
+        streams.add(
+            "httproutes",
+            self.if_it_has_gateways(self.every(namespaces)),
+            |room: &mut Room| &mut room.objects.routes,
+            moved,
+        );
+        let of_others = watcher::Config::default().labels(OF_OTHERS);
+        let slices = events(of_several(&self.client, namespaces), of_others, lean);
+        streams.add(
+            "endpointslices",
+            slices,
+            |room: &mut Room| &mut room.objects.slices,
+            moved,
+        );
         let pods = of_several(&self.client, namespaces);
         let mut specs = Specs::default();
-        let pods = events(pods, move |pod| bare(specs.share(pod)));
+        let pods = events(pods, watcher::Config::default(), move |pod| {
+            bare(specs.share(pod))
+        });
         streams.add("pods", pods, |room: &mut Room| &mut room.pods, moved);
         let api = of_several::<PartialObjectMeta<ConfigMap>>(&self.client, namespaces);
-        let maps = events(api, |map| Keys::from(&map.metadata));
+        let maps = events(api, watcher::Config::default(), |map| {
+            Keys::from(&map.metadata)
+        });
         streams.add(
             "configmaps",
             maps,
@@ -256,6 +282,12 @@ impl Kube {
             others,
         );
         streams.add(
+            "gateway classes",
+            self.if_it_has_gateways(self.each()),
+            |cluster: &mut ClusterObjects| &mut cluster.gateway_classes,
+            others,
+        );
+        streams.add(
             "validating webhooks",
             self.each(),
             |cluster: &mut ClusterObjects| &mut cluster.validating,
@@ -279,14 +311,35 @@ impl Kube {
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + 'static,
     {
-        events(of_several(&self.client, namespaces), lean)
+        events(
+            of_several(&self.client, namespaces),
+            watcher::Config::default(),
+            lean,
+        )
     }
 
     fn each<K>(&self) -> Events<K>
     where
         K: Clone + Debug + DeserializeOwned + Send + Resource<DynamicType = ()> + 'static,
     {
-        events(Api::all(self.client.clone()), lean)
+        events(
+            Api::all(self.client.clone()),
+            watcher::Config::default(),
+            lean,
+        )
+    }
+
+    /// What happens to objects of the Gateway API; nothing where the cluster didn't have it at first.
+    fn if_it_has_gateways<T: Send + 'static>(&self, events: Events<T>) -> Events<T> {
+        let kube = self.clone();
+        let installed = stream::once(async move { kube.has_gateways().await });
+        let mut events = Some(events);
+        let none = || stream::iter([Ok(Event::Init), Ok(Event::InitDone)]);
+        let all = installed.flat_map(move |installed| match (installed, events.take()) {
+            (Ok(false), _) | (_, None) => none().chain(stream::pending()).boxed(),
+            (_, Some(events)) => events,
+        });
+        all.boxed()
     }
 }
 
@@ -300,12 +353,16 @@ fn bare(mut pod: Pod) -> Pod {
 }
 
 /// What happens to the objects of a kind, each with its namespace and name.
-fn events<K, T>(api: Api<K>, mut keep: impl FnMut(K) -> T + Send + 'static) -> Events<T>
+fn events<K, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut keep: impl FnMut(K) -> T + Send + 'static,
+) -> Events<T>
 where
     K: Clone + Debug + DeserializeOwned + Send + Resource<DynamicType = ()> + 'static,
     T: 'static,
 {
-    let config = watcher::Config::default().timeout(RENEWED);
+    let config = config.timeout(RENEWED);
     let mut named = move |item: K| (place(&item), keep(item));
     let events = watcher::watcher(api, config).default_backoff();
     let events = events.map_ok(move |event| match event {

@@ -339,6 +339,11 @@ fn fix(
         | Cause::JobFailed
         | Cause::ServiceMissing
         | Cause::IngressClass
+        | Cause::NoEndpoints
+        | Cause::GatewayClass
+        | Cause::GatewayInactive
+        | Cause::RouteBackend
+        | Cause::RouteRefused
         | Cause::ScaleInactive
         | Cause::ScaleLimited
         | Cause::SelectsNothing

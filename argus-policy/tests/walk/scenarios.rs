@@ -232,7 +232,7 @@ async fn watched(world: &World, watch: &Watch) -> Result<(), String> {
     };
     let (kube, scope) = (world.kube(), world.scope());
     // With another namespace beside it, so that it looks across all.
-    let wide = Scope::namespaces([world.namespace(), "default"]).unwrap();
+    let wide = Scope::namespaces([world.namespace(), "kube-node-lease"]).unwrap();
     let across = world.kube_of_admin().across_namespaces();
     let mut last = None;
     for _ in 0..100 {

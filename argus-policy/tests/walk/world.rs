@@ -604,6 +604,7 @@ impl World {
 
 fn is_of_the_cluster(object: &Value) -> bool {
     [
+        "GatewayClass",
         "IngressClass",
         "Node",
         "PersistentVolume",

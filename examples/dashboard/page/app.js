@@ -325,6 +325,7 @@ function card(incident) {
     el("div", { class: "row" }, pill(incident.max_severity, incident.max_severity), el("h2", { id: `title-${incident.incident_id}` }, title(incident)), el("span", { class: "space" }), el("button", { type: "button", class: "primary", id: `fix-${incident.incident_id}`, disabled: !mayAct(), onclick: () => suggest(incident) }, "Suggest Fix")),
     diagnosis && el("p", {}, diagnosis.explanation),
     diagnosis?.recommendations.map((advice) => el("p", {}, el("strong", {}, "What helps: "), advice)),
+    state.status.asks_model && el("p", {}, el("button", { type: "button", class: "quiet", id: `ask-${incident.incident_id}`, disabled: !mayAct(), onclick: () => explain(incident) }, `Ask ${state.status.model} what is behind it`)),
     el("p", { class: "muted small" }, [sure, `since ${when(incident.created_at)}`, diagnosis && `by ${diagnosis.model_used}`].filter(Boolean).join(" · ")),
     el(
       "details",
@@ -360,6 +361,19 @@ function showModal({ heading, badge, body, foot }) {
     el("div", { class: "body", tabindex: "0", role: "region", "aria-label": "Details" }, body),
     foot && el("div", { class: "foot" }, foot),
   );
+}
+
+async function explain(incident) {
+  openModal(title(incident));
+  const mine = walk;
+  mine.back = `ask-${incident.incident_id}`;
+  showModal({ heading: mine.head, body: spinner(`Asking ${state.status.model}. Nothing is changed.`) });
+  try {
+    await post(`/api/diagnose/${encodeURIComponent(incident.incident_id)}`);
+    if (walk === mine) modal.close();
+  } catch (error) {
+    if (walk === mine) showModal({ heading: mine.head, body: failed("There is no answer", error, "The host could not get an answer that it understands. What the fixed rules say of it still stands on the card.") });
+  }
 }
 
 async function suggest(incident) {

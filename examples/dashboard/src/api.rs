@@ -14,8 +14,8 @@ use aide::openapi::{Info, OpenApi, Operation};
 use aide::transform::TransformOperation;
 use argus_core::{
     Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun,
-    FileAudit, Finding, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState, Remediator,
-    Severity, Shown, Workload, csv,
+    FileAudit, Finding, Incident, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState,
+    Remediator, Severity, Shown, Workload, csv,
 };
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -29,6 +29,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::guard::{Caller, Role};
@@ -189,6 +190,21 @@ async fn diagnose(State(host): State<Host>, caller: Caller) -> Answered<Diagnose
     Ok(diagnoses(State(host)).await)
 }
 
+/// Asks the model what an incident comes from; what it says stays until the findings change.
+async fn explain(
+    State(host): State<Host>,
+    caller: Caller,
+    Path(id): Path<Id>,
+) -> Answered<Diagnosed> {
+    caller.may(Role::Operator)?;
+    let incident = known_incident(&host, &id)?;
+    let _one_of_few = one_of_few(&host)?;
+    let diagnosis = host.asked_by(&caller.name).diagnose(&incident).await?;
+    let known = host.explained(&id.id, diagnosis);
+    let known = known.ok_or_else(|| Failure::not_found("incident: it is over"))?;
+    Ok(Json(Diagnosed::from(&known)))
+}
+
 #[derive(Serialize, JsonSchema)]
 struct Trend {
     trend: Vec<TrendPoint>,
@@ -247,18 +263,23 @@ impl Id {
     }
 }
 
+fn known_incident(host: &Host, id: &Id) -> Result<Incident, Failure> {
+    let unknown = || Failure::not_found(&format!("incident `{}`", argus_core::redact(&id.id)));
+    host.incident(&id.id).ok_or_else(unknown)
+}
+
+/// The right to ask the model, which only a few have at a time.
+fn one_of_few(host: &Host) -> Result<SemaphorePermit<'_>, Failure> {
+    host.0.suggesting.try_acquire().map_err(|_| {
+        let detail = "the model is being asked by others right now: try again in a moment";
+        Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_many", detail)
+    })
+}
+
 async fn suggest(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> Answered<Plan> {
     caller.may(Role::Operator)?;
-    let unknown = || Failure::not_found(&format!("incident `{}`", argus_core::redact(&id.id)));
-    let incident = host.incident(&id.id).ok_or_else(unknown)?;
-    let Ok(_one_of_few) = host.0.suggesting.try_acquire() else {
-        let detail = "other plans are being written right now: try again in a moment";
-        return Err(Failure::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many",
-            detail,
-        ));
-    };
+    let incident = known_incident(&host, &id)?;
+    let _one_of_few = one_of_few(&host)?;
     let plan = host.asked_by(&caller.name).suggest(&incident).await?;
     host.0.counts.suggested.fetch_add(1, Ordering::Relaxed);
     Ok(Json(plan))
@@ -664,6 +685,13 @@ pub(crate) fn routes() -> Router<Host> {
         .api_route(
             "/api/diagnose",
             post_with(diagnose, about("Scan and diagnose now")),
+        )
+        .api_route(
+            "/api/diagnose/{id}",
+            post_with(
+                explain,
+                about("Ask the model what an incident comes from; nothing is changed"),
+            ),
         )
         .api_route(
             "/api/trend",

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use argus_core::{
-    APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, AuditRecord, Digest, DryRun, FileAudit,
-    Finding, Incident, Kube, NodeState, Outcome, Playbook, Remediator, Scan, ScanError, Severity,
+    APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, AuditRecord, Diagnosis, Digest, DryRun,
+    FileAudit, Finding, Incident, Kube, NodeState, Outcome, Playbook, Remediator, Scan, ScanError,
+    Severity,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -37,6 +38,8 @@ pub struct About {
     pub namespaces: Vec<String>,
     /// Who writes plans.
     pub model: String,
+    /// Whether that is a language model, which can also be asked what incidents come from.
+    pub asks_model: bool,
     /// Whether plans may be carried out.
     pub remediation_enabled: bool,
     /// Whether plans of high risk may be.
@@ -79,6 +82,8 @@ pub(crate) struct Known {
     pub(crate) incident: Incident,
     pub(crate) since: Timestamp,
     pub(crate) resolved_at: Option<Timestamp>,
+    /// What a model said of it, for as long as the findings are the same.
+    pub(crate) asked: Option<Diagnosis>,
 }
 
 /// The last look at the cluster.
@@ -378,6 +383,20 @@ impl Host {
         approved
     }
 
+    /// Keeps what a model said of an incident.
+    pub(crate) fn explained(&self, id: &str, diagnosis: Diagnosis) -> Option<Known> {
+        let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = seen.incidents.iter_mut();
+        let known = known.find(|known| known.incident.incident_id().as_str() == id)?;
+        known.asked = Some(diagnosis.clone());
+        let (id, findings) = (
+            known.incident.incident_id().clone(),
+            known.incident.findings().to_vec(),
+        );
+        known.incident = Incident::new(id, findings, Some(diagnosis)).ok()?;
+        Some(known.clone())
+    }
+
     pub(crate) fn incident(&self, id: &str) -> Option<Incident> {
         let seen = self.0.seen.read().unwrap_or_else(PoisonError::into_inner);
         let mut known = seen.incidents.iter();
@@ -393,17 +412,26 @@ impl Seen {
         let mut kept: Vec<Known> = Vec::new();
         for incident in incidents {
             let id = incident.incident_id().clone();
-            let diagnosis = Playbook::diagnose(incident.findings());
             let before = self
                 .incidents
                 .iter()
                 .find(|known| known.resolved_at.is_none() && *known.incident.incident_id() == id);
             let since = before.map_or(now, |known| known.since);
+            let asked = before.and_then(|known| known.asked.clone());
+            let asked = asked.filter(|diagnosis| {
+                let findings = incident.findings().iter();
+                findings
+                    .map(|finding| &finding.finding_id)
+                    .eq(&diagnosis.finding_ids)
+            });
+            let fixed = || Playbook::diagnose(incident.findings());
+            let diagnosis = asked.clone().or_else(fixed);
             let diagnosed = Incident::new(id, incident.findings().to_vec(), diagnosis);
             kept.push(Known {
                 incident: diagnosed.unwrap_or(incident),
                 since,
                 resolved_at: None,
+                asked,
             });
         }
         let over = self.incidents.drain(..).filter_map(|known| {

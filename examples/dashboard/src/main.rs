@@ -138,6 +138,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         cluster: name,
         namespaces,
         model,
+        asks_model: settings.model.is_some(),
         remediation_enabled: enabled,
         allow_high_risk: settings.allow_high_risk,
     };

@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
+use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
-use argus_core::{FileAudit, FilePlans, Kube, Playbook, Remediator, Scope, Settings};
+use argus_core::{FileAudit, FilePlans, Kube, LlmProvider, Playbook, Remediator, Scope, Settings};
 use argus_policy::{Pack, RegoEngine};
 use axum::Router;
 use axum::body::Body;
@@ -71,6 +72,15 @@ impl Shop {
     }
 
     async fn open_with(enabled: bool, users: Vec<User>, policy: RegoEngine) -> Self {
+        Self::open_asking(enabled, users, policy, Playbook::new()).await
+    }
+
+    async fn open_asking(
+        enabled: bool,
+        users: Vec<User>,
+        policy: RegoEngine,
+        llm: impl LlmProvider + 'static,
+    ) -> Self {
         let cluster = Cluster::start();
         let web = cluster.deployment("shop", "web", "registry.example/web:1");
         let web = web.needs_memory("200Mi").memory_limit("128Mi");
@@ -88,7 +98,7 @@ impl Shop {
                 enabled,
                 allow_high_risk: false,
             })
-            .llm(Playbook::new())
+            .llm(llm)
             .policy(policy)
             .cluster(kube.clone())
             .audit(audit.clone())
@@ -100,6 +110,7 @@ impl Shop {
             cluster: "a test".into(),
             namespaces: vec!["shop".into()],
             model: "fixed rules".into(),
+            asks_model: false,
             remediation_enabled: enabled,
             allow_high_risk: false,
         };
@@ -727,4 +738,51 @@ async fn the_document_says_what_there_is() {
     ] {
         assert!(result[field].is_object(), "{field}: {result}");
     }
+}
+
+#[tokio::test]
+async fn what_a_model_says_of_an_incident_stays_until_its_findings_change() {
+    let answer = json!({ "root_cause": "The new report needs more memory", "explanation": "It reads a whole year at once.",
+        "confidence": 0.8, "recommendations": ["Read a month at a time."] });
+    let llm = Scripted::new(answer.to_string());
+    let policy = RegoEngine::builtin().unwrap();
+    let shop = Shop::open_asking(false, users(), policy, llm).await;
+    let ask = async |method: Method, path: &str, user: &str| {
+        let token = format!("Bearer {user}");
+        shop.ask(method, path, None, &[("authorization", &token)])
+            .await
+    };
+    let of = |response: &Response| response.json()["incidents"][0].clone();
+    let before = ask(Method::GET, "/api/diagnoses", "vera").await;
+    let id = of(&before)["incident_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/diagnose/{id}");
+    let viewer = ask(Method::POST, &path, "vera").await;
+    assert_eq!(viewer.status, StatusCode::FORBIDDEN);
+    let unknown = ask(Method::POST, "/api/diagnose/INC-0", "grace").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+
+    let asked = ask(Method::POST, &path, "grace").await;
+    assert_eq!(asked.status, StatusCode::OK, "{}", asked.text);
+    assert_eq!(
+        asked.json()["diagnosis"]["root_cause"],
+        answer["root_cause"]
+    );
+    shop.host.refresh().await.unwrap();
+    let after = of(&ask(Method::GET, "/api/diagnoses", "vera").await);
+    assert_eq!(after["diagnosis"]["model_used"], "scripted");
+    // Something else is wrong with it now, of which the model knows nothing.
+    let web: Api<Deployment> = Api::namespaced(shop.cluster.client(), "shop");
+    let none = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
+    web.patch("web", &PatchParams::default(), &none)
+        .await
+        .unwrap();
+    for _ in 0..200 {
+        shop.host.refresh().await.unwrap();
+        let now = of(&ask(Method::GET, "/api/diagnoses", "vera").await);
+        if now["diagnosis"]["model_used"] != "scripted" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("an answer outlived what it was about");
 }

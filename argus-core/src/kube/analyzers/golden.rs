@@ -58,6 +58,10 @@ impl Given {
                 "CronJob" => put(&mut all.cron_jobs, object)?,
                 "Service" => put(&mut all.services, object)?,
                 "Ingress" => put(&mut all.ingresses, object)?,
+                "EndpointSlice" => put(&mut all.slices, object)?,
+                "Gateway" => put(&mut all.gateways, object)?,
+                "HTTPRoute" => put(&mut all.routes, object)?,
+                "GatewayClass" => put(&mut cluster.gateway_classes, object)?,
                 "NetworkPolicy" => put(&mut all.policies, object)?,
                 "HorizontalPodAutoscaler" => put(&mut all.autoscalers, object)?,
                 "PodDisruptionBudget" => put(&mut all.budgets, object)?,
@@ -107,6 +111,7 @@ static CASES: LazyLock<Vec<(String, Vec<Value>)>> = LazyLock::new(|| {
             "PersistentVolume",
             "StorageClass",
             "IngressClass",
+            "GatewayClass",
             "ValidatingWebhookConfiguration",
         ];
         if !above.iter().any(|kind| object["kind"] == *kind) {

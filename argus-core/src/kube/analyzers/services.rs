@@ -24,8 +24,9 @@ fn of_service(seen: &Seen, service: &Service) -> Vec<Finding> {
         return Vec::new();
     };
     let Some(selector) = spec.selector.as_ref().filter(|labels| !labels.is_empty()) else {
-        // Somebody else says where it leads.
-        return Vec::new();
+        let is_elsewhere = spec.type_.as_deref() == Some("ExternalName");
+        let nobody = nobody_answers(seen, service).filter(|_| !is_elsewhere);
+        return nobody.into_iter().collect();
     };
     if spec.type_.as_deref() == Some("ExternalName") {
         return Vec::new();
@@ -43,6 +44,26 @@ fn of_service(seen: &Seen, service: &Service) -> Vec<Finding> {
     let ports = spec.ports.iter().flatten().enumerate();
     let wrong = ports.filter_map(|(index, port)| wrong_port(seen, service, &declared, index, port));
     wrong.chain(too_broad(seen, service, selector)).collect()
+}
+
+/// One for which somebody else has to say who answers, and nobody does.
+fn nobody_answers(seen: &Seen, service: &Service) -> Option<Finding> {
+    let owner = object("Service", &service.metadata);
+    let created = service.metadata.creation_timestamp.as_ref();
+    if seen.has_endpoints(&owner.name) || !seen.older_than(created, seen.slow_after()) {
+        return None;
+    }
+    let fault = Fault {
+        cause: Cause::NoEndpoints,
+        category: Category::Connectivity,
+        severity: Severity::Medium,
+        title: format!("Nobody answers for {}", owner.name),
+        description: format!(
+            "The service {} does not say which apps answer for it, and nothing else does either, so requests to it fail.",
+            owner.name
+        ),
+    };
+    Some(fault.of(seen, owner, "", json!({})))
 }
 
 fn labels(deployment: &Deployment) -> Option<&Labels> {

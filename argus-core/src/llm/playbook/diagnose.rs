@@ -130,6 +130,26 @@ fn meaning(cause: Cause) -> (&'static str, &'static str) {
             "The copies of the app get their addresses from a service that doesn't exist.",
             "Make that service, or correct its name.",
         ),
+        Cause::NoEndpoints => (
+            "Other programs have to say who answers for this service, and nobody is named, so requests to it fail.",
+            "Look at the program that should name somebody, or give the service a selector.",
+        ),
+        Cause::GatewayClass => (
+            "The gateway is meant for a program that the cluster doesn't have, so requests from outside reach nobody.",
+            "Name a kind of gateway that the cluster has, or let whoever runs the cluster add the program.",
+        ),
+        Cause::GatewayInactive => (
+            "The door through which requests come into the cluster isn't open, or not as it should be.",
+            "See in the evidence what the gateway says. Often an address, a port or a certificate is missing.",
+        ),
+        Cause::RouteBackend => (
+            "Requests for an address are sent to something that doesn't exist, so nobody answers them.",
+            "Correct the name or the port that the route leads to, or make what is missing.",
+        ),
+        Cause::RouteRefused => (
+            "The gateway knows the address and doesn't pass its requests on.",
+            "See in the evidence what the gateway says.",
+        ),
         Cause::IngressClass => (
             "The address is meant for a gateway that the cluster doesn't have, so requests from outside reach nobody.",
             "Name a gateway that the cluster has.",

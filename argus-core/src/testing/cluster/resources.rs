@@ -9,15 +9,22 @@ use k8s_openapi::api::{
         ConfigMap, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
         Pod, ResourceQuota, Secret, Service, ServiceAccount,
     },
+    discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
+use kube::core::DynamicObject;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::Failure;
 use crate::action::Quantity;
+
+/// What comes with the Gateway API has no types here.
+type GatewayClass = DynamicObject;
+type Gateway = DynamicObject;
+type HTTPRoute = DynamicObject;
 
 /// One resource of the API.
 pub(super) struct Resource {
@@ -69,6 +76,10 @@ resources! {
     "admissionregistration.k8s.io" "v1" ValidatingWebhookConfiguration "validatingwebhookconfigurations" [], false;
     "admissionregistration.k8s.io" "v1" MutatingWebhookConfiguration "mutatingwebhookconfigurations" [], false;
     "autoscaling" "v2" HorizontalPodAutoscaler "horizontalpodautoscalers" ["hpa"], true;
+    "discovery.k8s.io" "v1" EndpointSlice "endpointslices" [], true;
+    "gateway.networking.k8s.io" "v1" GatewayClass "gatewayclasses" ["gc"], false;
+    "gateway.networking.k8s.io" "v1" Gateway "gateways" ["gtw"], true;
+    "gateway.networking.k8s.io" "v1" HTTPRoute "httproutes" [], true;
     "policy" "v1" PodDisruptionBudget "poddisruptionbudgets" ["pdb"], true;
 }
 
@@ -134,6 +145,12 @@ impl Resource {
         if self.plural == "namespaces" {
             let name = object.pointer("/metadata/name").cloned();
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.unwrap_or_default();
+        }
+        if self.plural == "gateways" && object.get("status").is_none() {
+            // The defaults of its CRD.
+            let pending = |kind: &str| json!({ "type": kind, "status": "Unknown", "reason": "Pending", "message": "Waiting for controller", "lastTransitionTime": "1970-01-01T00:00:00Z" });
+            object["status"] =
+                json!({ "conditions": [pending("Accepted"), pending("Programmed")] });
         }
         if self.plural == "statefulsets" {
             fill_in(
