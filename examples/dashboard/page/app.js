@@ -325,7 +325,7 @@ function card(incident) {
     el("div", { class: "row" }, pill(incident.max_severity, incident.max_severity), el("h2", { id: `title-${incident.incident_id}` }, title(incident)), el("span", { class: "space" }), el("button", { type: "button", class: "primary", id: `fix-${incident.incident_id}`, disabled: !mayAct(), onclick: () => suggest(incident) }, "Suggest Fix")),
     diagnosis && el("p", {}, diagnosis.explanation),
     diagnosis?.recommendations.map((advice) => el("p", {}, el("strong", {}, "What helps: "), advice)),
-    state.status.asks_model && el("p", {}, el("button", { type: "button", class: "quiet", id: `ask-${incident.incident_id}`, disabled: !mayAct(), onclick: () => explain(incident) }, `Ask ${state.status.model} what is behind it`)),
+    state.status.asks_model && el("p", {}, el("button", { type: "button", id: `ask-${incident.incident_id}`, disabled: !mayAct(), onclick: () => explain(incident) }, `Ask ${state.status.model} what is behind it`)),
     el("p", { class: "muted small" }, [sure, `since ${when(incident.created_at)}`, diagnosis && `by ${diagnosis.model_used}`].filter(Boolean).join(" · ")),
     el(
       "details",
