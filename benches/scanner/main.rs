@@ -204,10 +204,16 @@ async fn answer(State(pods): State<usize>, request: Request) -> Response {
     if query.contains_key("watch") {
         return watched(&parts);
     }
-    let Some(plural) = parts.last() else {
+    // It doesn't have the Gateway API.
+    let plural = parts
+        .last()
+        .filter(|_| !parts.contains(&"gateway.networking.k8s.io"));
+    let Some(plural) = plural else {
+        let status = json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "message": "not found", "code": 404 });
         return Response::builder()
             .status(StatusCode::NOT_FOUND)
-            .body(Body::from("{}"))
+            .header("content-type", "application/json")
+            .body(Body::from(status.to_string()))
             .unwrap();
     };
     let place = parts.iter().position(|part| *part == "namespaces");
