@@ -109,6 +109,12 @@ impl Kube {
         self
     }
 
+    /// The namespaces that are asked about in one request: each by itself, or all.
+    fn together<'n>(&self, all: &'n [&'n str]) -> std::slice::Chunks<'n, &'n str> {
+        let at_once = if self.across_namespaces { all.len() } else { 1 };
+        all.chunks(at_once.max(1))
+    }
+
     fn api(&self, target: &Target) -> Api<DynamicObject> {
         self.api_of(
             target.kind().group(),

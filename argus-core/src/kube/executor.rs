@@ -210,14 +210,15 @@ impl Kube {
         let Some(pod) = deleted.next().and_then(|later| later.action().target()) else {
             return std::future::pending().await;
         };
-        let number =
-            |object: &Value, path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
         let seen = |set: &Value| {
             number(set, "/status/observedGeneration") >= number(set, "/metadata/generation")
         };
         wait(self.api(target), target.name(), seen).await?;
-        wait(self.api(pod), pod.name(), |pod| !ready(pod)).await?;
-        Ok(())
+        // One on its way out holds nothing up.
+        let broken = |pod: Option<&Pod>| {
+            pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_none() && !is_ready(pod))
+        };
+        self.pod_is(pod, broken).await
     }
 
     /// Waits until the pod is gone and its owner has what it wants again: a ReplicaSet all its pods, a StatefulSet this one.
@@ -234,19 +235,13 @@ impl Kube {
                 .and_then(Value::as_str)
         };
         if field("kind") == Some("StatefulSet") {
-            let works = |pod: Option<&DynamicObject>| pod.is_some_and(|pod| ready(&json(pod)));
-            let again = await_condition(self.api(target), target.name(), works).await;
-            return match again {
-                Ok(_) => Ok(()),
-                Err(_) => Err(SettleError(format!("{target} could not be watched"))),
-            };
+            let works = |pod: Option<&Pod>| pod.is_some_and(is_ready);
+            return self.pod_is(target, works).await;
         }
         if field("kind") != Some("ReplicaSet") {
             return Ok(());
         }
         let name = field("name").unwrap_or_default();
-        let number =
-            |object: &Value, path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
         let ready = move |object: &Value| {
             number(object, "/status/readyReplicas") >= number(object, "/spec/replicas")
         };
@@ -258,6 +253,19 @@ impl Kube {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Watches a pod until the condition holds.
+    async fn pod_is(
+        &self,
+        target: &Target,
+        condition: impl Fn(Option<&Pod>) -> bool,
+    ) -> Result<(), SettleError> {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), target.namespace());
+        match await_condition(pods, target.name(), condition).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(SettleError(format!("{target} could not be watched"))),
         }
     }
 
@@ -281,13 +289,8 @@ impl Kube {
     }
 }
 
-/// Whether a pod is ready, by its status.
-fn ready(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| {
-        condition.get("type") == Some(&"Ready".into())
-            && condition.get("status") == Some(&"True".into())
-    })
+fn number(object: &Value, path: &str) -> u64 {
+    object.pointer(path).and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// Watches until the object satisfies the condition or is gone.
@@ -307,7 +310,7 @@ async fn wait(
 ///
 /// Source: `kubectl rollout status`.
 fn rollout(kind: Kind, object: &Value, old: &Option<Value>) -> Option<bool> {
-    let number = |path: &str| object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let number = |path| number(object, path);
     if number("/status/observedGeneration") < number("/metadata/generation") {
         return None;
     }

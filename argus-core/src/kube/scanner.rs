@@ -44,9 +44,8 @@ impl Scanner for Kube {
         let cluster = look.cluster(&mut missing).await;
         let wanted = cluster.webhook_services();
         let all: Vec<&str> = scope.iter().collect();
-        let at_once = if self.across_namespaces { all.len() } else { 1 };
-        let parts = all
-            .chunks(at_once.max(1))
+        let parts = self
+            .together(&all)
             .map(|namespaces| look.at(namespaces, &cluster, &wanted));
         let parts: Vec<_> = parts.collect();
         let mut parts = stream::iter(parts).buffered(AT_ONCE);

@@ -160,8 +160,7 @@ impl Kube {
         let mut tasks = JoinSet::new();
         let mut houses = Vec::new();
         let all: Vec<&str> = scope.iter().collect();
-        let at_once = if self.across_namespaces { all.len() } else { 1 };
-        for namespaces in all.chunks(at_once.max(1)) {
+        for namespaces in self.together(&all) {
             let streams = self.of_namespaces(namespaces);
             let names = namespaces.iter().map(|name| (*name).to_owned());
             let rooms = names.clone().map(|name| (name, Room::default()));
