@@ -22,32 +22,40 @@ pub(super) static ANY: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
 });
 
 fn patterns() -> Vec<String> {
-    let issued = format!(r"\b(?P<secret>{})", ISSUED.join("|"));
+    let issued = format!(r"(?i-u:\b(?P<secret>{}))", ISSUED.join("|"));
     let names = NAMES.join("|");
-    // In JSON, in JSON within a text, and as `name: value` or `name=value`.
+    // As `name: value` and `name=value` of any language, with a type between them, in JSON, in JSON within a text, and in XML.
+    let assigned = r"(?:(?:\s+string)?\s*(?:=>|[:?.+]{1,3}=|[=:])|>)\s*";
     let named = format!(
-        r#"(?i)(?:{names})\\?["'`]?\s*(?:=>|[:=])\s*(?:\\?"(?P<double>[^"\\\n]{{3,}})|'(?P<single>[^'\n]{{3,}})|(?P<secret>[^\s"'`,;&{{}}\[\]()<>\\]{{3,}}))"#
+        r#"(?i)(?:{names})\\?["'`]?{assigned}(?:\\?"(?P<double>[^"\\\n]{{3,}})|'(?P<single>[^'\n]{{3,}})|`?(?P<secret>[^\s"'`,;&{{}}\[\]()<>\\]{{3,}}))"#
+    );
+    let argument = format!(
+        r#"(?i)\(\s*["'][^"'\n]{{0,60}}(?:{names})["']\s*,\s*(?:"(?P<double>[^"\n]{{3,}})|'(?P<single>[^'\n]{{3,}}))"#
     );
     let flag = format!(
         r#"(?i)--?[a-z0-9-]{{0,40}}(?:{names})\s+(?:"(?P<double>[^"\n]{{3,}})|'(?P<single>[^'\n]{{3,}})|(?P<secret>[^\s"'`,;&\[(<-][^\s"'`,;&]{{2,}}))"#
     );
     let rules = [
         // PEM blocks, whole or cut
-        r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\z))",
-        // JSON web tokens, signed or encrypted
-        r"\b(?P<secret>eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){1,3})",
+        r"(?i)(?P<secret>-----BEGIN[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----|\z))",
+        // JSON web tokens, signed or encrypted, and once more in base64
+        r"\b(?P<secret>ey[A-Za-z0-9_-]{9,}\.(?:ey)?[A-Za-z0-9_/\\-]*(?:\.[A-Za-z0-9_/\\-]*){1,3}=*)",
+        r"\b(?P<secret>ZXlK[A-Za-z0-9/+_-]{40,}=*)",
         // Headers
         r"(?i)\b(?:set-)?cookie2?:[ \t]*(?P<secret>[^\[\s][^\r\n]{2,})",
         r#"(?i)\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:(?:bearer|basic|token|apikey|digest|negotiate)\s+)?(?P<secret>[^\s"',\[][^\s"',]{2,})"#,
         r"(?i)\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9+/=._~-]{8,})",
-        // A password in a URL, or a token in the place of both
+        r#"(?i)(?:-H|--header)[= \t]["']?[a-z-]{0,30}(?:key|token):\s*(?P<secret>[^\s"']{3,})"#,
+        // A password in a URL, or a token in the place of both, or after curl's --user
         r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#]{0,64}:(?P<secret>[^\s/\[][^\s/]{0,255})@",
         r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<secret>[A-Za-z0-9_-]{20,256})@",
-        // What signs a link
+        r#"\bcurl\b[^\r\n]{0,400}[ \t](?:-u|--user)[= \t]{1,5}(?:"(?P<double>[^"\n]{3,})"|'(?P<single>[^'\n]{3,})'|(?P<secret>[^\s"'\[][^\s"':]*:[^\s"']{3,}))"#,
+        // What signs a link, and links that are a secret as a whole
         r"(?i)[?&](?:sig|signature|x-amz-signature|x-goog-signature|x-amz-security-token)=(?P<secret>[^\s&\[][^\s&]{2,})",
+        r#"(?i)\bhttps://(?P<secret>[a-z0-9-]+\.webhook\.office\.com/[^\s"'\[]{20,}|hooks\.slack\.com/[^\s"'\[]{20,}|discord(?:app)?\.com/api/webhooks/[^\s"'\[]{20,})"#,
     ];
     let mut patterns: Vec<String> = rules.iter().map(ToString::to_string).collect();
-    patterns.extend([issued, flag, named]);
+    patterns.extend([issued, argument, flag, named]);
     patterns
 }
 
@@ -87,56 +95,92 @@ pub(super) const NO_SECRETS: [&str; 32] = [
     "negotiate",
 ];
 
-/// What issuers put before their keys, with how long these are.
-const ISSUED: [&str; 40] = [
-    // GitHub, GitLab, Bitbucket
+/// What issuers put before their keys, with how long these are; in any case of letters, as people write them so too.
+const ISSUED: [&str; 75] = [
+    // GitHub, GitLab, Bitbucket, Atlassian
     r"gh[pousr]_[A-Za-z0-9]{20,}",
     r"github_pat_[A-Za-z0-9_]{20,}",
-    r"gl(?:pat|dt|ptt|rt|soat|ft|imt|agent|oas|cbt)-[0-9A-Za-z_.=-]{16,}",
+    r"gl(?:pat|dt|ptt|rt|soat|ft|ffct|imt|agent|oas|cbt)-[0-9A-Za-z_.=-]{16,}",
+    r"GR1348941[A-Za-z0-9_-]{20}",
+    r"_gitlab_session=[0-9a-z]{32}",
     r"ATBB[A-Za-z0-9]{24,}",
     r"ATATT3[A-Za-z0-9_=-]{20,}",
     // Slack, Discord, Telegram
-    r"xox[abeoprs]-[A-Za-z0-9-]{10,}",
+    r"xox[abeoprs][.-][A-Za-z0-9.-]{10,}",
     r"xapp-\d-[A-Za-z0-9-]{10,}",
-    r"\d{8,10}:AA[A-Za-z0-9_-]{32,}",
+    r"\d{5,16}:AA?[A-Za-z0-9_-]{32,}",
     // Models
-    r"sk-[A-Za-z0-9_-]{16,}",
-    r"hf_[A-Za-z0-9]{30,}",
-    r"gsk_[A-Za-z0-9]{30,}",
-    r"r8_[A-Za-z0-9]{30,}",
+    r"(?:sk|pplx)-[A-Za-z0-9_-]{16,}",
+    r"(?:hf|api_org|gsk|r8)_[A-Za-z0-9]{30,}",
     r"xai-[A-Za-z0-9]{60,}",
     // Clouds
-    r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
+    r"(?-i:(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b)",
+    r"ABSK[A-Za-z0-9+/]{60,}=*",
+    r"bedrock-api-key-[A-Za-z0-9+/=_-]{20,}",
     r"AIza[0-9A-Za-z_-]{30,}",
     r"ya29\.[0-9A-Za-z_-]{20,}",
     r"GOCSPX-[0-9A-Za-z_-]{20,}",
     r"do[opr]_v1_[a-f0-9]{40,}",
     r"dapi[a-f0-9]{32}",
     r"LTAI[A-Za-z0-9]{16,}",
+    r"[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}",
+    r"v1\.0-[a-f0-9]{24}-[a-f0-9]{100,}",
+    r"HRKU-AA[0-9A-Za-z_-]{50,}",
+    r"(?:fo1_[A-Za-z0-9_-]{43}|fm(?:1[ar]|2)_[A-Za-z0-9+/]{100,}=*)",
+    r"tk-us-[A-Za-z0-9_-]{40,}",
+    r"t1\.[A-Z0-9_-]+=*\.[A-Z0-9_-]{80,}=*",
     // Payments and shops
-    r"(?:sk|rk|pk)_(?:live|test|prod)_[A-Za-z0-9]{10,}",
+    r"(?:sk|rk|pk|shippo|duffel)_(?:live|test|prod)_[A-Za-z0-9_=-]{10,}",
+    r"FLW(?:PUB|SEC)K_TEST-[A-Za-z0-9-]{12,}",
     r"whsec_[A-Za-z0-9+/=]{20,}",
     r"shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}",
     r"sq0(?:atp|csp)-[0-9A-Za-z_-]{20,}",
-    r"EAAA[A-Za-z0-9_-]{56,}",
+    r"EAAA[A-Za-z0-9_-]{22,}",
+    r"EAA[MC][A-Za-z0-9]{100,}",
+    r"EZ[AT]K[A-Za-z0-9]{54}",
+    r"p8e-[a-z0-9]{32}",
+    r"fio-u-[a-z0-9_=-]{60,}",
     // Mail and messages
-    r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
-    r"key-[a-f0-9]{32}",
+    r"SG\.[A-Za-z0-9=_.-]{40,}",
+    r"(?:pub)?key-[a-f0-9]{32}",
     r"SK[a-f0-9]{32}",
+    r"xkeysib-[a-f0-9]{64}-[a-z0-9]{16}",
     // Packages and images
     r"npm_[A-Za-z0-9]{30,}",
     r"pypi-[A-Za-z0-9_-]{50,}",
     r"rubygems_[a-f0-9]{40,}",
     r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}",
     r"(?:cio|oy2)[A-Za-z0-9]{32,}",
+    r"CLOJARS_[a-z0-9]{60}",
+    r"(?-i:AKCp[A-Za-z0-9]{69}|cmVmd[A-Za-z0-9]{59})",
     // Operations
     r"hv[sbr]\.[A-Za-z0-9_-]{20,}",
+    r"s\.[A-Za-z0-9]{24}\b",
+    r"sha256~[A-Za-z0-9_-]{43}",
     r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{40,}",
     r"gl(?:c|sa)_[A-Za-z0-9+/=_]{30,}",
+    r"eyJrIjoi[A-Za-z0-9]{60,}=*",
     r"sntry[su]_[A-Za-z0-9+/=_]{30,}",
-    r"NR(?:AK|RA|II)-[A-Z0-9a-z]{20,}",
-    r"(?:lin_api|pscale_tkn|pscale_pw|pul|dp\.(?:pt|st|ct))[_-]?[A-Za-z0-9_.-]{30,}",
+    r"NR(?:AK|RA|II|JS)-[A-Z0-9a-z-]{19,}",
+    r"(?:lin_api|pscale_(?:tkn|pw|oauth)|pul|dp\.(?:pt|st|ct))[_.-]?[A-Za-z0-9_.=-]{30,}",
+    r"dt0c01\.[a-z0-9]{24}\.[a-z0-9]{64}",
+    r"(?:pat|sat)\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9]{24}\.[A-Za-z0-9]{20}",
+    r"ico-[A-Za-z0-9]{32}",
+    r"API-[A-Z0-9]{26}\b",
+    r"PMAK-[a-f0-9]{24}-[a-f0-9]{34}",
+    r"pnu_[A-Za-z0-9]{36}",
+    r"sgp_(?:[a-f0-9]{16}_|local_)?[a-f0-9]{40}",
+    r"4b1d[A-Za-z0-9]{38}\b",
+    r"[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk",
+    r"sm_[aps]at_[A-Za-z0-9]{16}",
+    // People
     r"AGE-SECRET-KEY-1[0-9A-Z]{50,}",
+    r"A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}",
+    r"ops_eyJ[A-Za-z0-9+/]{100,}=*",
+    r"(?:sc|ext|scauth|authress)_[a-z0-9]{5,30}\.[a-z0-9]{4,6}\.acc[_-][a-z0-9-]{10,32}\.[a-z0-9+/_=-]{30,}",
+    r"ntn_[0-9]{11}[A-Za-z0-9]{35}",
+    r"rdme_[a-z0-9]{70}",
+    r"s-s4t2(?:ud|af)-[a-f0-9]{64}",
 ];
 
 /// The last words of names whose values are secrets.
@@ -150,5 +194,5 @@ const NAMES: [&str; 10] = [
     "cookie",
     r"(?:\b|_|-)auth",
     "connection[_-]?string|sas[_-]?url",
-    "dockerconfigjson|dockercfg|session[_-]?id",
+    "dockerconfigjson|dockercfg|session[_-]?id|contribsys__com",
 ];

@@ -6,7 +6,7 @@ use rules::RULES;
 
 #[test]
 fn every_pattern_compiles() {
-    assert_eq!(RULES.len(), 11);
+    assert_eq!(RULES.len(), 16);
     assert!(ANY.is_some());
 }
 
@@ -94,7 +94,7 @@ fn planted_secrets_are_gone_and_the_rest_stays() {
 }
 
 /// What clusters say all day long, with words that are near to secrets.
-const BENIGN: [&str; 40] = [
+const BENIGN: [&str; 46] = [
     "registry.example/web@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "pod web-6d4b75cb6d-x2v9k restarted 12 times",
     "GET http://web.shop:8080/healthz 503",
@@ -135,6 +135,12 @@ const BENIGN: [&str; 40] = [
     "the author: somebody; compass: north; bypass: yes",
     "keyboard: us; monkey: see; passenger: 3",
     "a task-queue with 3 asks",
+    "kubectl get secret > all.yaml",
+    "test -f /run/token || exit 1",
+    "{\"resources\":[\"secret\",\"configmap\"]}",
+    "pods.v1 gateway.networking.k8s.io/v1 sha256:9f86d081",
+    "event web-1.17f3a9c0d2b4e6f8 in shop",
+    "eye color: green, keys.example.com is down",
 ];
 
 #[test]
