@@ -472,6 +472,18 @@ impl Incident {
         &self.findings
     }
 
+    /// The same with more said in its findings.
+    pub(crate) fn with_findings(self, findings: Vec<Finding>) -> Self {
+        let mut redactor = Redactor::default();
+        let findings = findings.into_iter();
+        Self {
+            findings: findings
+                .map(|finding| clean_finding(finding, &mut redactor))
+                .collect(),
+            ..self
+        }
+    }
+
     /// The same with what somebody thinks is the cause.
     #[must_use]
     pub fn diagnosed(mut self, diagnosis: Diagnosis) -> Self {

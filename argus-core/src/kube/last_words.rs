@@ -6,12 +6,14 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::time::timeout;
 
 use super::{Kube, refusal};
-use crate::incident::{Finding, ScanError};
+use crate::incident::{Finding, Incident, ScanError};
 use crate::redact::redact;
 
 /// How many lines are read, and how many bytes at most.
 const LINES: i64 = 20;
 const BYTES: i64 = 8 << 10;
+/// How many containers of an incident are heard.
+const CONTAINERS: usize = 3;
 /// The longest line, in characters.
 const LONGEST: usize = 300;
 /// The status of an answer about a container that did not run before, or doesn't run yet.
@@ -62,6 +64,24 @@ impl Kube {
             None => read(false).await?,
         };
         Ok(lines(&text.unwrap_or_default()))
+    }
+
+    /// The incident with the [`last_words`](Self::last_words) of its first containers, three at most, as evidence for a model.
+    ///
+    /// # Errors
+    /// [`ScanError`] when a log may not be read, or the cluster doesn't answer in the time of a scan.
+    pub async fn with_last_words(&self, incident: Incident) -> Result<Incident, ScanError> {
+        let mut findings = incident.findings().to_vec();
+        let mut heard = 0;
+        for finding in &mut findings {
+            let words = self.last_words(finding).await?;
+            heard += usize::from(!words.is_empty());
+            finding.evidence.extend(words);
+            if heard == CONTAINERS {
+                break;
+            }
+        }
+        Ok(incident.with_findings(findings))
     }
 }
 

@@ -529,9 +529,9 @@ async fn a_container_has_last_words() {
                 .iter()
                 .any(|finding| finding.cause == Some(Cause::CrashLoop))
         };
-        let mut findings = world.findings(crashes).await;
+        let findings = world.findings(crashes).await;
         let finding = findings
-            .iter_mut()
+            .iter()
             .find(|finding| finding.cause == Some(Cause::CrashLoop))
             .unwrap();
         let said = world.kube().last_words(finding).await.unwrap();
@@ -543,8 +543,8 @@ async fn a_container_has_last_words() {
                 "log: fatal: no database"
             ]
         );
-        finding.evidence.extend(said);
         let incident = Incident::new(IncidentId::new("INC-1").unwrap(), findings, None).unwrap();
+        let incident = world.kube().with_last_words(incident).await.unwrap();
         let prompt = Prompt::new(&incident, &world.scope());
         assert!(
             prompt.user().contains("fatal: no database"),

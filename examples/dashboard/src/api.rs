@@ -199,6 +199,7 @@ async fn explain(
     caller.may(Role::Operator)?;
     let incident = known_incident(&host, &id)?;
     let _one_of_few = one_of_few(&host)?;
+    let incident = host.heard(incident).await;
     let diagnosis = host.asked_by(&caller.name).diagnose(&incident).await?;
     let known = host.explained(&id.id, diagnosis);
     let known = known.ok_or_else(|| Failure::not_found("incident: it is over"))?;
@@ -280,6 +281,7 @@ async fn suggest(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -
     caller.may(Role::Operator)?;
     let incident = known_incident(&host, &id)?;
     let _one_of_few = one_of_few(&host)?;
+    let incident = host.heard(incident).await;
     let plan = host.asked_by(&caller.name).suggest(&incident).await?;
     host.0.counts.suggested.fetch_add(1, Ordering::Relaxed);
     Ok(Json(plan))

@@ -85,6 +85,13 @@ pub struct Settings {
     /// Look at all namespaces at once, which is faster where there are many, and takes a ClusterRole to read them.
     #[arg(long, env = "ARGUS_ACROSS_NAMESPACES")]
     pub across_namespaces: bool,
+    /// Look at nodes, volumes, classes and webhooks too, which takes a ClusterRole to read them.
+    #[arg(long, env = "ARGUS_SEEING_CLUSTER")]
+    pub seeing_cluster: bool,
+    /// Read the last lines that a broken container logged, so that a model sees them; takes the right to read logs, which may hold
+    /// anything.
+    #[arg(long, env = "ARGUS_READING_LOGS")]
+    pub reading_logs: bool,
     /// Let plans be carried out after somebody confirmed them; without, they are only suggested.
     #[arg(long, env = "ARGUS_REMEDIATION_ENABLED")]
     pub remediation_enabled: bool,
@@ -145,6 +152,8 @@ struct File {
     in_cluster: Option<bool>,
     namespaces: Option<Vec<String>>,
     across_namespaces: Option<bool>,
+    seeing_cluster: Option<bool>,
+    reading_logs: Option<bool>,
     remediation: Option<Remediation>,
     packs: Option<Vec<PathBuf>>,
     model: Option<String>,
@@ -223,6 +232,8 @@ impl Settings {
         take!(in_cluster, file.in_cluster);
         take!(namespaces, file.namespaces);
         take!(across_namespaces, file.across_namespaces);
+        take!(seeing_cluster, file.seeing_cluster);
+        take!(reading_logs, file.reading_logs);
         let remediation = file.remediation.as_ref();
         take!(remediation_enabled, remediation.map(|given| given.enabled));
         take!(
@@ -336,6 +347,8 @@ impl Settings {
                 "wire" => text(&self.wire),
                 "endpoint" => text(&self.endpoint),
                 "across_namespaces" => self.across_namespaces.to_string(),
+                "seeing_cluster" => self.seeing_cluster.to_string(),
+                "reading_logs" => self.reading_logs.to_string(),
                 "prices" => path(&self.prices),
                 "budget" => self.budget.as_ref().map_or("null".into(), printed_budget),
                 "data" => path(&self.data),

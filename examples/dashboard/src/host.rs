@@ -40,6 +40,8 @@ pub struct About {
     pub model: String,
     /// Whether that is a language model, which can also be asked what incidents come from.
     pub asks_model: bool,
+    /// Whether it is told what a broken container logged last.
+    pub reading_logs: bool,
     /// Whether plans may be carried out.
     pub remediation_enabled: bool,
     /// Whether plans of high risk may be.
@@ -255,6 +257,20 @@ impl Host {
             }
             let seconds = self.0.watch_interval.load(Ordering::Relaxed);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+
+    /// With what its containers logged last, where the host may read that. A plan can be made without.
+    pub(crate) async fn heard(&self, incident: Incident) -> Incident {
+        if !self.0.about.reading_logs {
+            return incident;
+        }
+        match self.0.kube.with_last_words(incident.clone()).await {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::warn!(%error, "the logs of the broken containers could not be read");
+                incident
+            }
         }
     }
 

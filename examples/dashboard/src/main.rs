@@ -101,6 +101,9 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     if settings.across_namespaces {
         kube = kube.across_namespaces();
     }
+    if settings.seeing_cluster {
+        kube = kube.seeing_cluster();
+    }
     let (llm, model) = model(&settings)?;
     let in_memory = demo.is_some();
     let namespaces = if in_memory && settings.namespaces.is_empty() {
@@ -139,6 +142,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         namespaces,
         model,
         asks_model: settings.model.is_some(),
+        reading_logs: settings.reading_logs,
         remediation_enabled: enabled,
         allow_high_risk: settings.allow_high_risk,
     };

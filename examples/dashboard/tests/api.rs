@@ -111,6 +111,7 @@ impl Shop {
             namespaces: vec!["shop".into()],
             model: "fixed rules".into(),
             asks_model: false,
+            reading_logs: false,
             remediation_enabled: enabled,
             allow_high_risk: false,
         };

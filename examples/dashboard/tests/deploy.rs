@@ -1,29 +1,156 @@
-//! The manifests as a real API server and the program itself take them.
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! The chart, the manifests made of it, and the settings, as Helm, a real API server and the program itself take them.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
+use argus_core::{Roles, Scope};
 use dashboard::config::Settings;
+use serde_json::{Value, json};
 
-fn manifests() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argus.yaml");
-    std::fs::read_to_string(path).unwrap()
+/// What the manifests are made with.
+const EXAMPLE: &str = r#"
+namespaces: [shop]
+hosts: [argus.example]
+users:
+- {name: ada, role: admin, token_sha256: "0000000000000000000000000000000000000000000000000000000000000000"}
+"#;
+
+fn deploy(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(file)
+}
+
+/// What `make test` names, without which there is nothing to test; a failure where everything is required.
+fn named(variable: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    let everything = std::env::var_os("ARGUS_TEST_ALL").is_some();
+    assert!(
+        named.is_some() || !everything,
+        "{variable}: use `make test`"
+    );
+    named
+}
+
+fn helm(arguments: &[&str]) -> Option<Output> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut helm = Command::new(named("ARGUS_TEST_HELM")?);
+    helm.env("HOME", folder.path()).args(arguments);
+    Some(helm.output().unwrap())
+}
+
+/// The chart with these values, or what Helm says is wrong with them.
+fn rendered(values: &str, more: &[&str]) -> Option<Result<String, String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.yaml");
+    std::fs::write(&file, values).unwrap();
+    let chart = deploy("chart");
+    let arguments = [
+        "template",
+        "argus",
+        chart.to_str().unwrap(),
+        "--namespace",
+        "argus",
+        "--values",
+        file.to_str().unwrap(),
+    ];
+    let output = helm(&[&arguments[..], more].concat())?;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Some(if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    })
+}
+
+fn objects(yaml: &str) -> Vec<Value> {
+    let documents = yaml
+        .split("\n---\n")
+        .map(|text| serde_saphyr::from_str(text).unwrap());
+    documents
+        .filter(|object: &Value| object.is_object())
+        .collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects
+        .iter()
+        .filter(|object| object["kind"] == kind)
+        .collect()
+}
+
+/// The settings that the program gets, read as it reads them.
+fn settings(objects: &[Value]) -> Settings {
+    let text = of_kind(objects, "Secret")[0]["stringData"]["config.yaml"]
+        .as_str()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, text).unwrap();
+    Settings::read(["dashboard", "--config", file.to_str().unwrap()]).unwrap()
+}
+
+fn roles() -> Roles {
+    Roles::new(&Scope::namespaces(["shop"]).unwrap())
+}
+
+/// The rules of roles with this in their name.
+fn rules(objects: &[Value], name: &str) -> Vec<Value> {
+    let roles = objects.iter().filter(|object| object["rules"].is_array());
+    let named = roles.filter(|object| object["metadata"]["name"].as_str().unwrap().contains(name));
+    named
+        .flat_map(|role| role["rules"].as_array().unwrap().clone())
+        .collect()
+}
+
+/// `ARGUS_WRITE_DEPLOY=1` writes the file.
+fn is_as_it_should_be(file: &str, text: &str) {
+    let path = deploy(file);
+    if std::env::var_os("ARGUS_WRITE_DEPLOY").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let is = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        is == text,
+        "deploy/{file} is not what it is made of: run the tests with ARGUS_WRITE_DEPLOY=1"
+    );
+}
+
+#[test]
+fn the_chart_has_the_rules_of_the_library() {
+    let all = roles()
+        .seeing_cluster()
+        .reading_logs()
+        .objects("argus", "argus")
+        .unwrap();
+    let reader = roles().reader();
+    let logs: Vec<Value> = roles().reading_logs().reader().split_off(reader.len());
+    let parts = json!({
+        "reader": reader, "logs": logs, "remediator": roles().remediator(), "clusterReader": rules(&all, "cluster-reader"),
+    });
+    let yaml = serde_saphyr::to_string(&parts).unwrap();
+    is_as_it_should_be(
+        "chart/files/rules.yaml",
+        &format!("# Made of argus_core::Roles.\n{yaml}"),
+    );
+}
+
+#[test]
+fn the_manifests_are_those_of_the_chart() {
+    let Some(rendered) = rendered(EXAMPLE, &[]) else {
+        return;
+    };
+    let header = "# The chart beside this file with its example values: `helm template argus deploy/chart --namespace argus`.\n\
+        # The Roles that let plans be carried out are not in it: cargo run -p quickstart -- --print-roles argus/argus -n shop\n\
+        apiVersion: v1\nkind: Namespace\nmetadata:\n  name: argus\n  labels:\n    pod-security.kubernetes.io/enforce: restricted\n";
+    is_as_it_should_be("argus.yaml", &(header.to_owned() + &rendered.unwrap()));
 }
 
 #[test]
 fn the_program_takes_the_settings_of_the_manifests() {
-    let text = manifests();
-    let inside = text.split("config.yaml: |\n").nth(1).unwrap();
-    let inside: Vec<&str> = inside.lines().take_while(|line| *line != "---").collect();
-    let config: Vec<&str> = inside
-        .iter()
-        .map(|line| line.strip_prefix("    ").unwrap())
-        .collect();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.yaml");
-    std::fs::write(&file, config.join("\n")).unwrap();
-    let settings = Settings::read(["dashboard", "--config", file.to_str().unwrap()]).unwrap();
+    let manifests = std::fs::read_to_string(deploy("argus.yaml")).unwrap();
+    let settings = settings(&objects(&manifests));
     assert!(settings.in_cluster && !settings.remediation_enabled && settings.speaks_https());
     assert_eq!(settings.namespaces, ["shop"]);
     let printed = settings.printed();
@@ -33,6 +160,149 @@ fn the_program_takes_the_settings_of_the_manifests() {
         "{printed}"
     );
     assert!(!printed.contains("0000"), "{printed}");
+}
+
+#[test]
+fn what_the_chart_grants_is_what_its_settings_need() {
+    for switches in 0..16_u8 {
+        let on = |switch: u8| switches & (1 << switch) != 0;
+        let (changes, across, cluster, logs) = (on(0), on(1), on(2), on(3));
+        let more = format!(
+            "settings.remediation.enabled={changes},settings.across_namespaces={across},settings.seeing_cluster={cluster},settings.reading_logs={logs}"
+        );
+        let Some(rendered) = rendered(EXAMPLE, &["--set", &more]) else {
+            return;
+        };
+        let given = objects(&rendered.unwrap());
+        let mut wanted = roles();
+        if across {
+            wanted = wanted.across_namespaces();
+        }
+        if cluster {
+            wanted = wanted.seeing_cluster();
+        }
+        if logs {
+            wanted = wanted.reading_logs();
+        }
+        let wanted = wanted.objects("argus", "argus").unwrap();
+        let of_namespace = |objects: &[Value], name: &str| {
+            let roles: Vec<Value> = of_kind(objects, "Role").into_iter().cloned().collect();
+            rules(&roles, name)
+        };
+        for name in ["argus-ops-reader", "argus-ops-remediator"] {
+            let wanted = if changes || name.ends_with("reader") {
+                of_namespace(&wanted, name)
+            } else {
+                Vec::new()
+            };
+            assert_eq!(of_namespace(&given, name), wanted, "{more}: {name}");
+        }
+        let of_cluster = |objects: &[Value]| {
+            let roles: Vec<Value> = of_kind(objects, "ClusterRole")
+                .into_iter()
+                .cloned()
+                .collect();
+            rules(&roles, "")
+        };
+        assert_eq!(of_cluster(&given), of_cluster(&wanted), "{more}");
+        let bound = |objects: &[Value]| {
+            let bindings = objects
+                .iter()
+                .filter(|object| object["subjects"].is_array());
+            bindings
+                .map(|binding| (binding["kind"].clone(), binding["subjects"].clone()))
+                .collect::<Vec<_>>()
+        };
+        let subject = json!([{ "kind": "ServiceAccount", "name": "argus", "namespace": "argus" }]);
+        assert!(
+            bound(&given)
+                .iter()
+                .all(|(_, subjects)| *subjects == subject),
+            "{more}"
+        );
+        assert_eq!(
+            bound(&given).len(),
+            of_kind(&given, "Role").len() + of_kind(&given, "ClusterRole").len()
+        );
+        let settings = settings(&given);
+        assert_eq!(
+            (
+                settings.remediation_enabled,
+                settings.across_namespaces,
+                settings.seeing_cluster,
+                settings.reading_logs
+            ),
+            (changes, across, cluster, logs)
+        );
+    }
+}
+
+#[test]
+fn every_other_setting_reaches_the_program() {
+    let values = format!(
+        "{EXAMPLE}\
+settings:\n  watch_interval: 7\n  model: small\n  endpoint: http://models.example/v1/\n  budget: {{attempts: 2}}\n  remediation: {{enabled: true}}\n\
+packs: [registry]\nmodelKey: {{secret: model}}\nimage: {{tag: \"2\"}}\nstorage: {{className: fast}}\nrbac: {{create: false}}\n"
+    );
+    let Some(rendered) = rendered(&values, &[]) else {
+        return;
+    };
+    let objects = objects(&rendered.unwrap());
+    let settings = settings(&objects);
+    assert_eq!(settings.watch_interval, Some(7));
+    assert_eq!(settings.packs, [PathBuf::from("/packs/registry")]);
+    assert_eq!(settings.model.as_deref(), Some("small"));
+    assert!(settings.remediation_enabled && !settings.allow_high_risk);
+    assert!(of_kind(&objects, "Role").is_empty());
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], "registry.example/argus-dashboard:2");
+    assert_eq!(
+        container["env"][0]["valueFrom"]["secretKeyRef"]["name"],
+        "model"
+    );
+    assert_eq!(container["volumeMounts"][2]["mountPath"], "/packs/registry");
+    assert_eq!(pod["volumes"][2]["configMap"]["name"], "registry");
+    assert_eq!(
+        of_kind(&objects, "PersistentVolumeClaim")[0]["spec"]["storageClassName"],
+        "fast"
+    );
+}
+
+#[test]
+fn helm_says_which_value_is_wrong() {
+    let token = "namespaces: [shop]\nhosts: [argus.example]\nusers: [{name: ada, role: admin, token_sha256: secret}]\n";
+    for (values, more, problem) in [
+        ("", &[][..], "namespaces"),
+        (token, &[], "token_sha256"),
+        (EXAMPLE, &["--set", "users[0].role=boss"], "role"),
+        (EXAMPLE, &["--set", "settings.listen=0.0.0.0:1"], "settings"),
+        (EXAMPLE, &["--set", "namespace=shop"], "namespace"),
+        (EXAMPLE, &["--set", "packs={a.b}"], "packs"),
+    ] {
+        let Some(rendered) = rendered(values, more) else {
+            return;
+        };
+        let said = rendered.unwrap_err();
+        assert!(said.contains(problem), "{values}{more:?}: {said}");
+    }
+    let chart = deploy("chart");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.yaml");
+    std::fs::write(&file, EXAMPLE).unwrap();
+    let linted = helm(&[
+        "lint",
+        "--strict",
+        chart.to_str().unwrap(),
+        "--values",
+        file.to_str().unwrap(),
+    ])
+    .unwrap();
+    assert!(
+        linted.status.success(),
+        "{}",
+        String::from_utf8_lossy(&linted.stdout)
+    );
 }
 
 #[test]
@@ -97,23 +367,67 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
     }
 }
 
+/// kubectl or Helm on the real API server: what it printed, without a word of warning.
+fn run(program: &Path, arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    let output = command
+        .env("HOME", folder.path())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    // The server's warnings would stand there, such as of Pod Security.
+    assert_eq!(errors, "", "{arguments:?}");
+    said
+}
+
+fn first_pod(kubectl: &Path, config: &str, namespace: &str, label: &str) -> String {
+    for _ in 0..100 {
+        let pods = run(
+            kubectl,
+            &[
+                "--kubeconfig",
+                config,
+                "get",
+                "pods",
+                "-n",
+                namespace,
+                "-l",
+                label,
+                "-o",
+                "name",
+            ],
+        );
+        if !pods.is_empty() {
+            return pods;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    String::new()
+}
+
 #[test]
 fn a_real_api_server_takes_the_manifests_and_lets_the_pod_in() {
-    let variable = |name| std::env::var_os(name);
-    let (Some(config), Some(kubectl)) = (
-        variable("ARGUS_TEST_KUBECONFIG"),
-        variable("ARGUS_TEST_KUBECTL"),
-    ) else {
-        assert!(
-            variable("ARGUS_TEST_ALL").is_none(),
-            "no control plane is running: use `make test`"
-        );
+    let (Some(config), Some(kubectl)) =
+        (named("ARGUS_TEST_KUBECONFIG"), named("ARGUS_TEST_KUBECTL"))
+    else {
         return;
     };
-    // Under a name of its own, so that it can run beside others.
+    let config = config.to_str().unwrap();
+    // Under names of its own, so that it can run beside others.
     let namespace = format!("argus-{}", std::process::id());
-    let text = manifests()
+    let shop = format!("{namespace}-shop");
+    run(
+        &kubectl,
+        &["--kubeconfig", config, "create", "namespace", &shop],
+    );
+    let manifests = std::fs::read_to_string(deploy("argus.yaml")).unwrap();
+    let text = manifests
         .replace("namespace: argus\n", &format!("namespace: {namespace}\n"))
+        .replace("namespace: shop\n", &format!("namespace: {shop}\n"))
         .replace(
             "kind: Namespace\nmetadata:\n  name: argus\n",
             &format!("kind: Namespace\nmetadata:\n  name: {namespace}\n"),
@@ -121,38 +435,160 @@ fn a_real_api_server_takes_the_manifests_and_lets_the_pod_in() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("argus.yaml");
     std::fs::write(&file, text).unwrap();
-    let run = |arguments: &[&str]| {
-        let output = Command::new(&kubectl)
-            .arg("--kubeconfig")
-            .arg(&config)
-            .args(arguments)
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        // The server's warnings would stand there, such as of Pod Security.
-        assert_eq!(errors, "", "{arguments:?}");
-        said
-    };
-    run(&["apply", "--validate=strict", "-f", file.to_str().unwrap()]);
-    let mut pods = String::new();
-    for _ in 0..100 {
-        pods = run(&[
-            "get",
-            "pods",
-            "-n",
+    run(
+        &kubectl,
+        &[
+            "--kubeconfig",
+            config,
+            "apply",
+            "--validate=strict",
+            "-f",
+            file.to_str().unwrap(),
+        ],
+    );
+    let pod = first_pod(&kubectl, config, &namespace, "app.kubernetes.io/name=argus");
+    assert!(pod.starts_with("pod/argus-"), "{pod}");
+    run(
+        &kubectl,
+        &[
+            "--kubeconfig",
+            config,
+            "delete",
+            "namespace",
             &namespace,
-            "-l",
-            "app=argus",
+            &shop,
+            "--wait=false",
+        ],
+    );
+}
+
+#[test]
+fn helm_installs_changes_and_removes_it_on_a_real_api_server() {
+    let (Some(config), Some(kubectl), Some(helm)) = (
+        named("ARGUS_TEST_KUBECONFIG"),
+        named("ARGUS_TEST_KUBECTL"),
+        named("ARGUS_TEST_HELM"),
+    ) else {
+        return;
+    };
+    let config = config.to_str().unwrap();
+    let namespace = format!("argus-helm-{}", std::process::id());
+    let shop = format!("{namespace}-shop");
+    for name in [&namespace, &shop] {
+        run(
+            &kubectl,
+            &["--kubeconfig", config, "create", "namespace", name],
+        );
+    }
+    run(
+        &kubectl,
+        &[
+            "--kubeconfig",
+            config,
+            "label",
+            "namespace",
+            &namespace,
+            "pod-security.kubernetes.io/enforce=restricted",
+        ],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let values = folder.path().join("values.yaml");
+    std::fs::write(&values, EXAMPLE.replace("shop", &shop)).unwrap();
+    let chart = deploy("chart");
+    let of_release = ["argus", "--kubeconfig", config, "--namespace", &namespace];
+    let with_chart = [
+        chart.to_str().unwrap(),
+        "--values",
+        values.to_str().unwrap(),
+    ];
+    let said = run(
+        &helm,
+        &[&["install"], &of_release[..], &with_chart].concat(),
+    );
+    assert!(
+        said.contains("Plans are suggested and never carried out"),
+        "{said}"
+    );
+    let pod = first_pod(
+        &kubectl,
+        config,
+        &namespace,
+        "app.kubernetes.io/instance=argus",
+    );
+    assert!(pod.starts_with("pod/argus-"), "{pod}");
+
+    // What its service account may do follows its settings, by the server's own word.
+    let may = |verb: &str, what: &str| {
+        let account = format!("--as=system:serviceaccount:{namespace}:argus");
+        let mut command = Command::new(&kubectl);
+        command.args([
+            "--kubeconfig",
+            config,
+            "auth",
+            "can-i",
+            verb,
+            what,
+            "-n",
+            &shop,
+            &account,
+        ]);
+        command.output().unwrap().status.success()
+    };
+    assert!(may("list", "pods") && !may("patch", "deployments") && !may("list", "secrets"));
+    let enabled = [
+        "--set",
+        "settings.remediation.enabled=true,settings.seeing_cluster=true",
+    ];
+    let said = run(
+        &helm,
+        &[&["upgrade"], &of_release[..], &with_chart, &enabled].concat(),
+    );
+    assert!(said.contains("each after somebody confirmed it"), "{said}");
+    assert!(may("patch", "deployments") && may("delete", "pods") && !may("list", "secrets"));
+    let account = format!("--as=system:serviceaccount:{namespace}:argus");
+    run(
+        &kubectl,
+        &[
+            "--kubeconfig",
+            config,
+            "get",
+            "storageclasses",
             "-o",
             "name",
-        ]);
-        if !pods.is_empty() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    assert!(pods.starts_with("pod/argus-"), "{pods}");
-    run(&["delete", "namespace", &namespace, "--wait=false"]);
+            &account,
+        ],
+    );
+
+    run(&helm, &[&["uninstall"], &of_release[..]].concat());
+    assert!(!may("list", "pods") && !may("patch", "deployments"));
+    let kept = run(
+        &kubectl,
+        &[
+            "--kubeconfig",
+            config,
+            "get",
+            "pvc",
+            "-n",
+            &namespace,
+            "-o",
+            "name",
+        ],
+    );
+    assert_eq!(
+        kept.trim(),
+        "persistentvolumeclaim/argus",
+        "the audit trail outlives the release"
+    );
+    run(
+        &kubectl,
+        &[
+            "--kubeconfig",
+            config,
+            "delete",
+            "namespace",
+            &namespace,
+            &shop,
+            "--wait=false",
+        ],
+    );
 }

@@ -53,6 +53,12 @@ struct Arguments {
     /// Look at all namespaces at once, which is faster where there are many, and takes a ClusterRole to read them.
     #[arg(long, requires = "namespaces")]
     across_namespaces: bool,
+    /// With --print-roles: the right to look at nodes, volumes, classes and webhooks too, for a host that does.
+    #[arg(long, requires = "print_roles")]
+    seeing_cluster: bool,
+    /// With --print-roles: the right to read the logs of pods, for a host that does.
+    #[arg(long, requires = "print_roles")]
+    reading_logs: bool,
     /// Let this language model write the plans instead of the fixed rules; its key is read from `ARGUS_MODEL_KEY`.
     #[cfg(feature = "genai")]
     #[arg(long, value_name = "NAME")]
@@ -88,6 +94,12 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
         let mut roles = Roles::new(&scope);
         if arguments.across_namespaces {
             roles = roles.across_namespaces();
+        }
+        if arguments.seeing_cluster {
+            roles = roles.seeing_cluster();
+        }
+        if arguments.reading_logs {
+            roles = roles.reading_logs();
         }
         screen.yaml(&roles.to_yaml(namespace, account)?);
         return Ok(());
