@@ -12,15 +12,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use argus_benches::SeenAs;
 use argus_core::testing::Scripted;
 use argus_core::testing::cluster::DeploymentBuilder;
 use argus_core::{
-    Answer, ApplyError, Approved, ApprovedStep, DryRunError, DryRunner, Ending, Executor,
-    FileAudit, Incident, IncidentId, Kube, Permitted, PermittedStep, Preview, Remediator, Scan,
-    ScanError, Scanner, Scope, Settings, SettleError, UndoError, UndoStep, Undone,
+    Answer, Approved, Ending, FileAudit, Incident, IncidentId, Kube, Remediator, Scan, Scope,
+    Settings,
 };
 use argus_policy::RegoEngine;
-use async_trait::async_trait;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -33,42 +32,6 @@ const STEPS: usize = 5;
 const ROUNDS: usize = 21;
 /// How often the plan is executed whose steps wait for pods.
 const ROLLOUTS: usize = 5;
-
-/// A cluster that isn't scanned afterwards: what a scan costs is measured by itself.
-struct Unscanned(Kube);
-
-#[async_trait]
-impl DryRunner for Unscanned {
-    async fn missing_permissions(&self, plan: &Permitted) -> Result<Vec<String>, DryRunError> {
-        self.0.missing_permissions(plan).await
-    }
-    async fn dry_run(&self, step: PermittedStep<'_>) -> Result<Preview, DryRunError> {
-        self.0.dry_run(step).await
-    }
-}
-
-#[async_trait]
-impl Executor for Unscanned {
-    async fn apply(&self, step: ApprovedStep<'_>) -> Result<Value, ApplyError> {
-        self.0.apply(step).await
-    }
-    async fn settle(&self, step: ApprovedStep<'_>) -> Result<(), SettleError> {
-        self.0.settle(step).await
-    }
-    async fn is_in_force(&self, step: ApprovedStep<'_>) -> Result<bool, ApplyError> {
-        self.0.is_in_force(step).await
-    }
-    async fn undo(&self, undo: UndoStep<'_>) -> Result<Undone, UndoError> {
-        self.0.undo(undo).await
-    }
-}
-
-#[async_trait]
-impl Scanner for Unscanned {
-    async fn scan(&self, _: &Scope) -> Result<Scan, ScanError> {
-        Ok(Scan::default())
-    }
-}
 
 /// A real API server with a namespace of its own.
 struct Server {
@@ -196,7 +159,7 @@ fn remediator(server: &Server, audit: &FileAudit, commands: Vec<String>) -> Reme
         })
         .llm(Scripted::commands(&commands))
         .policy(RegoEngine::builtin().unwrap())
-        .cluster(Unscanned(Kube::new(server.client.clone())))
+        .cluster(SeenAs(Kube::new(server.client.clone()), Scan::default()))
         .audit(audit.clone())
         .build()
         .unwrap()

@@ -12,6 +12,7 @@ use crate::cost::Usd;
 use crate::digest::Digest;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
+use crate::redact::Redacted;
 
 mod chain;
 mod checkpoint;
@@ -95,18 +96,18 @@ pub struct AuditEntry {
     pub step: Option<usize>,
     /// Who: a user, or the host by itself.
     pub requested_by: Actor,
-    /// The exact command.
+    /// The exact command, but for a secret in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
+    pub command: Option<Redacted>,
     /// The digest that was approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The policy in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Digest>,
-    /// How it went, in words; redacted.
+    /// How it went, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
+    pub outcome: Option<Redacted>,
     /// The call, where a model was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<ModelCall>,

@@ -16,6 +16,7 @@ mod ignored;
 mod last_words;
 mod lean;
 mod nodes;
+mod pages;
 mod pod_security;
 mod preflight;
 mod rbac;

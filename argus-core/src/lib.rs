@@ -16,7 +16,7 @@ mod letters;
 mod json;
 
 mod redact;
-pub use redact::redact;
+pub use redact::{Redacted, redact};
 
 mod scope;
 pub use scope::{Scope, ScopeError, Settings};

@@ -12,7 +12,7 @@ use crate::cost::Usage;
 use crate::digest::Digest;
 use crate::incident::{Cause, Incident};
 use crate::json::schema_of;
-use crate::redact::{redact, redact_to};
+use crate::redact::{Redacted, redact_to};
 use crate::scope::Scope;
 
 mod data;
@@ -52,9 +52,9 @@ pub enum Question {
 #[non_exhaustive]
 pub struct Turn {
     /// What the model answered, as far as it is repeated to it.
-    pub answer: String,
+    pub answer: Redacted,
     /// What is wrong with it.
-    pub problem: String,
+    pub problem: Redacted,
 }
 
 /// How much of an answer is repeated to the model, in characters.
@@ -139,8 +139,8 @@ impl Prompt {
             Question::Diagnosis => Self::diagnosis(incident, scope),
         };
         let turns = self.turns.iter().map(|turn| Turn {
-            answer: rewrite(&turn.answer),
-            problem: rewrite(&turn.problem),
+            answer: Redacted::to(&rewrite(&turn.answer), MAX_REPEATED),
+            problem: rewrite(&turn.problem).into(),
         });
         Self {
             system: self.system.clone(),
@@ -177,7 +177,7 @@ impl Prompt {
     /// Every text that is sent.
     fn parts(&self) -> impl Iterator<Item = &str> {
         let turns = self.turns.iter();
-        let turns = turns.flat_map(|turn| [turn.answer.as_str(), turn.problem.as_str()]);
+        let turns = turns.flat_map(|turn| [&*turn.answer, &*turn.problem]);
         [self.system.as_str(), self.user.as_str()]
             .into_iter()
             .chain(turns)
@@ -199,10 +199,10 @@ impl Prompt {
     #[must_use]
     pub fn mended(mut self, answer: &Completion, problem: &str) -> Self {
         self.turns.push(Turn {
-            answer: redact_to(answer.text(), MAX_REPEATED),
-            problem: format!(
-                "That answer can't be used: {}. Answer again with the whole JSON object, mended.",
-                redact(problem)
+            answer: Redacted::to(answer.text(), MAX_REPEATED),
+            problem: Redacted::from(problem).between(
+                "That answer can't be used: ",
+                ". Answer again with the whole JSON object, mended.",
             ),
         });
         self

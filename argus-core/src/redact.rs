@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::letters::is_hidden;
 
+mod redacted;
+pub use redacted::Redacted;
+
 mod rules;
 use rules::{ANY, NO_SECRETS, RULES};
 

@@ -19,7 +19,6 @@ use crate::executor::Executor;
 use crate::incident::{ObjectRef, Scan, ScanError, Scanner};
 use crate::plan::{Plan, PlanId};
 use crate::prompt::LlmProvider;
-use crate::redact::redact;
 use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
 use crate::store::{MemoryPlans, PlanStore};
@@ -336,7 +335,7 @@ impl Remediator {
     ) -> Result<RemediatorError, RemediatorError> {
         let entry = self.entry(&plan, AuditEvent::Denied, &self.actor);
         self.record(AuditEntry {
-            outcome: Some(redact(&evaluation.messages())),
+            outcome: Some(evaluation.messages().into()),
             revision: Some(self.doors.policy.revision()),
             ..entry
         })

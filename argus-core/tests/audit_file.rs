@@ -217,8 +217,8 @@ fn varied(n: usize) -> AuditEntry {
         },
         command: n
             .is_multiple_of(2)
-            .then(|| "kubectl scale deployment/web -n shop --replicas=2".to_owned()),
-        outcome: Some(format!("Outcome {n} of a plan, {}", "=".repeat(200))),
+            .then(|| "kubectl scale deployment/web -n shop --replicas=2".into()),
+        outcome: Some(format!("Outcome {n} of a plan, {}", "=".repeat(200)).into()),
         ..entry("")
     }
 }

@@ -25,6 +25,8 @@ enum Fate {
     Passes,
     Waits,
     Fails(StatusCode),
+    /// Its answer has this many bytes.
+    Grows(usize),
 }
 
 type Asked = Arc<Mutex<Vec<String>>>;
@@ -44,6 +46,10 @@ fn noting(
             match fate(&path) {
                 Fate::Passes => client.send(request).await,
                 Fate::Waits => std::future::pending().await,
+                Fate::Grows(bytes) => {
+                    let body = Body::from(vec![b' '; bytes]);
+                    Ok(Response::builder().body(body).unwrap())
+                }
                 Fate::Fails(code) => {
                     let status = json!({ "kind": "Status", "status": "Failure", "code": code.as_u16(), "reason": "Expired", "message": "it is too late" });
                     let body = Body::from(status.to_string().into_bytes());
@@ -350,7 +356,7 @@ async fn what_a_cluster_does_not_have_is_no_finding() {
 async fn pages_that_expire_are_asked_for_again() {
     let cluster = cluster().await;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "shop");
-    for index in 0..501 {
+    for index in 0..251 {
         let map = serde_json::from_value(json!({ "metadata": { "name": format!("c-{index}") } }))
             .unwrap();
         maps.create(&PostParams::default(), &map).await.unwrap();
@@ -380,6 +386,34 @@ async fn pages_that_expire_are_asked_for_again() {
             .filter(|path| path.contains("configmaps"))
             .count();
         assert_eq!(lists, if expires { 3 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_asked_for_in_small_parts_and_never_read_whole() {
+    let cluster = cluster().await;
+    for parts_grow_too in [false, true] {
+        let (client, asked) = noting(&cluster, move |path| {
+            let is_large = path.contains("configmaps") && path.contains("limit=250");
+            let is_part = path.contains("configmaps") && path.ends_with("limit=10");
+            if is_large || parts_grow_too && is_part {
+                Fate::Grows((32 << 20) + 1)
+            } else {
+                Fate::Passes
+            }
+        });
+        let scan = Kube::new(client).scan(&shop()).await.unwrap();
+        let paths = asked.lock().unwrap();
+        let lists = paths.iter().filter(|path| path.contains("configmaps"));
+        assert_eq!(lists.count(), 2, "{paths:?}");
+        let missing: &[String] = &scan.incomplete;
+        if parts_grow_too {
+            let said =
+                "the configmaps of namespace shop were not read: ten of them have more than 32 MiB";
+            assert_eq!(missing, [said]);
+        } else {
+            assert_eq!(missing, [] as [&str; 0]);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Every kind of secret that gitleaks knows is redacted, as gitleaks itself judges.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -296,8 +296,8 @@ async fn every_call_stands_in_the_trail_with_what_it_cost() {
     assert_eq!(call(2).cost_usd, Usd::dollars(0.0019));
     assert_eq!((call(2).input_tokens, call(2).output_tokens), (900, 100));
     let words = |n: usize| records[n].entry.outcome.clone().unwrap();
-    assert_eq!(words(0), "the model gave no answer: HTTP 429");
-    assert_eq!(words(1), "model answered");
+    assert_eq!(&*words(0), "the model gave no answer: HTTP 429");
+    assert_eq!(&*words(1), "model answered");
     assert!(
         words(3).ends_with("; asked 3 times; 2000 tokens; 0.0038 USD"),
         "{}",

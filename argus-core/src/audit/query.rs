@@ -11,6 +11,7 @@ use crate::actor::Actor;
 use crate::incident::IncidentId;
 use crate::kubectl::parse_command;
 use crate::plan::PlanId;
+use crate::redact::Redacted;
 
 /// Which records to read: all conditions hold. Answers are newest first.
 ///
@@ -73,7 +74,7 @@ impl AuditQuery {
             })
             && self.text.as_ref().is_none_or(|text| {
                 let text = text.to_lowercase();
-                let has = |field: &Option<String>| {
+                let has = |field: &Option<Redacted>| {
                     let field = field.as_ref().map(|field| field.to_lowercase());
                     field.is_some_and(|field| field.contains(&text))
                 };
@@ -132,7 +133,7 @@ pub struct PlanState {
     /// Whether it was approved and came to its end, and no undo of it is at work.
     pub is_finished: bool,
     /// How it ended, in words; absent until then.
-    pub outcome: Option<String>,
+    pub outcome: Option<Redacted>,
     /// Each step that was begun, in order.
     pub steps: Vec<StepStatus>,
     /// How many findings there were before, and how many there are now; absent without a re-scan.
@@ -188,8 +189,8 @@ pub fn csv(record: &AuditRecord) -> String {
         Some(entry.plan_id.to_string()),
         number(entry.step),
         Some(entry.requested_by.name().to_owned()),
-        entry.command.clone(),
-        entry.outcome.clone(),
+        entry.command.as_ref().map(Redacted::to_string),
+        entry.outcome.as_ref().map(Redacted::to_string),
         number(entry.findings_before),
         number(entry.findings_after),
         call.map(|call| call.model.clone()),

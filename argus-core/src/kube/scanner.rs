@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::analyzers::pods::Crowd;
 use super::analyzers::{analyze, analyze_cluster, workloads};
 use super::lean::{EndpointSlice, GATEWAY_API, Node, Pod};
+use super::pages::{LARGEST, Page, Pages};
 use super::seen::{ClusterObjects, Keys, Named, Objects, PodFacts, Seen};
 use super::{Kube, refusal};
 use crate::incident::{Cause, Finding, Scan, ScanError, Scanner};
@@ -27,12 +28,8 @@ use crate::scope::Scope;
 pub(super) const OF_OTHERS: &str =
     "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
-/// How many objects one page has.
-const PAGE: u32 = 500;
 /// How many namespaces are looked at at once.
 const AT_ONCE: usize = 4;
-/// The status of a page that was asked for too late.
-const EXPIRED: u16 = 410;
 
 #[async_trait]
 impl Scanner for Kube {
@@ -159,6 +156,10 @@ impl Missing {
             Trouble::Late => self.incomplete.push(format!(
                 "the {kind}{place} did not come in time: narrow the scope, or let the scan take longer"
             )),
+            Trouble::TooLarge => self.incomplete.push(format!(
+                "the {kind}{place} were not read: ten of them have more than {} MiB",
+                LARGEST >> 20
+            )),
             Trouble::Api(error) => match refusal(&error) {
                 Some((_, message)) => self
                     .incomplete
@@ -171,8 +172,9 @@ impl Missing {
 }
 
 /// Why a list is not whole.
-enum Trouble {
+pub(super) enum Trouble {
     Late,
+    TooLarge,
     Api(Box<Error>),
 }
 
@@ -453,43 +455,13 @@ impl<'a> Look<'a> {
 
     async fn next<K>(&self, api: &Api<K>, pages: &mut Pages) -> Result<Page<K>, Trouble>
     where
-        K: Clone + Debug + DeserializeOwned,
+        K: Clone + DeserializeOwned + Resource,
     {
-        let Some(params) = &mut pages.0 else {
-            return Ok(Page::End);
-        };
-        match self.in_time(api.list(params)).await {
-            Ok(page) => {
-                let more = page.metadata.continue_.filter(|token| !token.is_empty());
-                match more {
-                    Some(token) => params.continue_token = Some(token),
-                    None => pages.0 = None,
-                }
-                Ok(Page::Items(page.items))
-            }
-            Err(Trouble::Api(error)) if is_expired(&error, params) => {
-                (params.limit, params.continue_token) = (None, None);
-                Ok(Page::Again)
-            }
-            Err(trouble) => Err(trouble),
-        }
+        let next = pages.next(&self.kube.client, api.resource_url());
+        timeout_at(self.deadline, next)
+            .await
+            .unwrap_or(Err(Trouble::Late))
     }
-}
-
-/// The page that comes next; none after the last.
-struct Pages(Option<ListParams>);
-
-impl Pages {
-    fn of(params: ListParams) -> Self {
-        Self(Some(params.limit(PAGE)))
-    }
-}
-
-enum Page<K> {
-    Items(Vec<K>),
-    /// The next page was asked for too late: all come again, and at once.
-    Again,
-    End,
 }
 
 /// An object without what nobody reads.
@@ -522,10 +494,6 @@ pub(super) fn of_namespaces(namespaces: &[&str]) -> String {
         [one] => format!(" of namespace {one}"),
         _ => " of all namespaces".into(),
     }
-}
-
-fn is_expired(error: &Error, params: &ListParams) -> bool {
-    params.continue_token.is_some() && refusal(error).is_some_and(|(code, _)| code == EXPIRED)
 }
 
 /// Whether no node has taken the pod yet.

@@ -234,8 +234,8 @@ impl LlmProvider for GenAi {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let mut messages = vec![ChatMessage::user(prompt.user())];
         for turn in prompt.turns() {
-            messages.push(ChatMessage::assistant(turn.answer.as_str()));
-            messages.push(ChatMessage::user(turn.problem.as_str()));
+            messages.push(ChatMessage::assistant(&*turn.answer));
+            messages.push(ChatMessage::user(&*turn.problem));
         }
         let request = ChatRequest::new(messages).with_system(prompt.system());
         let schema = JsonSpec::new("plan", wire(prompt.schema(), self.options.bounds));

@@ -10,7 +10,7 @@ use crate::cost::Usage;
 use crate::digest::Digest;
 use crate::disk::{Disk, Folder};
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
-use crate::redact::redact_to;
+use crate::redact::Redacted;
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 8 << 20;
@@ -22,8 +22,8 @@ struct Recording {
     system: String,
     user: String,
     /// Answers that couldn't be used, each with what was said about it.
-    turns: Vec<(String, String)>,
-    answer: String,
+    turns: Vec<(Redacted, Redacted)>,
+    answer: Redacted,
     model: String,
     input_tokens: u64,
     output_tokens: u64,
@@ -69,7 +69,7 @@ impl<L: LlmProvider> LlmProvider for Recorder<L> {
             turns: turns
                 .map(|turn| (turn.answer.clone(), turn.problem.clone()))
                 .collect(),
-            answer: redact_to(completion.text(), MAX_COMPLETION_BYTES),
+            answer: Redacted::to(completion.text(), MAX_COMPLETION_BYTES),
             model: completion.model().to_owned(),
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
@@ -133,7 +133,7 @@ impl LlmProvider for Replay {
         };
         let recording: Recording =
             serde_json::from_str(&text).map_err(|source| failed("used", source.into()))?;
-        let completion = Completion::new(recording.answer, recording.model).using(Usage {
+        let completion = Completion::new(&*recording.answer, recording.model).using(Usage {
             input_tokens: recording.input_tokens,
             output_tokens: recording.output_tokens,
         });

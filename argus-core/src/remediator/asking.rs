@@ -278,7 +278,7 @@ impl<'a> Asking<'a> {
         );
         let entry = AuditEntry {
             call: Some(call),
-            outcome: Some(crate::redact::redact(&outcome)),
+            outcome: Some(outcome.into()),
             ..entry
         };
         self.remediator.record(entry).await

@@ -12,7 +12,7 @@ use crate::dry_run::{Preview, desired_state, objects};
 use crate::executor::{ApplyError, UndoStep, Undone};
 use crate::incident::{Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
-use crate::redact::{redact, redact_to};
+use crate::redact::{Redacted, redact};
 use crate::rescan::{Recovery, Rescan};
 use crate::store::Document;
 use crate::verdict::{Phase, Verdict};
@@ -533,10 +533,10 @@ impl<'a> Execution<'a> {
         AuditEntry {
             step: step.map(|step| step.index()),
             // Whole: what was written is what the trail has to say.
-            command: step.map(|step| redact_to(step.command(), MAX_COMMAND_BYTES)),
+            command: step.map(|step| Redacted::to(step.command(), MAX_COMMAND_BYTES)),
             digest: Some(self.approved.digest()),
             revision: Some(self.approved.revision()),
-            outcome: outcome.map(|text| redact(&text)),
+            outcome: outcome.map(Redacted::from),
             ..self
                 .remediator
                 .entry(self.approved.plan(), event, self.actor)

@@ -103,7 +103,7 @@ impl Remediator {
         }
         Document::of_plan(&plan).save(&*self.doors.plans).await?;
         self.record(AuditEntry {
-            outcome: Some(outcome),
+            outcome: Some(outcome.into()),
             ..entry
         })
         .await?;

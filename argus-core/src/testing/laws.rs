@@ -34,7 +34,7 @@ pub async fn audit_sink(sink: &dyn AuditSink) -> Result<(), Broken> {
     let mut previous = Digest::ZERO;
     for n in 1..=5usize {
         let entry = AuditEntry {
-            outcome: Some(format!("outcome {n} with a \"quote\" and a\nline")),
+            outcome: Some(format!("outcome {n} with a \"quote\" and a\nline").into()),
             ..AuditEntry::new(
                 AuditEvent::Suggested,
                 incident(if n % 2 == 0 { "INC-even" } else { "INC-odd" })?,

@@ -20,12 +20,12 @@ use crate::world::{World, Write};
 /// How many plans one answer of the model has.
 const AT_ONCE: usize = 20;
 /// How many plans walk at once.
-const WALKERS: usize = 8;
+const WALKERS: usize = 16;
 
 /// How many plans walk on a real API server, and a fifth of them in memory; `ARGUS_TEST_RANDOM_PLANS=10000` for more.
 static PLANS: LazyLock<usize> = LazyLock::new(|| {
     let wanted = std::env::var("ARGUS_TEST_RANDOM_PLANS").ok();
-    wanted.map_or(500, |wanted| wanted.parse().unwrap())
+    wanted.map_or(1000, |wanted| wanted.parse().unwrap())
 });
 
 /// What a command may be: all that Argus takes; and where the model is wild also what only people may do, what nobody may, and what

@@ -120,7 +120,7 @@ impl Prompt {
     fn turns(&self) -> Vec<(String, String)> {
         let turns = self.0.turns().iter();
         turns
-            .map(|turn| (turn.answer.clone(), turn.problem.clone()))
+            .map(|turn| (turn.answer.to_string(), turn.problem.to_string()))
             .collect()
     }
 }

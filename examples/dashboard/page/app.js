@@ -85,14 +85,14 @@ const TABS = [
   ["audit", "Audit"],
   ["settings", "Settings"],
 ];
-const state = { tab: location.hash.slice(1) || "overview", me: null, status: null, scan: null, diagnoses: null, trend: [], plans: [], lost: false };
+const state = { tab: location.hash.slice(1) || "overview", me: null, shown: 50, status: null, scan: null, diagnoses: null, trend: [], plans: [], lost: false };
 const mayAct = () => state.me && state.me.role !== "viewer";
 
 async function load() {
   const [status, scan, nodes, diagnoses, trend, plans] = await Promise.all(
-    ["/api/status", "/api/scan", "/api/nodes", "/api/diagnoses", "/api/trend", "/api/plans"].map(get),
+    ["/api/status", `/api/scan?limit=${state.shown}`, "/api/nodes", `/api/diagnoses?limit=${state.shown}`, "/api/trend", "/api/plans"].map(get),
   );
-  Object.assign(state, { status, scan, nodes, diagnoses: diagnoses.incidents, trend: trend.trend, plans: plans.plans, lost: false });
+  Object.assign(state, { status, scan, nodes, diagnoses, trend: trend.trend, plans: plans.plans, lost: false });
 }
 
 let loading = null;
@@ -198,36 +198,34 @@ function trouble() {
 // ---------------------------------------------------------------------------------------------- overview
 
 function overview() {
-  const { findings, ignored, workloads } = state.scan;
-  const of = (severity) => findings.filter((finding) => finding.severity === severity).length;
-  const grave = of("critical") + of("high");
-  const ready = workloads.filter((app) => app.desired > 0 && app.ready >= app.desired).length;
-  const wanted = workloads.filter((app) => app.desired > 0).length;
-  const open = state.diagnoses.filter((incident) => incident.status === "open").length;
+  const { findings, total, by_severity: of, ignored, ignored_total, workloads, workloads_total } = state.scan;
+  const grave = of ? of.critical + of.high : 0;
   if (!state.status.last_scan) return [el("h1", {}, "Nobody knows how the apps are"), el("p", { class: "muted" }, "The cluster was not looked at yet. This page tries again by itself.")];
   const fine = blind() ? "No findings, as far as Argus can see" : "Everything is fine";
   return [
-    el("h1", {}, findings.length === 0 ? fine : `${plural(open, "app needs", "apps need")} a look`),
+    el("h1", {}, total === 0 ? fine : `${plural(state.diagnoses.open, "app needs", "apps need")} a look`),
     el(
       "div",
       { class: "grid" },
-      el("div", { class: "card" }, el("div", { class: "big" }, String(findings.length)), el("div", { class: "muted" }, "findings, ", `${grave} of them serious`)),
-      el("div", { class: "card" }, el("div", { class: "big" }, `${ready} of ${wanted}`), el("div", { class: "muted" }, "apps run all their copies")),
+      el("div", { class: "card" }, el("div", { class: "big" }, String(total)), el("div", { class: "muted" }, "findings, ", `${grave} of them serious`)),
+      el("div", { class: "card" }, el("div", { class: "big" }, `${state.scan.workloads_ready} of ${state.scan.workloads_wanted}`), el("div", { class: "muted" }, "apps run all their copies")),
       el("div", { class: "card" }, el("div", { class: "big" }, String(state.plans.filter((plan) => plan.is_finished).length)), el("div", { class: "muted" }, "fixes carried out")),
     ),
-    findings.length > 0 &&
+    total > 0 &&
       el(
         "section",
         { class: "card" },
         el("div", { class: "row" }, el("h2", {}, "What was found"), el("span", { class: "space" }), el("button", { type: "button", onclick: () => openTab("diagnoses") }, "See what to do")),
         el("ul", { class: "plain" }, findings.map((finding) => el("li", {}, pill(finding.severity, finding.severity), " ", el("strong", {}, finding.title), el("div", { class: "muted small" }, finding.description)))),
+        more(findings.length, total, "findings"),
       ),
-    ignored.length > 0 &&
+    ignored_total > 0 &&
       el(
         "details",
         { class: "card" },
-        el("summary", {}, `${plural(ignored.length, "finding is", "findings are")} not counted, because somebody asked for that`),
+        el("summary", {}, `${plural(ignored_total, "finding is", "findings are")} not counted, because somebody asked for that`),
         el("ul", { class: "plain" }, ignored.map((finding) => el("li", {}, pill(finding.severity, finding.severity), " ", finding.title, el("div", { class: "muted small" }, `${finding.target} has the annotation argus-ops/ignore`)))),
+        more(ignored.length, ignored_total, "of them"),
       ),
     el("section", { class: "card" }, el("h2", {}, "Findings over time"), chart()),
     el(
@@ -246,9 +244,22 @@ function overview() {
               el("tbody", {}, workloads.map((app) => el("tr", {}, el("td", {}, app.object.name), el("td", {}, app.object.kind), el("td", {}, app.object.namespace), el("td", {}, app.desired === 0 ? pill("switched off", "info") : pill(`${app.ready} of ${app.desired}`, app.ready >= app.desired ? "good" : "bad"))))),
             ),
           ),
+      more(workloads.length, workloads_total, "apps"),
     ),
     el("section", { class: "card" }, el("h2", {}, "Machines"), machines()),
   ];
+}
+
+/** The rest of a long list: a button, up to what the host gives at once. */
+function more(shown, total, what) {
+  if (shown >= total) return null;
+  const words = `${shown} of ${total} ${what} are shown.`;
+  if (state.shown >= 1000) return el("p", { class: "muted small" }, words);
+  const show = () => {
+    state.shown = Math.min(1000, state.shown * 4);
+    refresh();
+  };
+  return el("div", { class: "row" }, el("span", { class: "muted small" }, words), el("button", { type: "button", onclick: show }, "Show more"));
 }
 
 function machines() {
@@ -303,14 +314,16 @@ function chart() {
 // ---------------------------------------------------------------------------------------------- diagnoses
 
 function diagnoses() {
-  const open = state.diagnoses.filter((incident) => incident.status === "open");
-  const over = state.diagnoses.filter((incident) => incident.status !== "open");
+  const { incidents, total } = state.diagnoses;
+  const open = incidents.filter((incident) => incident.status === "open");
+  const over = incidents.filter((incident) => incident.status !== "open");
   return [
     el("h1", {}, "AI Diagnoses"),
     open.length === 0 && !blind() && el("div", { class: "banner good" }, el("p", {}, "Nothing is wrong in the namespaces that Argus looks at.")),
     open.map(card),
     over.length > 0 && el("h2", {}, "Over"),
     over.map((incident) => el("div", { class: "card row" }, pill("resolved", "good"), el("strong", {}, title(incident)), el("span", { class: "muted small" }, when(incident.resolved_at)))),
+    more(incidents.length, total, "incidents"),
   ];
 }
 
@@ -570,7 +583,6 @@ function showRunning(mine) {
 
 async function run(mine, typed) {
   mine.running = true;
-  mine.before = state.scan.findings;
   // Each confirmation is one execution, however often the request is sent.
   mine.key = crypto.randomUUID?.() || String(Math.random());
   showRunning(mine);

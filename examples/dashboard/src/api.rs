@@ -2,26 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use aide::OperationInput;
 use aide::axum::routing::{get_with, post_with};
 use aide::axum::{ApiRouter, IntoApiResponse};
 use aide::generate::GenContext;
 use aide::openapi::{Info, OpenApi, Operation};
 use aide::transform::TransformOperation;
+use aide::{OperationInput, OperationOutput};
 use argus_core::{
     Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun,
     FileAudit, Finding, Incident, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState,
-    Remediator, Severity, Shown, Workload, csv,
+    Remediator, Scan, Severity, Shown, Workload, csv,
 };
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::stream;
@@ -38,6 +39,9 @@ use crate::problem::Failure;
 
 /// How many records of the trail an answer holds at most.
 const MAX_RECORDS: usize = 1_000;
+/// How many findings, incidents or workloads an answer holds, and how many at most.
+const DEFAULT_PART: usize = 50;
+const MAX_PART: usize = 1_000;
 /// How many plans a list holds at most.
 const MAX_PLANS: usize = 50;
 
@@ -68,35 +72,76 @@ async fn status(State(host): State<Host>) -> Json<Status> {
     })
 }
 
-#[derive(Serialize, JsonSchema)]
-struct Scanned {
-    findings: Vec<Finding>,
-    total: usize,
-    /// What is wrong and was asked not to be reported, by an annotation.
-    ignored: Vec<Finding>,
-    workloads: Vec<Workload>,
-    incomplete: Vec<String>,
-    last_scan: Option<Timestamp>,
-    error: Option<String>,
+/// Which part of long lists an answer has.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Part {
+    /// How many are left out first.
+    offset: usize,
+    /// How many there are at most; 50 by default, 1,000 at most.
+    limit: Option<usize>,
 }
 
-impl From<&Seen> for Scanned {
-    fn from(seen: &Seen) -> Self {
+impl Part {
+    fn of<T>(self, all: &[T]) -> &[T] {
+        let limit = self.limit.unwrap_or(DEFAULT_PART).min(MAX_PART);
+        let rest = all.get(self.offset..).unwrap_or_default();
+        rest.get(..limit).unwrap_or(rest)
+    }
+}
+
+/// What the last scan found; of each list a part, the gravest findings first.
+#[derive(Serialize, JsonSchema)]
+struct Scanned<'a> {
+    findings: &'a [Finding],
+    total: usize,
+    /// How many of each severity there are; nothing before the first scan.
+    by_severity: Option<&'a TrendPoint>,
+    /// What is wrong and was asked not to be reported, by an annotation.
+    ignored: &'a [Finding],
+    ignored_total: usize,
+    workloads: &'a [Workload],
+    workloads_total: usize,
+    /// How many workloads want pods, and how many of those have all that they want.
+    workloads_wanted: usize,
+    workloads_ready: usize,
+    incomplete: &'a [String],
+    last_scan: Option<Timestamp>,
+    error: Option<&'a str>,
+}
+
+impl<'a> Scanned<'a> {
+    fn of(seen: &'a Seen, part: Part) -> Self {
+        let Scan {
+            findings,
+            ignored,
+            workloads,
+            incomplete,
+            ..
+        } = &seen.scan;
+        let wanted = || workloads.iter().filter(|workload| workload.desired > 0);
         Self {
-            findings: seen.scan.findings.clone(),
-            total: seen.scan.findings.len(),
-            ignored: seen.scan.ignored.clone(),
-            workloads: seen.scan.workloads.clone(),
-            incomplete: seen.scan.incomplete.clone(),
+            findings: part.of(findings),
+            total: findings.len(),
+            by_severity: seen.trend.back(),
+            ignored: part.of(ignored),
+            ignored_total: ignored.len(),
+            workloads: part.of(workloads),
+            workloads_total: workloads.len(),
+            workloads_wanted: wanted().count(),
+            workloads_ready: wanted()
+                .filter(|workload| workload.ready >= workload.desired)
+                .count(),
+            incomplete,
             last_scan: seen.last_scan,
-            error: seen.error.clone(),
+            error: seen.error.as_deref(),
         }
     }
 }
 
-async fn scan(State(host): State<Host>) -> Json<Scanned> {
+async fn scan(State(host): State<Host>, Asked(part): Asked<Part>) -> Written<Scanned<'static>> {
     let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Json(Scanned::from(&*seen))
+    Written::of(&Scanned::of(&seen, part))
 }
 
 async fn sarif(State(host): State<Host>) -> Json<serde_json::Value> {
@@ -104,10 +149,14 @@ async fn sarif(State(host): State<Host>) -> Json<serde_json::Value> {
     Json(seen.scan.to_sarif())
 }
 
-async fn scan_now(State(host): State<Host>, caller: Caller) -> Answered<Scanned> {
+async fn scan_now(
+    State(host): State<Host>,
+    caller: Caller,
+    part: Asked<Part>,
+) -> Result<Written<Scanned<'static>>, Failure> {
     caller.may(Role::Operator)?;
     host.refresh().await?;
-    Ok(scan(State(host)).await)
+    Ok(scan(State(host), part).await)
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -132,62 +181,66 @@ async fn nodes(State(host): State<Host>) -> Json<Nodes> {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Diagnosed {
-    incident_id: IncidentId,
+struct Diagnosed<'a> {
+    incident_id: &'a IncidentId,
     /// `open` or `resolved`.
     status: &'static str,
     max_severity: Severity,
     created_at: Timestamp,
     resolved_at: Option<Timestamp>,
     finding_count: usize,
-    findings: Vec<Finding>,
-    diagnosis: Option<Diagnosis>,
+    findings: &'a [Finding],
+    diagnosis: Option<&'a Diagnosis>,
 }
 
-impl From<&Known> for Diagnosed {
-    fn from(known: &Known) -> Self {
+impl<'a> From<&'a Known> for Diagnosed<'a> {
+    fn from(known: &'a Known) -> Self {
         let findings = known.incident.findings();
-        let worst = findings.iter().map(|finding| finding.severity).max();
         Self {
-            incident_id: known.incident.incident_id().clone(),
+            incident_id: known.incident.incident_id(),
             status: if known.resolved_at.is_some() {
                 "resolved"
             } else {
                 "open"
             },
-            max_severity: worst.unwrap_or(Severity::Info),
+            max_severity: known.max_severity(),
             created_at: known.since,
             resolved_at: known.resolved_at,
             finding_count: findings.len(),
-            findings: findings.to_vec(),
-            diagnosis: known.incident.diagnosis().cloned(),
+            findings,
+            diagnosis: known.incident.diagnosis(),
         }
     }
 }
 
+/// Incidents, a part of them: the open ones first, of those the gravest.
 #[derive(Serialize, JsonSchema)]
-struct Diagnoses {
-    incidents: Vec<Diagnosed>,
+struct Diagnoses<'a> {
+    incidents: Vec<Diagnosed<'a>>,
     total: usize,
+    open: usize,
 }
 
-async fn diagnoses(State(host): State<Host>) -> Json<Diagnoses> {
+async fn diagnoses(
+    State(host): State<Host>,
+    Asked(part): Asked<Part>,
+) -> Written<Diagnoses<'static>> {
     let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    let mut incidents: Vec<Diagnosed> = seen.incidents.iter().map(Diagnosed::from).collect();
-    incidents.sort_by_key(|incident| {
-        (
-            incident.resolved_at.is_some(),
-            std::cmp::Reverse(incident.max_severity),
-        )
-    });
-    let total = incidents.len();
-    Json(Diagnoses { incidents, total })
+    Written::of(&Diagnoses {
+        incidents: part.of(&seen.incidents).iter().map(Into::into).collect(),
+        total: seen.incidents.len(),
+        open: seen.open,
+    })
 }
 
-async fn diagnose(State(host): State<Host>, caller: Caller) -> Answered<Diagnoses> {
+async fn diagnose(
+    State(host): State<Host>,
+    caller: Caller,
+    part: Asked<Part>,
+) -> Result<Written<Diagnoses<'static>>, Failure> {
     caller.may(Role::Operator)?;
     host.refresh().await?;
-    Ok(diagnoses(State(host)).await)
+    Ok(diagnoses(State(host), part).await)
 }
 
 /// Asks the model what an incident comes from; what it says stays until the findings change.
@@ -195,7 +248,7 @@ async fn explain(
     State(host): State<Host>,
     caller: Caller,
     Path(id): Path<Id>,
-) -> Answered<Diagnosed> {
+) -> Result<Written<Diagnosed<'static>>, Failure> {
     caller.may(Role::Operator)?;
     let incident = known_incident(&host, &id)?;
     let _one_of_few = one_of_few(&host)?;
@@ -203,7 +256,7 @@ async fn explain(
     let diagnosis = host.asked_by(&caller.name).diagnose(&incident).await?;
     let known = host.explained(&id.id, diagnosis);
     let known = known.ok_or_else(|| Failure::not_found("incident: it is over"))?;
-    Ok(Json(Diagnosed::from(&known)))
+    Ok(Written::of(&Diagnosed::from(&known)))
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -402,6 +455,45 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 impl<T: JsonSchema> OperationInput for Body<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
         Json::<T>::operation_input(context, operation);
+    }
+}
+
+/// An answer that was written while what it is about could not change; for the description of the routes it is JSON like any other.
+struct Written<T>(Result<Vec<u8>, serde_json::Error>, PhantomData<T>);
+
+impl<T> Written<T> {
+    fn of(answer: &impl Serialize) -> Self {
+        Self(serde_json::to_vec(answer), PhantomData)
+    }
+}
+
+impl<T> IntoResponse for Written<T> {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+            Err(error) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Failure::new(status, "internal", error.to_string()).into_response()
+            }
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Written<T> {
+    type Inner = T;
+
+    fn operation_response(
+        context: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Option<aide::openapi::Response> {
+        Json::<T>::operation_response(context, operation)
+    }
+
+    fn inferred_responses(
+        context: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
+        Json::<T>::inferred_responses(context, operation)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the host knows: the last scan, its incidents with their diagnoses, the trend, and the plans that run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use argus_core::{
     APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, AuditRecord, Diagnosis, Digest, DryRun,
-    FileAudit, Finding, Incident, Kube, NodeState, Outcome, Playbook, Remediator, Scan, ScanError,
-    Severity,
+    FileAudit, Finding, Incident, IncidentId, Kube, NodeState, Outcome, Playbook, Remediator, Scan,
+    ScanError, Severity,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -97,7 +98,9 @@ pub(crate) struct Seen {
     pub(crate) nodes: Vec<NodeState>,
     /// Why there are none.
     pub(crate) nodes_error: Option<String>,
+    /// The open ones first, of those the gravest.
     pub(crate) incidents: Vec<Known>,
+    pub(crate) open: usize,
     pub(crate) trend: VecDeque<TrendPoint>,
 }
 
@@ -232,6 +235,10 @@ impl Host {
                     seen.trend.pop_front();
                 }
                 seen.scan = scan;
+                // The same severity stays in the order of the scan.
+                seen.scan
+                    .findings
+                    .sort_by_key(|finding| Reverse(finding.severity));
                 Ok(())
             }
             Err(error) => {
@@ -425,15 +432,21 @@ impl Seen {
     /// The incidents of a new scan, diagnosed; those that are over stay for a while.
     fn keep(&mut self, incidents: Vec<Incident>) {
         let now = Timestamp::now();
-        let mut kept: Vec<Known> = Vec::new();
+        let known = std::mem::take(&mut self.incidents).into_iter();
+        let (mut before, mut over) = (BTreeMap::new(), Vec::new());
+        for known in known {
+            match known.resolved_at {
+                None => {
+                    before.insert(known.incident.incident_id().clone(), known);
+                }
+                Some(_) => over.push(known),
+            }
+        }
         for incident in incidents {
             let id = incident.incident_id().clone();
-            let before = self
-                .incidents
-                .iter()
-                .find(|known| known.resolved_at.is_none() && *known.incident.incident_id() == id);
-            let since = before.map_or(now, |known| known.since);
-            let asked = before.and_then(|known| known.asked.clone());
+            let before = before.remove(&id);
+            let since = before.as_ref().map_or(now, |known| known.since);
+            let asked = before.and_then(|known| known.asked);
             let asked = asked.filter(|diagnosis| {
                 let findings = incident.findings().iter();
                 findings
@@ -443,26 +456,37 @@ impl Seen {
             let fixed = || Playbook::diagnose(incident.findings());
             let diagnosis = asked.clone().or_else(fixed);
             let diagnosed = Incident::new(id, incident.findings().to_vec(), diagnosis);
-            kept.push(Known {
+            self.incidents.push(Known {
                 incident: diagnosed.unwrap_or(incident),
                 since,
                 resolved_at: None,
                 asked,
             });
         }
-        let over = self.incidents.drain(..).filter_map(|known| {
-            let again = kept
-                .iter()
-                .any(|now| now.incident.incident_id() == known.incident.incident_id());
-            (!again).then(|| Known {
-                resolved_at: known.resolved_at.or(Some(now)),
-                ..known
-            })
+        let now_over = before.into_values().map(|known| Known {
+            resolved_at: Some(now),
+            ..known
         });
-        let mut over: Vec<Known> = over.collect();
-        over.sort_by_key(|known| std::cmp::Reverse(known.resolved_at));
+        over.extend(now_over);
+        let open: BTreeSet<&IncidentId> = self
+            .incidents
+            .iter()
+            .map(|known| known.incident.incident_id())
+            .collect();
+        over.retain(|known| !open.contains(known.incident.incident_id()));
+        over.sort_by_key(|known| Reverse(known.resolved_at));
         over.truncate(MAX_RESOLVED);
-        kept.extend(over);
-        self.incidents = kept;
+        self.open = self.incidents.len();
+        self.incidents
+            .sort_by_key(|known| Reverse(known.max_severity()));
+        self.incidents.extend(over);
+    }
+}
+
+impl Known {
+    pub(crate) fn max_severity(&self) -> Severity {
+        let findings = self.incident.findings().iter();
+        let severities = findings.map(|finding| finding.severity);
+        severities.max().unwrap_or(Severity::Info)
     }
 }

@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use argus_core::testing::Scripted;
@@ -292,6 +293,65 @@ async fn what_people_asked_not_to_hear_of_is_shown_as_such() {
     let result = &log["runs"][0]["results"][0];
     assert_eq!(result["ruleId"], "oom_killed");
     assert_eq!(result["suppressions"][0]["status"], "accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_come_in_parts() {
+    let shop = Shop::open(false, Vec::new()).await;
+    for number in 0..70 {
+        let image = "registry.example/web:does-not-exist";
+        let app = shop
+            .cluster
+            .deployment("shop", &format!("web-{number}"), image);
+        app.create().await.unwrap();
+    }
+    let total = async || {
+        shop.host.refresh().await.unwrap();
+        shop.get("/api/scan").await.json()["total"]
+            .as_u64()
+            .unwrap()
+    };
+    for _ in 0..100 {
+        if total().await > 70 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let total = total().await;
+    assert!(total > 70);
+    let (mut ids, mut worst) = (BTreeSet::new(), Vec::new());
+    for offset in (0..total).step_by(30) {
+        let part = shop
+            .get(&format!("/api/scan?limit=30&offset={offset}"))
+            .await
+            .json();
+        assert_eq!(part["total"], total);
+        for finding in part["findings"].as_array().unwrap() {
+            ids.insert(finding["finding_id"].as_str().unwrap().to_owned());
+            worst.push(finding["severity"] == "high");
+        }
+    }
+    assert_eq!(ids.len() as u64, total, "every finding in one part");
+    assert!(worst.is_sorted_by(|a, b| a >= b), "the gravest first");
+    let count = async |path: &str, list: &str| {
+        let answer = shop.get(path).await.json();
+        answer[list].as_array().unwrap().len()
+    };
+    assert_eq!(count("/api/scan", "findings").await, 50);
+    assert_eq!(count("/api/scan", "workloads").await, 50);
+    assert_eq!(count("/api/scan?limit=1000000", "workloads").await, 71);
+    assert_eq!(count("/api/scan?offset=1000000", "findings").await, 0);
+    assert_eq!(count("/api/diagnoses", "incidents").await, 50);
+    let diagnoses = shop.get("/api/diagnoses?offset=70").await.json();
+    assert_eq!(
+        (&diagnoses["total"], &diagnoses["open"]),
+        (&json!(71), &json!(71))
+    );
+    assert_eq!(diagnoses["incidents"].as_array().unwrap().len(), 1);
+    for query in ["limit=-1", "limit=many", "page=2"] {
+        let answer = shop.get(&format!("/api/scan?{query}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -234,7 +234,7 @@ impl Append for Handle {
 
 fn entry(number: usize) -> AuditEntry {
     AuditEntry {
-        outcome: Some(format!("{number} {}", "x".repeat(1500))),
+        outcome: Some(format!("{number} {}", "x".repeat(1500)).into()),
         ..AuditEntry::new(
             if number % 5 == 4 {
                 AuditEvent::Finished

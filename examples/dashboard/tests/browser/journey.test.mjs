@@ -165,6 +165,39 @@ test("plans that go too far, that only people may carry out, and of high risk", 
   await look(page, "no-plan");
 });
 
+test("a model says what is behind it", async (t) => {
+  const scripted = await model();
+  const host = await start(...scripted.flags, "--reading-logs");
+  t.after(() => (host.stop(), scripted.stop()));
+  const page = await open(t, host.url);
+  scripted.plan = { root_cause: "The newsletter wants a machine that nobody has", explanation: "It asks for more than any machine can give.", confidence: 0.4, recommendations: ["Ask for less."] };
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  await card(page, "newsletter").getByRole("button", { name: "Ask scripted what is behind it" }).click();
+  const told = card(page, "The newsletter wants a machine that nobody has");
+  await told.getByText("What helps: Ask for less.").waitFor();
+  assert.match(await told.innerText(), /Argus is not sure[\s\S]*by scripted/);
+  // It stays while the findings are the same.
+  await page.reload();
+  await told.waitFor();
+  await look(page, "asked");
+});
+
+test("more findings than a page shows at once", async (t) => {
+  const host = await start();
+  t.after(() => host.stop());
+  for (let number = 0; number < 60; number++) {
+    const [name, labels] = [`many-${number}`, { app: `many-${number}` }];
+    await kubectl(host.cluster, "POST", WEB, { apiVersion: "apps/v1", kind: "Deployment", metadata: { name, namespace: "shop" }, spec: { replicas: 1, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers: [{ name: "app", image: `registry.example/many:does-not-exist` }] } } } });
+  }
+  const page = await open(t, host.url);
+  await page.getByText(/^50 of 6\d findings are shown\.$/).waitFor();
+  await look(page, "many");
+  await page.getByRole("button", { name: "Show more" }).first().click();
+  await page.getByText(/findings are shown\.$/).waitFor({ state: "detached" });
+  await page.getByRole("tab", { name: "AI Diagnoses" }).click();
+  await page.locator("article").nth(60).waitFor();
+});
+
 test("somebody changes the app while the plan is read", async (t) => {
   const host = await start();
   t.after(() => host.stop());
