@@ -9,6 +9,9 @@ use argus_core::{
     Playbook, Remediator, RemediatorError, Scope, Wire,
 };
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
 use crate::{prompt, server};
 
 /// The key of the proxy in `.ci/llm/litellm.yaml`.
@@ -114,6 +117,105 @@ async fn each_of_its_errors_is_known() {
         .await
         .unwrap();
     assert!(plan.model_used().contains("playbook"));
+}
+
+/// Hands requests on to the proxy, and of each answer one byte more than of the one before; then the line is reset.
+struct Cut {
+    listener: TcpListener,
+    proxy: String,
+}
+
+impl Cut {
+    /// The whole answer.
+    async fn answer(&self, request: &[u8]) -> Vec<u8> {
+        let mut line = TcpStream::connect(&self.proxy).await.unwrap();
+        line.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        // Its end is that of its last chunk, or as long as it says.
+        loop {
+            line.read_buf(&mut answer).await.unwrap();
+            let text = String::from_utf8_lossy(&answer).to_lowercase();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let length = head.split("content-length: ").nth(1);
+            let length = length.map(|rest| rest.lines().next().unwrap().parse().unwrap());
+            if length.map_or(body.ends_with("0\r\n\r\n"), |length: usize| {
+                body.len() >= length
+            }) {
+                return answer;
+            }
+        }
+    }
+
+    async fn request(line: &mut TcpStream) -> Vec<u8> {
+        let mut request = Vec::new();
+        loop {
+            line.read_buf(&mut request).await.unwrap();
+            let text = String::from_utf8_lossy(&request).to_lowercase();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let length = head.split("content-length: ").nth(1).unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            if body.len() >= length {
+                return request;
+            }
+        }
+    }
+
+    /// Answers until one is whole; says how long that was.
+    async fn run(self) -> usize {
+        let (mut answer, mut length) = (None, 0);
+        loop {
+            let (mut line, _) = self.listener.accept().await.unwrap();
+            let request = Self::request(&mut line).await;
+            if answer.is_none() {
+                answer = Some(self.answer(&request).await);
+            }
+            let whole = answer.as_ref().unwrap();
+            line.write_all(whole.get(..length).unwrap()).await.unwrap();
+            if length == whole.len() {
+                line.shutdown().await.unwrap();
+                return length;
+            }
+            // What was sent is read before the reset arrives, as far as it can be.
+            tokio::task::yield_now().await;
+            line.set_zero_linger().unwrap();
+            length += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_anywhere_is_no_answer() {
+    let Some(url) = server("ARGUS_TEST_LITELLM") else {
+        return;
+    };
+    let proxy = url
+        .trim_start_matches("http://")
+        .split('/')
+        .next()
+        .unwrap()
+        .to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cut = format!("http://{}/v1/", listener.local_addr().unwrap());
+    let relay = tokio::spawn(Cut { listener, proxy }.run());
+    let llm = model(&cut, "plan").build().unwrap();
+    let mut refused = 0;
+    let completion = loop {
+        match llm.complete(&prompt()).await {
+            Ok(completion) => break completion,
+            Err(error) => {
+                refused += 1;
+                assert!(error.retryable, "after {refused} bytes: {error:?}");
+                assert!(!format!("{error:?}").contains(KEY), "{error:?}");
+            }
+        }
+    };
+    assert!(completion.text().ends_with('}'), "{}", completion.text());
+    let whole = relay.await.unwrap();
+    assert!(whole > 500 && refused == whole, "{refused} of {whole}");
 }
 
 #[tokio::test]
