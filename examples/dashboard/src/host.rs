@@ -235,10 +235,9 @@ impl Host {
                     seen.trend.pop_front();
                 }
                 seen.scan = scan;
-                // The same severity stays in the order of the scan.
-                seen.scan
-                    .findings
-                    .sort_by_key(|finding| Reverse(finding.severity));
+                seen.scan.findings.sort_by(|a, b| {
+                    (b.severity.cmp(&a.severity)).then_with(|| a.title.cmp(&b.title))
+                });
                 Ok(())
             }
             Err(error) => {
