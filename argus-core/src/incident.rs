@@ -473,6 +473,7 @@ impl Incident {
     }
 
     /// The same with more said in its findings.
+    #[cfg(feature = "kube")]
     pub(crate) fn with_findings(self, findings: Vec<Finding>) -> Self {
         let mut redactor = Redactor::default();
         let findings = findings.into_iter();

@@ -18,13 +18,28 @@ use super::scanner::Trouble;
 const PAGE: u32 = 250;
 /// How many it has after one that was too large.
 const SMALL_PAGE: u32 = 10;
-/// The largest page, in bytes.
-pub(super) const LARGEST: usize = 32 << 20;
 /// How long an answer is left alone once it is read as far as it came. It comes in pieces of 16 KiB, and being woken for each costs
 /// more than reading it.
 const PAUSE: Duration = Duration::from_millis(2);
 /// The status of a page that was asked for too late.
 const EXPIRED: u16 = 410;
+
+/// How large an answer may be.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) objects: &'static str,
+    pub(super) bytes: usize,
+}
+
+const OF_A_PAGE: Bound = Bound {
+    objects: "ten",
+    bytes: 32 << 20,
+};
+/// Where pages can't be had.
+const OF_ALL: Bound = Bound {
+    objects: "all",
+    bytes: 512 << 20,
+};
 
 /// The pages of a list.
 pub(super) struct Pages {
@@ -63,7 +78,7 @@ impl Pages {
                     (params.limit, params.continue_token) = (None, None);
                     return Ok(Page::Again);
                 }
-                Err(Trouble::TooLarge) if params.limit == Some(PAGE) => {
+                Err(Trouble::TooLarge(_)) if params.limit == Some(PAGE) => {
                     params.limit = Some(SMALL_PAGE);
                     continue;
                 }
@@ -93,6 +108,7 @@ async fn read(
         .map_err(Error::BuildRequest)?;
     let mut answer = client.request_stream(request).await?;
     bytes.clear();
+    let bound = params.limit.map_or(OF_ALL, |_| OF_A_PAGE);
     let mut waited = 0;
     loop {
         let Some(some) = answer.fill_buf().now_or_never() else {
@@ -109,8 +125,8 @@ async fn read(
         if some.is_empty() {
             return Ok(());
         }
-        if bytes.len() + some.len() > LARGEST {
-            return Err(Trouble::TooLarge);
+        if bytes.len() + some.len() > bound.bytes {
+            return Err(Trouble::TooLarge(bound));
         }
         bytes.extend_from_slice(some);
         let read = some.len();

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::analyzers::pods::Crowd;
 use super::analyzers::{analyze, analyze_cluster, workloads};
 use super::lean::{EndpointSlice, GATEWAY_API, Node, Pod};
-use super::pages::{LARGEST, Page, Pages};
+use super::pages::{Bound, Page, Pages};
 use super::seen::{ClusterObjects, Keys, Named, Objects, PodFacts, Seen};
 use super::{Kube, refusal};
 use crate::incident::{Cause, Finding, Scan, ScanError, Scanner};
@@ -156,9 +156,9 @@ impl Missing {
             Trouble::Late => self.incomplete.push(format!(
                 "the {kind}{place} did not come in time: narrow the scope, or let the scan take longer"
             )),
-            Trouble::TooLarge => self.incomplete.push(format!(
-                "the {kind}{place} were not read: ten of them have more than {} MiB",
-                LARGEST >> 20
+            Trouble::TooLarge(bound) => self.incomplete.push(format!(
+                "the {kind}{place} were not read: {} of them have more than {} MiB",
+                bound.objects, bound.bytes >> 20
             )),
             Trouble::Api(error) => match refusal(&error) {
                 Some((_, message)) => self
@@ -174,7 +174,7 @@ impl Missing {
 /// Why a list is not whole.
 pub(super) enum Trouble {
     Late,
-    TooLarge,
+    TooLarge(Bound),
     Api(Box<Error>),
 }
 

@@ -2,50 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aide::axum::routing::{get_with, post_with};
 use aide::axum::{ApiRouter, IntoApiResponse};
-use aide::generate::GenContext;
-use aide::openapi::{Info, OpenApi, Operation};
+use aide::openapi::{Info, OpenApi};
 use aide::transform::TransformOperation;
-use aide::{OperationInput, OperationOutput};
 use argus_core::{
-    Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Diagnosis, Digest, DryRun,
-    FileAudit, Finding, Incident, IncidentId, NodeState, Outcome, Plan, PlanId, PlanState,
-    Remediator, Scan, Severity, Shown, Workload, csv,
+    Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Digest, DryRun, FileAudit,
+    Incident, Outcome, Plan, PlanId, PlanState, Remediator, Shown, csv,
 };
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::stream;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
 
+use self::exchange::{Answered, Asked, Body, Key};
+use self::seen::{diagnose, diagnoses, explain, nodes, sarif, scan, scan_now, trend};
 use crate::guard::{Caller, Role};
-use crate::host::{About, Host, Known, Seen, Told, TrendPoint};
+use crate::host::{About, Host, Told};
 use crate::problem::Failure;
+
+mod exchange;
+mod seen;
 
 /// How many records of the trail an answer holds at most.
 const MAX_RECORDS: usize = 1_000;
-/// How many findings, incidents or workloads an answer holds, and how many at most.
-const DEFAULT_PART: usize = 50;
-const MAX_PART: usize = 1_000;
 /// How many plans a list holds at most.
 const MAX_PLANS: usize = 50;
-
-type Answered<T> = Result<Json<T>, Failure>;
 
 #[derive(Serialize, JsonSchema)]
 struct Status {
@@ -70,204 +64,6 @@ async fn status(State(host): State<Host>) -> Json<Status> {
         server_time: Timestamp::now(),
         about: host.0.about.clone(),
     })
-}
-
-/// Which part of long lists an answer has.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Part {
-    /// How many are left out first.
-    offset: usize,
-    /// How many there are at most; 50 by default, 1,000 at most.
-    limit: Option<usize>,
-}
-
-impl Part {
-    fn of<T>(self, all: &[T]) -> &[T] {
-        let limit = self.limit.unwrap_or(DEFAULT_PART).min(MAX_PART);
-        let rest = all.get(self.offset..).unwrap_or_default();
-        rest.get(..limit).unwrap_or(rest)
-    }
-}
-
-/// What the last scan found; of each list a part, the gravest findings first.
-#[derive(Serialize, JsonSchema)]
-struct Scanned<'a> {
-    findings: &'a [Finding],
-    total: usize,
-    /// How many of each severity there are; nothing before the first scan.
-    by_severity: Option<&'a TrendPoint>,
-    /// What is wrong and was asked not to be reported, by an annotation.
-    ignored: &'a [Finding],
-    ignored_total: usize,
-    workloads: &'a [Workload],
-    workloads_total: usize,
-    /// How many workloads want pods, and how many of those have all that they want.
-    workloads_wanted: usize,
-    workloads_ready: usize,
-    incomplete: &'a [String],
-    last_scan: Option<Timestamp>,
-    error: Option<&'a str>,
-}
-
-impl<'a> Scanned<'a> {
-    fn of(seen: &'a Seen, part: Part) -> Self {
-        let Scan {
-            findings,
-            ignored,
-            workloads,
-            incomplete,
-            ..
-        } = &seen.scan;
-        let wanted = || workloads.iter().filter(|workload| workload.desired > 0);
-        Self {
-            findings: part.of(findings),
-            total: findings.len(),
-            by_severity: seen.trend.back(),
-            ignored: part.of(ignored),
-            ignored_total: ignored.len(),
-            workloads: part.of(workloads),
-            workloads_total: workloads.len(),
-            workloads_wanted: wanted().count(),
-            workloads_ready: wanted()
-                .filter(|workload| workload.ready >= workload.desired)
-                .count(),
-            incomplete,
-            last_scan: seen.last_scan,
-            error: seen.error.as_deref(),
-        }
-    }
-}
-
-async fn scan(State(host): State<Host>, Asked(part): Asked<Part>) -> Written<Scanned<'static>> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Written::of(&Scanned::of(&seen, part))
-}
-
-async fn sarif(State(host): State<Host>) -> Json<serde_json::Value> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Json(seen.scan.to_sarif())
-}
-
-async fn scan_now(
-    State(host): State<Host>,
-    caller: Caller,
-    part: Asked<Part>,
-) -> Result<Written<Scanned<'static>>, Failure> {
-    caller.may(Role::Operator)?;
-    host.refresh().await?;
-    Ok(scan(State(host), part).await)
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Nodes {
-    nodes: Vec<NodeState>,
-    total: usize,
-    ready: usize,
-    /// Why there are none: Argus may have no right to see them.
-    error: Option<String>,
-    last_scan: Option<Timestamp>,
-}
-
-async fn nodes(State(host): State<Host>) -> Json<Nodes> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Json(Nodes {
-        nodes: seen.nodes.clone(),
-        total: seen.nodes.len(),
-        ready: seen.nodes.iter().filter(|node| node.ready).count(),
-        error: seen.nodes_error.clone(),
-        last_scan: seen.last_scan,
-    })
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Diagnosed<'a> {
-    incident_id: &'a IncidentId,
-    /// `open` or `resolved`.
-    status: &'static str,
-    max_severity: Severity,
-    created_at: Timestamp,
-    resolved_at: Option<Timestamp>,
-    finding_count: usize,
-    findings: &'a [Finding],
-    diagnosis: Option<&'a Diagnosis>,
-}
-
-impl<'a> From<&'a Known> for Diagnosed<'a> {
-    fn from(known: &'a Known) -> Self {
-        let findings = known.incident.findings();
-        Self {
-            incident_id: known.incident.incident_id(),
-            status: if known.resolved_at.is_some() {
-                "resolved"
-            } else {
-                "open"
-            },
-            max_severity: known.max_severity(),
-            created_at: known.since,
-            resolved_at: known.resolved_at,
-            finding_count: findings.len(),
-            findings,
-            diagnosis: known.incident.diagnosis(),
-        }
-    }
-}
-
-/// Incidents, a part of them: the open ones first, of those the gravest.
-#[derive(Serialize, JsonSchema)]
-struct Diagnoses<'a> {
-    incidents: Vec<Diagnosed<'a>>,
-    total: usize,
-    open: usize,
-}
-
-async fn diagnoses(
-    State(host): State<Host>,
-    Asked(part): Asked<Part>,
-) -> Written<Diagnoses<'static>> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Written::of(&Diagnoses {
-        incidents: part.of(&seen.incidents).iter().map(Into::into).collect(),
-        total: seen.incidents.len(),
-        open: seen.open,
-    })
-}
-
-async fn diagnose(
-    State(host): State<Host>,
-    caller: Caller,
-    part: Asked<Part>,
-) -> Result<Written<Diagnoses<'static>>, Failure> {
-    caller.may(Role::Operator)?;
-    host.refresh().await?;
-    Ok(diagnoses(State(host), part).await)
-}
-
-/// Asks the model what an incident comes from; what it says stays until the findings change.
-async fn explain(
-    State(host): State<Host>,
-    caller: Caller,
-    Path(id): Path<Id>,
-) -> Result<Written<Diagnosed<'static>>, Failure> {
-    caller.may(Role::Operator)?;
-    let incident = known_incident(&host, &id)?;
-    let _one_of_few = one_of_few(&host)?;
-    let incident = host.heard(incident).await;
-    let diagnosis = host.asked_by(&caller.name).diagnose(&incident).await?;
-    let known = host.explained(&id.id, diagnosis);
-    let known = known.ok_or_else(|| Failure::not_found("incident: it is over"))?;
-    Ok(Written::of(&Diagnosed::from(&known)))
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Trend {
-    trend: Vec<TrendPoint>,
-}
-
-async fn trend(State(host): State<Host>) -> Json<Trend> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    let trend = seen.trend.iter().cloned().collect();
-    Json(Trend { trend })
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -437,100 +233,6 @@ struct Confirmation {
     /// For a plan of high risk: the name that they typed.
     typed_name: Option<String>,
 }
-
-/// A body of JSON; what is wrong with it is a [`Failure`] like any other.
-struct Body<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let read = Json::from_request(request, state).await;
-        let Json(value) =
-            read.map_err(|error| Failure::new(error.status(), "bad_request", error.body_text()))?;
-        Ok(Self(value))
-    }
-}
-
-impl<T: JsonSchema> OperationInput for Body<T> {
-    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
-        Json::<T>::operation_input(context, operation);
-    }
-}
-
-/// An answer that was written while what it is about could not change; for the description of the routes it is JSON like any other.
-struct Written<T>(Result<Vec<u8>, serde_json::Error>, PhantomData<T>);
-
-impl<T> Written<T> {
-    fn of(answer: &impl Serialize) -> Self {
-        Self(serde_json::to_vec(answer), PhantomData)
-    }
-}
-
-impl<T> IntoResponse for Written<T> {
-    fn into_response(self) -> Response {
-        match self.0 {
-            Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
-            Err(error) => {
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                Failure::new(status, "internal", error.to_string()).into_response()
-            }
-        }
-    }
-}
-
-impl<T: JsonSchema> OperationOutput for Written<T> {
-    type Inner = T;
-
-    fn operation_response(
-        context: &mut GenContext,
-        operation: &mut Operation,
-    ) -> Option<aide::openapi::Response> {
-        Json::<T>::operation_response(context, operation)
-    }
-
-    fn inferred_responses(
-        context: &mut GenContext,
-        operation: &mut Operation,
-    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
-        Json::<T>::inferred_responses(context, operation)
-    }
-}
-
-/// A query; the same.
-struct Asked<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let read = Query::from_request_parts(parts, state).await;
-        let Query(value) =
-            read.map_err(|error| Failure::new(error.status(), "bad_request", error.body_text()))?;
-        Ok(Self(value))
-    }
-}
-
-impl<T: JsonSchema> OperationInput for Asked<T> {
-    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
-        Query::<T>::operation_input(context, operation);
-    }
-}
-
-/// The header `Idempotency-Key`: two requests with one key are one execution.
-struct Key(Option<String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Key {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let key = parts.headers.get("idempotency-key");
-        let key = key.and_then(|key| key.to_str().ok());
-        Ok(Self(key.filter(|key| key.len() <= 128).map(str::to_owned)))
-    }
-}
-
-impl OperationInput for Key {}
 
 /// `RemediationResult`, and the sentence for people.
 #[derive(Serialize, JsonSchema)]

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use argus_core::{Roles, Scope};
 use dashboard::config::Settings;
@@ -367,228 +368,126 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
     }
 }
 
-/// kubectl or Helm on the real API server: what it printed, without a word of warning.
-fn run(program: &Path, arguments: &[&str]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program);
-    let output = command
-        .env("HOME", folder.path())
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    // The server's warnings would stand there, such as of Pod Security.
-    assert_eq!(errors, "", "{arguments:?}");
-    said
+/// The real API server.
+struct Server {
+    config: String,
+    kubectl: PathBuf,
 }
 
-fn first_pod(kubectl: &Path, config: &str, namespace: &str, label: &str) -> String {
-    for _ in 0..100 {
-        let pods = run(
-            kubectl,
-            &[
-                "--kubeconfig",
-                config,
-                "get",
-                "pods",
-                "-n",
-                namespace,
-                "-l",
-                label,
-                "-o",
-                "name",
-            ],
-        );
-        if !pods.is_empty() {
-            return pods;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+impl Server {
+    fn named() -> Option<Self> {
+        Some(Self {
+            config: named("ARGUS_TEST_KUBECONFIG")?.display().to_string(),
+            kubectl: named("ARGUS_TEST_KUBECTL")?,
+        })
     }
-    String::new()
+
+    /// kubectl or Helm with these words: what it printed, without one of warning.
+    fn run(&self, program: &Path, words: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        let command = command.env("HOME", folder.path());
+        let command = command.args(["--kubeconfig", &self.config]);
+        let output = command.args(words.split_whitespace()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{words}: {errors}");
+        // The server's warnings would stand there, such as of Pod Security.
+        assert_eq!(errors, "", "{words}");
+        said
+    }
+
+    fn kubectl(&self, words: &str) -> String {
+        self.run(&self.kubectl, words)
+    }
+
+    /// Whether a service account may do this, by the server's own word.
+    fn may(&self, account: &str, what: &str) -> bool {
+        let mut command = Command::new(&self.kubectl);
+        let command = command.args(["--kubeconfig", &self.config, "auth", "can-i"]);
+        let words = format!("{what} --as=system:serviceaccount:{account}");
+        let output = command.args(words.split_whitespace()).output().unwrap();
+        output.status.success()
+    }
+
+    fn lets_a_pod_in(&self, namespace: &str) {
+        let label = "app.kubernetes.io/name=argus";
+        let pods = || self.kubectl(&format!("get pods -n {namespace} -l {label} -o name"));
+        let tries = (0..100).map(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            pods()
+        });
+        let pod = { tries }.find(|pods| !pods.is_empty());
+        assert!(pod.unwrap().starts_with("pod/argus-"));
+    }
 }
 
 #[test]
 fn a_real_api_server_takes_the_manifests_and_lets_the_pod_in() {
-    let (Some(config), Some(kubectl)) =
-        (named("ARGUS_TEST_KUBECONFIG"), named("ARGUS_TEST_KUBECTL"))
-    else {
+    let Some(server) = Server::named() else {
         return;
     };
-    let config = config.to_str().unwrap();
     // Under names of its own, so that it can run beside others.
     let namespace = format!("argus-{}", std::process::id());
     let shop = format!("{namespace}-shop");
-    run(
-        &kubectl,
-        &["--kubeconfig", config, "create", "namespace", &shop],
-    );
+    server.kubectl(&format!("create namespace {shop}"));
     let manifests = std::fs::read_to_string(deploy("argus.yaml")).unwrap();
+    let own = "kind: Namespace\nmetadata:\n  name: ";
     let text = manifests
         .replace("namespace: argus\n", &format!("namespace: {namespace}\n"))
         .replace("namespace: shop\n", &format!("namespace: {shop}\n"))
-        .replace(
-            "kind: Namespace\nmetadata:\n  name: argus\n",
-            &format!("kind: Namespace\nmetadata:\n  name: {namespace}\n"),
-        );
+        .replace(&format!("{own}argus\n"), &format!("{own}{namespace}\n"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("argus.yaml");
     std::fs::write(&file, text).unwrap();
-    run(
-        &kubectl,
-        &[
-            "--kubeconfig",
-            config,
-            "apply",
-            "--validate=strict",
-            "-f",
-            file.to_str().unwrap(),
-        ],
-    );
-    let pod = first_pod(&kubectl, config, &namespace, "app.kubernetes.io/name=argus");
-    assert!(pod.starts_with("pod/argus-"), "{pod}");
-    run(
-        &kubectl,
-        &[
-            "--kubeconfig",
-            config,
-            "delete",
-            "namespace",
-            &namespace,
-            &shop,
-            "--wait=false",
-        ],
-    );
+    server.kubectl(&format!("apply --validate=strict -f {}", file.display()));
+    server.lets_a_pod_in(&namespace);
+    server.kubectl(&format!("delete namespace {namespace} {shop} --wait=false"));
 }
 
 #[test]
 fn helm_installs_changes_and_removes_it_on_a_real_api_server() {
-    let (Some(config), Some(kubectl), Some(helm)) = (
-        named("ARGUS_TEST_KUBECONFIG"),
-        named("ARGUS_TEST_KUBECTL"),
-        named("ARGUS_TEST_HELM"),
-    ) else {
+    let (Some(server), Some(helm)) = (Server::named(), named("ARGUS_TEST_HELM")) else {
         return;
     };
-    let config = config.to_str().unwrap();
     let namespace = format!("argus-helm-{}", std::process::id());
     let shop = format!("{namespace}-shop");
     for name in [&namespace, &shop] {
-        run(
-            &kubectl,
-            &["--kubeconfig", config, "create", "namespace", name],
-        );
+        server.kubectl(&format!("create namespace {name}"));
     }
-    run(
-        &kubectl,
-        &[
-            "--kubeconfig",
-            config,
-            "label",
-            "namespace",
-            &namespace,
-            "pod-security.kubernetes.io/enforce=restricted",
-        ],
-    );
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    server.kubectl(&format!("label namespace {namespace} {restricted}"));
     let folder = tempfile::tempdir().unwrap();
     let values = folder.path().join("values.yaml");
     std::fs::write(&values, EXAMPLE.replace("shop", &shop)).unwrap();
+    let release = format!("argus --namespace {namespace}");
     let chart = deploy("chart");
-    let of_release = ["argus", "--kubeconfig", config, "--namespace", &namespace];
-    let with_chart = [
-        chart.to_str().unwrap(),
-        "--values",
-        values.to_str().unwrap(),
-    ];
-    let said = run(
-        &helm,
-        &[&["install"], &of_release[..], &with_chart].concat(),
-    );
+    let with_chart = format!("{} --values {}", chart.display(), values.display());
+    let said = server.run(&helm, &format!("install {release} {with_chart}"));
     assert!(
         said.contains("Plans are suggested and never carried out"),
         "{said}"
     );
-    let pod = first_pod(
-        &kubectl,
-        config,
-        &namespace,
-        "app.kubernetes.io/instance=argus",
-    );
-    assert!(pod.starts_with("pod/argus-"), "{pod}");
+    server.lets_a_pod_in(&namespace);
 
-    // What its service account may do follows its settings, by the server's own word.
-    let may = |verb: &str, what: &str| {
-        let account = format!("--as=system:serviceaccount:{namespace}:argus");
-        let mut command = Command::new(&kubectl);
-        command.args([
-            "--kubeconfig",
-            config,
-            "auth",
-            "can-i",
-            verb,
-            what,
-            "-n",
-            &shop,
-            &account,
-        ]);
-        command.output().unwrap().status.success()
-    };
-    assert!(may("list", "pods") && !may("patch", "deployments") && !may("list", "secrets"));
-    let enabled = [
-        "--set",
-        "settings.remediation.enabled=true,settings.seeing_cluster=true",
-    ];
-    let said = run(
-        &helm,
-        &[&["upgrade"], &of_release[..], &with_chart, &enabled].concat(),
-    );
+    // What its service account may do follows its settings.
+    let account = format!("{namespace}:argus");
+    let may = |what: &str| server.may(&account, &format!("{what} -n {shop}"));
+    assert!(may("list pods") && !may("patch deployments") && !may("list secrets"));
+    let enabled = "--set settings.remediation.enabled=true,settings.seeing_cluster=true";
+    let said = server.run(&helm, &format!("upgrade {release} {with_chart} {enabled}"));
     assert!(said.contains("each after somebody confirmed it"), "{said}");
-    assert!(may("patch", "deployments") && may("delete", "pods") && !may("list", "secrets"));
-    let account = format!("--as=system:serviceaccount:{namespace}:argus");
-    run(
-        &kubectl,
-        &[
-            "--kubeconfig",
-            config,
-            "get",
-            "storageclasses",
-            "-o",
-            "name",
-            &account,
-        ],
-    );
+    assert!(may("patch deployments") && may("delete pods") && !may("list secrets"));
+    let as_account = format!("--as=system:serviceaccount:{account}");
+    server.kubectl(&format!("get storageclasses -o name {as_account}"));
 
-    run(&helm, &[&["uninstall"], &of_release[..]].concat());
-    assert!(!may("list", "pods") && !may("patch", "deployments"));
-    let kept = run(
-        &kubectl,
-        &[
-            "--kubeconfig",
-            config,
-            "get",
-            "pvc",
-            "-n",
-            &namespace,
-            "-o",
-            "name",
-        ],
-    );
+    server.run(&helm, &format!("uninstall {release}"));
+    assert!(!may("list pods") && !may("patch deployments"));
+    let kept = server.kubectl(&format!("get pvc -n {namespace} -o name"));
     assert_eq!(
         kept.trim(),
         "persistentvolumeclaim/argus",
         "the audit trail outlives the release"
     );
-    run(
-        &kubectl,
-        &[
-            "--kubeconfig",
-            config,
-            "delete",
-            "namespace",
-            &namespace,
-            &shop,
-            "--wait=false",
-        ],
-    );
+    server.kubectl(&format!("delete namespace {namespace} {shop} --wait=false"));
 }
