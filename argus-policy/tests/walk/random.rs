@@ -20,7 +20,7 @@ use crate::world::{World, Write};
 /// How many plans one answer of the model has.
 const AT_ONCE: usize = 20;
 /// How many plans walk at once.
-const WALKERS: usize = 16;
+const WALKERS: usize = 8;
 
 /// How many plans walk on a real API server, and a fifth of them in memory; `ARGUS_TEST_RANDOM_PLANS=10000` for more.
 static PLANS: LazyLock<usize> = LazyLock::new(|| {

@@ -507,7 +507,7 @@ impl World {
 
     /// Waits until a Deployment has all its pods.
     pub(crate) async fn wait_ready(&self, name: &str) {
-        for _ in 0..900 {
+        for _ in 0..2400 {
             let deployment = self.get(name).await;
             let wanted = deployment.spec.and_then(|spec| spec.replicas);
             let generation = deployment.metadata.generation;
