@@ -67,9 +67,9 @@ impl<'a> Scanned<'a> {
 pub(super) async fn scan(
     State(host): State<Host>,
     Asked(part): Asked<Part>,
-) -> Written<Scanned<'static>> {
+) -> Result<Written<Scanned<'static>>, Failure> {
     let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Written::of(&Scanned::of(&seen, part))
+    Ok(Written::of(&Scanned::of(&seen, part)))
 }
 
 pub(super) async fn sarif(State(host): State<Host>) -> Json<serde_json::Value> {
@@ -84,7 +84,7 @@ pub(super) async fn scan_now(
 ) -> Result<Written<Scanned<'static>>, Failure> {
     caller.may(Role::Operator)?;
     host.refresh().await?;
-    Ok(scan(State(host), part).await)
+    scan(State(host), part).await
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -152,13 +152,13 @@ pub(super) struct Diagnoses<'a> {
 pub(super) async fn diagnoses(
     State(host): State<Host>,
     Asked(part): Asked<Part>,
-) -> Written<Diagnoses<'static>> {
+) -> Result<Written<Diagnoses<'static>>, Failure> {
     let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
-    Written::of(&Diagnoses {
+    Ok(Written::of(&Diagnoses {
         incidents: part.of(&seen.incidents).iter().map(Into::into).collect(),
         total: seen.incidents.len(),
         open: seen.open,
-    })
+    }))
 }
 
 pub(super) async fn diagnose(
@@ -168,7 +168,7 @@ pub(super) async fn diagnose(
 ) -> Result<Written<Diagnoses<'static>>, Failure> {
     caller.may(Role::Operator)?;
     host.refresh().await?;
-    Ok(diagnoses(State(host), part).await)
+    diagnoses(State(host), part).await
 }
 
 /// Asks the model what an incident comes from; what it says stays until the findings change.
