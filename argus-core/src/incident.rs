@@ -445,12 +445,9 @@ impl Incident {
             });
         }
         let mut redactor = Redactor::default();
-        let findings = raw.findings.into_iter();
         Ok(Self {
             incident_id: raw.incident_id,
-            findings: findings
-                .map(|finding| clean_finding(finding, &mut redactor))
-                .collect(),
+            findings: clean_findings(raw.findings, &mut redactor),
             diagnosis: raw
                 .diagnosis
                 .map(|diagnosis| clean_diagnosis(diagnosis, &mut redactor)),
@@ -475,12 +472,8 @@ impl Incident {
     /// The same with more said in its findings.
     #[cfg(feature = "kube")]
     pub(crate) fn with_findings(self, findings: Vec<Finding>) -> Self {
-        let mut redactor = Redactor::default();
-        let findings = findings.into_iter();
         Self {
-            findings: findings
-                .map(|finding| clean_finding(finding, &mut redactor))
-                .collect(),
+            findings: clean_findings(findings, &mut Redactor::default()),
             ..self
         }
     }
@@ -519,6 +512,13 @@ impl Finding {
         let hex = digest.to_string();
         format!("ARGUS-{}", hex.get(7..19).unwrap_or(&hex))
     }
+}
+
+fn clean_findings(findings: Vec<Finding>, redactor: &mut Redactor) -> Vec<Finding> {
+    let findings = findings.into_iter();
+    findings
+        .map(|finding| clean_finding(finding, redactor))
+        .collect()
 }
 
 fn clean_finding(finding: Finding, redactor: &mut Redactor) -> Finding {

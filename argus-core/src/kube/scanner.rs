@@ -208,10 +208,10 @@ impl<'a> Look<'a> {
         Self { deadline, ..*self }
     }
 
-    async fn in_time<T>(
-        &self,
-        answer: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Trouble> {
+    async fn in_time<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, Trouble>
+    where
+        Trouble: From<E>,
+    {
         match timeout_at(self.deadline, answer).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(Trouble::Late),
@@ -458,9 +458,7 @@ impl<'a> Look<'a> {
         K: Clone + DeserializeOwned + Resource,
     {
         let next = pages.next(&self.kube.client, api.resource_url());
-        timeout_at(self.deadline, next)
-            .await
-            .unwrap_or(Err(Trouble::Late))
+        self.in_time(next).await
     }
 }
 

@@ -130,11 +130,15 @@ impl Cut {
     async fn answer(&self, request: &[u8]) -> Vec<u8> {
         let mut line = TcpStream::connect(&self.proxy).await.unwrap();
         line.write_all(request).await.unwrap();
-        let mut answer = Vec::new();
-        // Its end is that of its last chunk, or as long as it says.
+        Self::message(&mut line).await
+    }
+
+    /// A request or an answer, to its end: that of its last chunk, or as long as it says.
+    async fn message(line: &mut TcpStream) -> Vec<u8> {
+        let mut message = Vec::new();
         loop {
-            line.read_buf(&mut answer).await.unwrap();
-            let text = String::from_utf8_lossy(&answer).to_lowercase();
+            line.read_buf(&mut message).await.unwrap();
+            let text = String::from_utf8_lossy(&message).to_lowercase();
             let Some((head, body)) = text.split_once("\r\n\r\n") else {
                 continue;
             };
@@ -143,23 +147,7 @@ impl Cut {
             if length.map_or(body.ends_with("0\r\n\r\n"), |length: usize| {
                 body.len() >= length
             }) {
-                return answer;
-            }
-        }
-    }
-
-    async fn request(line: &mut TcpStream) -> Vec<u8> {
-        let mut request = Vec::new();
-        loop {
-            line.read_buf(&mut request).await.unwrap();
-            let text = String::from_utf8_lossy(&request).to_lowercase();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else {
-                continue;
-            };
-            let length = head.split("content-length: ").nth(1).unwrap();
-            let length: usize = length.lines().next().unwrap().parse().unwrap();
-            if body.len() >= length {
-                return request;
+                return message;
             }
         }
     }
@@ -169,7 +157,7 @@ impl Cut {
         let (mut answer, mut length) = (None, 0);
         loop {
             let (mut line, _) = self.listener.accept().await.unwrap();
-            let request = Self::request(&mut line).await;
+            let request = Self::message(&mut line).await;
             if answer.is_none() {
                 answer = Some(self.answer(&request).await);
             }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aide::axum::routing::{get_with, post_with};
@@ -54,7 +54,7 @@ struct Status {
 }
 
 async fn status(State(host): State<Host>) -> Json<Status> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     Json(Status {
         ok: seen.error.is_none(),
         version: env!("CARGO_PKG_VERSION"),
@@ -376,7 +376,7 @@ async fn healthy() -> &'static str {
 }
 
 async fn ready(State(host): State<Host>) -> impl IntoResponse {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     if seen.last_scan.is_some() {
         (StatusCode::OK, "ok\n")
     } else {
@@ -389,7 +389,7 @@ async fn ready(State(host): State<Host>) -> impl IntoResponse {
 
 async fn metrics(State(host): State<Host>) -> impl IntoResponse {
     let counts = &host.0.counts;
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     let mut text = match seen.last_scan {
         Some(_) => seen.scan.to_prometheus(),
         None => String::new(),

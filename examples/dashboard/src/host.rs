@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use argus_core::{
@@ -100,7 +100,6 @@ pub(crate) struct Seen {
     pub(crate) nodes_error: Option<String>,
     /// The open ones first, of those the gravest.
     pub(crate) incidents: Vec<Known>,
-    pub(crate) open: usize,
     pub(crate) trend: VecDeque<TrendPoint>,
 }
 
@@ -212,6 +211,15 @@ impl Host {
         self.0.remediator.asked_by(Actor::User(user.to_owned()))
     }
 
+    /// The last look at the cluster.
+    pub(crate) fn seen(&self) -> RwLockReadGuard<'_, Seen> {
+        self.0.seen.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen_mut(&self) -> RwLockWriteGuard<'_, Seen> {
+        self.0.seen.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks at the cluster now.
     ///
     /// # Errors
@@ -224,7 +232,7 @@ impl Host {
             Ok(scan) => {
                 counts.scans.fetch_add(1, Ordering::Relaxed);
                 let incidents = Incident::correlate(scan.findings.clone());
-                let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = self.seen_mut();
                 seen.last_scan = Some(Timestamp::now());
                 seen.error = incidents.as_ref().err().map(ToString::to_string);
                 if let Ok(incidents) = incidents {
@@ -242,12 +250,12 @@ impl Host {
             }
             Err(error) => {
                 counts.scans_failed.fetch_add(1, Ordering::Relaxed);
-                let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = self.seen_mut();
                 seen.error = Some(error.to_string());
                 Err(error)
             }
         };
-        let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen_mut();
         seen.nodes_error = nodes.as_ref().err().map(|error| error.problem.clone());
         seen.nodes = nodes.unwrap_or_default();
         drop(seen);
@@ -407,7 +415,7 @@ impl Host {
 
     /// Keeps what a model said of an incident.
     pub(crate) fn explained(&self, id: &str, diagnosis: Diagnosis) -> Option<Known> {
-        let mut seen = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen_mut();
         let mut known = seen.incidents.iter_mut();
         let known = known.find(|known| known.incident.incident_id().as_str() == id)?;
         known.asked = Some(diagnosis.clone());
@@ -420,7 +428,7 @@ impl Host {
     }
 
     pub(crate) fn incident(&self, id: &str) -> Option<Incident> {
-        let seen = self.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen();
         let mut known = seen.incidents.iter();
         let found = known.find(|known| known.incident.incident_id().as_str() == id);
         found.map(|known| known.incident.clone())
@@ -428,6 +436,12 @@ impl Host {
 }
 
 impl Seen {
+    /// How many incidents are open, which stand first.
+    pub(crate) fn open(&self) -> usize {
+        self.incidents
+            .partition_point(|known| known.resolved_at.is_none())
+    }
+
     /// The incidents of a new scan, diagnosed; those that are over stay for a while.
     fn keep(&mut self, incidents: Vec<Incident>) {
         let now = Timestamp::now();
@@ -475,9 +489,8 @@ impl Seen {
         over.retain(|known| !open.contains(known.incident.incident_id()));
         over.sort_by_key(|known| Reverse(known.resolved_at));
         over.truncate(MAX_RESOLVED);
-        self.open = self.incidents.len();
         self.incidents
-            .sort_by_key(|known| Reverse(known.max_severity()));
+            .sort_by_cached_key(|known| Reverse(known.max_severity()));
         self.incidents.extend(over);
     }
 }

@@ -96,9 +96,9 @@ fn roles() -> Roles {
     Roles::new(&Scope::namespaces(["shop"]).unwrap())
 }
 
-/// The rules of roles with this in their name.
-fn rules(objects: &[Value], name: &str) -> Vec<Value> {
-    let roles = objects.iter().filter(|object| object["rules"].is_array());
+/// The rules of the roles of this kind with this in their name.
+fn rules(objects: &[Value], kind: &str, name: &str) -> Vec<Value> {
+    let roles = of_kind(objects, kind).into_iter();
     let named = roles.filter(|object| object["metadata"]["name"].as_str().unwrap().contains(name));
     named
         .flat_map(|role| role["rules"].as_array().unwrap().clone())
@@ -128,7 +128,7 @@ fn the_chart_has_the_rules_of_the_library() {
     let reader = roles().reader();
     let logs: Vec<Value> = roles().reading_logs().reader().split_off(reader.len());
     let parts = json!({
-        "reader": reader, "logs": logs, "remediator": roles().remediator(), "clusterReader": rules(&all, "cluster-reader"),
+        "reader": reader, "logs": logs, "remediator": roles().remediator(), "clusterReader": rules(&all, "ClusterRole", "cluster-reader"),
     });
     let yaml = serde_saphyr::to_string(&parts).unwrap();
     is_as_it_should_be(
@@ -186,26 +186,16 @@ fn what_the_chart_grants_is_what_its_settings_need() {
             wanted = wanted.reading_logs();
         }
         let wanted = wanted.objects("argus", "argus").unwrap();
-        let of_namespace = |objects: &[Value], name: &str| {
-            let roles: Vec<Value> = of_kind(objects, "Role").into_iter().cloned().collect();
-            rules(&roles, name)
-        };
         for name in ["argus-ops-reader", "argus-ops-remediator"] {
             let wanted = if changes || name.ends_with("reader") {
-                of_namespace(&wanted, name)
+                rules(&wanted, "Role", name)
             } else {
                 Vec::new()
             };
-            assert_eq!(of_namespace(&given, name), wanted, "{more}: {name}");
+            assert_eq!(rules(&given, "Role", name), wanted, "{more}: {name}");
         }
-        let of_cluster = |objects: &[Value]| {
-            let roles: Vec<Value> = of_kind(objects, "ClusterRole")
-                .into_iter()
-                .cloned()
-                .collect();
-            rules(&roles, "")
-        };
-        assert_eq!(of_cluster(&given), of_cluster(&wanted), "{more}");
+        let of_cluster = rules(&given, "ClusterRole", "");
+        assert_eq!(of_cluster, rules(&wanted, "ClusterRole", ""), "{more}");
         let bound = |objects: &[Value]| {
             let bindings = objects
                 .iter()

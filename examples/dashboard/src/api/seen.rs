@@ -1,7 +1,5 @@
 //! What the last look at the cluster saw: findings, nodes, incidents with their diagnoses, and the trend.
 
-use std::sync::PoisonError;
-
 use argus_core::{Diagnosis, Finding, IncidentId, NodeState, Scan, Severity, Workload};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -68,12 +66,12 @@ pub(super) async fn scan(
     State(host): State<Host>,
     Asked(part): Asked<Part>,
 ) -> Result<Written<Scanned<'static>>, Failure> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     Ok(Written::of(&Scanned::of(&seen, part)))
 }
 
 pub(super) async fn sarif(State(host): State<Host>) -> Json<serde_json::Value> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     Json(seen.scan.to_sarif())
 }
 
@@ -98,7 +96,7 @@ pub(super) struct Nodes {
 }
 
 pub(super) async fn nodes(State(host): State<Host>) -> Json<Nodes> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     Json(Nodes {
         nodes: seen.nodes.clone(),
         total: seen.nodes.len(),
@@ -153,11 +151,11 @@ pub(super) async fn diagnoses(
     State(host): State<Host>,
     Asked(part): Asked<Part>,
 ) -> Result<Written<Diagnoses<'static>>, Failure> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     Ok(Written::of(&Diagnoses {
         incidents: part.of(&seen.incidents).iter().map(Into::into).collect(),
         total: seen.incidents.len(),
-        open: seen.open,
+        open: seen.open(),
     }))
 }
 
@@ -193,7 +191,7 @@ pub(super) struct Trend {
 }
 
 pub(super) async fn trend(State(host): State<Host>) -> Json<Trend> {
-    let seen = host.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+    let seen = host.seen();
     let trend = seen.trend.iter().cloned().collect();
     Json(Trend { trend })
 }
