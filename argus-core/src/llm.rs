@@ -21,6 +21,10 @@ pub use recorded::{Recorder, Replay};
 #[cfg(feature = "genai")]
 mod genai;
 #[cfg(feature = "genai")]
+mod lowered;
+#[cfg(feature = "genai")]
 mod wire;
 #[cfg(feature = "genai")]
-pub use genai::{GenAi, GenAiOptions, NoWire, Wire};
+pub use genai::{GenAi, GenAiOptions};
+#[cfg(feature = "genai")]
+pub use wire::{NoWire, Wire};

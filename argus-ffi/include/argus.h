@@ -209,7 +209,7 @@ int32_t argus_provider_playbook(struct argus_provider **out, char **error);
 // A language model, hosted or local.
 //
 // `options` is JSON: {"model"}, and optionally "wire" ("openai" and whatever is compatible, "openai-responses", "anthropic", "gemini",
-// "bedrock"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
+// "bedrock", "ollama"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
 // addresses).
 int32_t argus_provider_genai(const char *options,
                              struct argus_provider **out,
@@ -477,7 +477,7 @@ int32_t argus_provider_playbook(struct argus_provider **out, char **error);
 // A language model, hosted or local.
 //
 // `options` is JSON: {"model"}, and optionally "wire" ("openai" and whatever is compatible, "openai-responses", "anthropic", "gemini",
-// "bedrock"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
+// "bedrock", "ollama"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
 // addresses).
 int32_t argus_provider_genai(const char *options,
                              struct argus_provider **out,

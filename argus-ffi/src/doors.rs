@@ -124,7 +124,7 @@ fn seconds(seconds: f64) -> Result<Duration, Failure> {
 /// A language model, hosted or local.
 ///
 /// `options` is JSON: {"model"}, and optionally "wire" ("openai" and whatever is compatible, "openai-responses", "anthropic", "gemini",
-/// "bedrock"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
+/// "bedrock", "ollama"), "endpoint", "key", "timeout_seconds", "anonymous" (it doesn't learn the names of namespaces and objects, images and
 /// addresses).
 ///
 /// # Safety

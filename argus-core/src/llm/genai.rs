@@ -1,20 +1,16 @@
-//! Hosted and local models over their own protocols, through the `genai` crate.
+//! Hosted and local models over their own protocols.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use genai::adapter::AdapterKind;
-use genai::chat::{
-    ChatMessage, ChatOptions, ChatRequest, ChatResponseFormat, JsonSpec, StopReason,
-};
-use genai::resolver::{AuthData, Endpoint};
-use genai::{Client, ModelIden, ServiceTarget, webc};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, Response, StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 
-use super::wire::{Bounds, wire};
+use super::lowered::Bounds;
+use super::wire::{Ended, Wire, tokens};
 use crate::cost::Usage;
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 use crate::redact::redact_to;
@@ -23,48 +19,10 @@ use crate::redact::redact_to;
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// How many tokens an answer may have, reasoning included.
 const MAX_TOKENS: u32 = 8192;
+/// How many bytes an answer may have: a hundred times what a plan takes.
+const MAX_BYTES: usize = 4 << 20;
 /// How much of a provider's own words is repeated.
 const MAX_WORDS: usize = 300;
-
-/// The protocol that a provider speaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Wire {
-    /// OpenAI's chat completions: OpenAI itself and whatever is compatible, such as Azure, `OpenRouter`, Ollama, vLLM, llama.cpp,
-    /// `LiteLLM`; see [`GenAiOptions::endpoint`].
-    #[default]
-    OpenAi,
-    /// OpenAI's responses.
-    OpenAiResponses,
-    /// Anthropic's messages.
-    Anthropic,
-    /// Google's Gemini.
-    Gemini,
-    /// Amazon's Bedrock, with an API key of its own.
-    Bedrock,
-}
-
-/// A word that names no protocol.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no wire: take `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini` or `bedrock`"
-)]
-pub struct NoWire(String);
-
-impl FromStr for Wire {
-    type Err = NoWire;
-
-    fn from_str(word: &str) -> Result<Self, NoWire> {
-        match word {
-            "openai" => Ok(Self::OpenAi),
-            "openai-responses" => Ok(Self::OpenAiResponses),
-            "anthropic" => Ok(Self::Anthropic),
-            "gemini" => Ok(Self::Gemini),
-            "bedrock" => Ok(Self::Bedrock),
-            other => Err(NoWire(other.to_owned())),
-        }
-    }
-}
 
 /// How a [`GenAi`] reaches its model.
 #[derive(Clone)]
@@ -87,14 +45,10 @@ impl GenAiOptions {
         self
     }
 
-    /// Where the provider is, such as `http://127.0.0.1:11434/v1/`; the protocol's own by default.
+    /// Where the provider is, such as `http://127.0.0.1:8000/v1/`; the protocol's own by default.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        let mut url = url.into();
-        if !url.ends_with('/') {
-            url.push('/');
-        }
-        self.endpoint = Some(url);
+        self.endpoint = Some(url.into());
         self
     }
 
@@ -136,48 +90,49 @@ impl GenAiOptions {
     /// The provider.
     ///
     /// # Errors
-    /// [`LlmError`] for a URL that is none, or a machine without root certificates.
+    /// [`LlmError`] for a URL or a key that is none, or a machine without root certificates.
     pub fn build(self) -> Result<GenAi, LlmError> {
         let wrong = |what: &str| LlmError::new(format!("{what} is no URL of http or https"));
-        let is_url = |url: &String| {
-            reqwest::Url::parse(url)
-                .is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+        let parsed = |url: &str| {
+            let is_http = |url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host();
+            Url::parse(url).ok().filter(is_http)
         };
-        if !self.endpoint.iter().all(is_url) {
-            return Err(wrong("the endpoint"));
+        let endpoint = self.endpoint.as_deref();
+        let endpoint = endpoint.unwrap_or_else(|| self.wire.endpoint());
+        let mut url = parsed(endpoint).ok_or_else(|| wrong("the endpoint"))?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(self.wire.path(&self.model));
         }
-        if !self.proxy.iter().all(is_url) {
-            return Err(wrong("the proxy"));
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = self.wire.headers() {
+            headers.insert(name, HeaderValue::from_static(value));
         }
-        let mut http = reqwest::Client::builder()
+        if let Some(key) = &self.key {
+            let (name, before) = self.wire.key();
+            let mut value = HeaderValue::from_str(&format!("{before}{key}"))
+                .map_err(|_| LlmError::new("the key has characters that no key has"))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        let mut http = Client::builder()
             // Only hosts read the environment; and a key goes to nobody but the endpoint.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tls_backend_preconfigured(tls()?)
+            .default_headers(headers)
             .connect_timeout(Duration::from_secs(10))
             .timeout(self.timeout);
         if let Some(proxy) = &self.proxy {
+            let proxy = parsed(proxy).ok_or_else(|| wrong("the proxy"))?;
             let proxy = reqwest::Proxy::all(proxy).map_err(|_| wrong("the proxy"))?;
             http = http.proxy(proxy);
         }
         let http = http
             .build()
             .map_err(|error| LlmError::new(format!("no HTTP client can be made: {error}")))?;
-        let (endpoint, key) = (self.endpoint.clone(), self.key.clone());
-        let client = Client::builder()
-            .with_reqwest(http)
-            .with_service_target_resolver_fn(move |target: ServiceTarget| {
-                let endpoint = endpoint.clone().map(Endpoint::from_owned);
-                Ok(ServiceTarget {
-                    endpoint: endpoint.unwrap_or(target.endpoint),
-                    auth: AuthData::from_single(key.clone().unwrap_or_default()),
-                    model: target.model,
-                })
-            })
-            .build()
-            .map_err(|error| LlmError::new(format!("no client can be made: {error}")))?;
         Ok(GenAi {
-            client,
+            http,
+            url,
             options: self,
         })
     }
@@ -186,7 +141,7 @@ impl GenAiOptions {
 /// A hosted or local model.
 ///
 /// # Guarantees
-/// One request for one completion, bounded in time and tokens; its tokens are estimated where the provider doesn't count them. No
+/// One request for one completion, bounded in time, tokens and bytes; its tokens are estimated where the provider doesn't count them. No
 /// redirects are followed, no environment is read. Errors hold neither the key nor what was sent; where a request is refused, the
 /// provider's own words stand in them, redacted.
 ///
@@ -197,12 +152,14 @@ impl GenAiOptions {
 /// # let key = String::new();
 /// let hosted = GenAi::model("gpt-5-mini").key(&key).build()?;
 /// let claude = GenAi::model("claude-sonnet-4-6").wire(Wire::Anthropic).key(&key).build()?;
-/// let local = GenAi::model("qwen3:8b").endpoint("http://127.0.0.1:11434/v1/").build()?;
+/// let local = GenAi::model("qwen3:8b").wire(Wire::Ollama).build()?;
+/// let compatible = GenAi::model("qwen3-8b").endpoint("http://127.0.0.1:8000/v1/").build()?;
 /// # Ok(())
 /// # }
 /// ```
 pub struct GenAi {
-    client: Client,
+    http: Client,
+    url: Url,
     options: GenAiOptions,
 }
 
@@ -232,122 +189,110 @@ impl GenAi {
 #[async_trait]
 impl LlmProvider for GenAi {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
-        let mut messages = vec![ChatMessage::user(prompt.user())];
-        for turn in prompt.turns() {
-            messages.push(ChatMessage::assistant(&*turn.answer));
-            messages.push(ChatMessage::user(&*turn.problem));
-        }
-        let request = ChatRequest::new(messages).with_system(prompt.system());
-        let schema = JsonSpec::new("plan", wire(prompt.schema(), self.options.bounds));
-        let options = ChatOptions::default()
-            .with_max_tokens(self.options.max_tokens)
-            .with_response_format(ChatResponseFormat::JsonSpec(schema));
-        let adapter = match self.options.wire {
-            Wire::OpenAi => AdapterKind::OpenAI,
-            Wire::OpenAiResponses => AdapterKind::OpenAIResp,
-            Wire::Anthropic => AdapterKind::Anthropic,
-            Wire::Gemini => AdapterKind::Gemini,
-            Wire::Bedrock => AdapterKind::BedrockApi,
-        };
-        let model = ModelIden::new(adapter, self.options.model.as_str());
-        let response = match self.client.exec_chat(model, request, Some(&options)).await {
-            Err(error) if is_invalid_output(&error) => {
-                let completion = Completion::new("", self.options.model.as_str());
-                return Ok(completion.using(estimated(prompt, "")));
+        let GenAiOptions {
+            model,
+            wire,
+            max_tokens,
+            bounds,
+            ..
+        } = &self.options;
+        let request = wire.request(model, prompt, *bounds, *max_tokens);
+        let request = self.http.post(self.url.clone()).json(&request);
+        let response = request.send().await.map_err(|error| broken(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if !status.is_success() {
+            let body = read(response).await.unwrap_or_default();
+            let body = String::from_utf8_lossy(&body);
+            // llama.cpp says so when a model wrote something that doesn't follow the schema: an answer, though a bad one.
+            if body.contains("does not match the expected") {
+                return Ok(Completion::new("", model).using(estimated(prompt, "")));
             }
-            response => response.map_err(|error| refusal(&error))?,
-        };
-        if let Some(StopReason::ContentFilter(_)) = response.stop_reason {
+            return Err(refusal(status, &headers, &body));
+        }
+        let body = read(response).await?;
+        let body: Value = serde_json::from_slice(&body).map_err(|_| no_answer())?;
+        let answer = wire.answer(&body).ok_or_else(no_answer)?;
+        if answer.ended == Ended::Refused {
             return Err(LlmError::new("it refuses to answer"));
         }
-        let count = |tokens: Option<i32>| u64::try_from(tokens.unwrap_or(0)).unwrap_or(0);
-        let input_tokens = count(response.usage.prompt_tokens);
-        // Some count what a model thinks in the total only.
-        let rest = count(response.usage.total_tokens).saturating_sub(input_tokens);
-        let said = Usage {
-            input_tokens,
-            output_tokens: count(response.usage.completion_tokens).max(rest),
+        let usage = match answer.usage.total() {
+            0 => estimated(prompt, &answer.text),
+            _ => answer.usage,
         };
-        let name = response.provider_model_iden.model_name.to_string();
-        let text = response.content.texts().concat();
-        let usage = match said.total() {
-            0 => estimated(prompt, &text),
-            _ => said,
-        };
-        let completion = Completion::new(text, name).using(usage);
-        Ok(match response.stop_reason {
-            Some(StopReason::MaxTokens(_)) => completion.cut_off(),
+        let name = answer.model.as_ref().unwrap_or(model);
+        let completion = Completion::new(answer.text, name).using(usage);
+        Ok(match answer.ended {
+            Ended::CutOff => completion.cut_off(),
             _ => completion,
         })
     }
 }
 
-/// For a provider that doesn't count: a token has three letters or more, so that there are rather fewer.
+/// For a provider that doesn't count.
 fn estimated(prompt: &Prompt, answer: &str) -> Usage {
-    let tokens = |letters: usize| u64::try_from(letters / 3).unwrap_or(u64::MAX);
+    let tokens = |letters| u64::try_from(tokens(letters)).unwrap_or(u64::MAX);
     Usage {
         input_tokens: tokens(prompt.length()),
         output_tokens: tokens(answer.len()),
     }
 }
 
-/// llama.cpp says so when a model wrote something that doesn't follow the schema: an answer, though a bad one.
-fn is_invalid_output(error: &genai::Error) -> bool {
-    body(error).is_some_and(|body| body.contains("does not match the expected"))
-}
-
-fn body(error: &genai::Error) -> Option<&str> {
-    use genai::Error::{HttpError, WebAdapterCall, WebModelCall};
-    match error {
-        HttpError { body, .. } => Some(body),
-        WebModelCall { webc_error, .. } | WebAdapterCall { webc_error, .. } => match webc_error {
-            webc::Error::ResponseFailedStatus { body, .. } => Some(body),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Never the error's own text: it holds what was sent.
-fn refusal(error: &genai::Error) -> LlmError {
-    use genai::Error::{WebAdapterCall, WebModelCall};
-    if let Some(status) = error.status() {
-        let code = status.as_u16();
-        let mut problem = format!("the provider says HTTP {code}");
-        match code {
-            401 | 403 => problem.push_str(": the key is missing, wrong, or not allowed to do this"),
-            400..500 if code != 429 => {
-                if let Some(words) = body(error).and_then(words) {
-                    problem = format!("{problem}: {words}");
-                }
-            }
-            _ => {}
+/// An answer to its end, unless that is too far away.
+async fn read(mut response: Response) -> Result<Vec<u8>, LlmError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        if body.len() + chunk.len() > MAX_BYTES {
+            return Err(again("its answer is longer than 4 MiB"));
         }
-        return LlmError {
-            retryable: matches!(code, 408 | 409 | 425 | 429 | 500..),
-            retry_after: error.headers().and_then(retry_after),
-            ..LlmError::new(problem)
-        };
+        body.extend_from_slice(&chunk);
     }
-    let (problem, retryable) = match error {
-        WebModelCall { webc_error, .. } | WebAdapterCall { webc_error, .. } => match webc_error {
-            webc::Error::Reqwest(error) if error.is_timeout() => ("it took too long", true),
-            webc::Error::Reqwest(error) if error.is_connect() => ("it can't be reached", true),
-            webc::Error::Reqwest(_) => ("the connection broke", true),
-            _ => ("what it sent is not of its protocol", true),
-        },
-        _ => ("what it sent is not of its protocol", true),
-    };
+    Ok(body)
+}
+
+/// Something that may be better the next time.
+fn again(problem: &str) -> LlmError {
     LlmError {
-        retryable,
+        retryable: true,
         ..LlmError::new(problem)
     }
 }
 
-/// What a provider says about an error: its `error.message`.
+fn no_answer() -> LlmError {
+    again("what it sent is not of its protocol")
+}
+
+/// Never the error's own text: it may hold what was sent.
+fn broken(error: &reqwest::Error) -> LlmError {
+    again(match error {
+        error if error.is_timeout() => "it took too long",
+        error if error.is_connect() => "it can't be reached",
+        _ => "the connection broke",
+    })
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &str) -> LlmError {
+    let code = status.as_u16();
+    let mut problem = format!("the provider says HTTP {code}");
+    match code {
+        401 | 403 => problem.push_str(": the key is missing, wrong, or not allowed to do this"),
+        400..500 if code != 429 => {
+            if let Some(words) = words(body) {
+                problem = format!("{problem}: {words}");
+            }
+        }
+        _ => {}
+    }
+    LlmError {
+        retryable: matches!(code, 408 | 409 | 425 | 429 | 500..),
+        retry_after: retry_after(headers),
+        ..LlmError::new(problem)
+    }
+}
+
+/// What a provider says about an error: its `error.message`, or `message` as Bedrock has it.
 fn words(body: &str) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    let error = body.get("error")?;
+    let body: Value = serde_json::from_str(body).ok()?;
+    let error = body.get("error").unwrap_or(&body);
     let words = error.get("message").unwrap_or(error).as_str()?;
     Some(redact_to(words, MAX_WORDS))
 }

@@ -1,6 +1,7 @@
 //! Models over their own protocols: what is sent, what becomes of every refusal, and real models behind llama.cpp.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use argus_core::testing::cluster::Cluster;
@@ -93,7 +94,8 @@ async fn each_protocol_is_spoken() {
         (Wire::OpenAiResponses, "/v1/responses", "authorization"),
         (Wire::Anthropic, "/v1/messages", "x-api-key"),
         (Wire::Gemini, "generateContent", "x-goog-api-key"),
-        (Wire::Bedrock, "/converse", "authorization"),
+        (Wire::Bedrock, "/v1/model/m/converse", "authorization"),
+        (Wire::Ollama, "/v1/api/chat", "authorization"),
     ] {
         let peer = Peer::says("503 Service Unavailable", "", "{}").await;
         let error = ask(GenAi::model("m").wire(wire).endpoint(&peer.url)).await;
@@ -230,6 +232,16 @@ async fn broken_lines_are_told_apart() {
         .timeout(Duration::from_millis(200));
     assert_eq!(ask(slow).await.unwrap_err().problem, "it took too long");
     assert!(start.elapsed() < Duration::from_secs(30));
+    // An answer without an end is given up, whatever it says its length is.
+    let endless = Peer::endless().await;
+    let error = ask(GenAi::model("m").endpoint(&endless.url))
+        .await
+        .unwrap_err();
+    assert_eq!(error.problem, "its answer is longer than 4 MiB");
+    let sent = endless.written.load(Ordering::SeqCst);
+    assert!(sent < 64 << 20, "{sent} bytes were taken");
+    let key = GenAi::model("m").key("sk-\n").build().unwrap_err();
+    assert!(key.problem.contains("the key has characters"), "{key}");
     for url in ["localhost:1234", "ftp://x/", "http://"] {
         let error = GenAi::model("m").endpoint(url).build().unwrap_err();
         assert!(error.problem.contains("no URL"), "{url}: {error}");

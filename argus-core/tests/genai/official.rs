@@ -44,6 +44,24 @@ fn parts(wire: Wire, path: &str, body: &Value) -> [Value; 5] {
             at("/max_tokens"),
             at("/model"),
         ],
+        Wire::Bedrock => [
+            at("/system"),
+            at("/messages/0"),
+            at("/outputConfig/textFormat"),
+            at("/inferenceConfig/maxTokens"),
+            path.split('/').nth_back(1).unwrap_or_default().into(),
+        ],
+        Wire::Ollama => [
+            at("/messages/0"),
+            at("/messages/1"),
+            at("/format"),
+            json!([
+                at("/options/num_predict"),
+                at("/options/num_ctx"),
+                at("/stream")
+            ]),
+            at("/model"),
+        ],
         _ => {
             let model = path.split(['/', ':']).nth_back(1).unwrap_or_default();
             let schema = at("/generationConfig/responseJsonSchema");
@@ -69,6 +87,8 @@ async fn the_official_sdks_send_the_same() {
         ("openai-responses", Wire::OpenAiResponses),
         ("anthropic", Wire::Anthropic),
         ("gemini", Wire::Gemini),
+        ("bedrock", Wire::Bedrock),
+        ("ollama", Wire::Ollama),
     ] {
         let peer = Peer::says("400 Bad Request", "", r#"{"error": {"message": "no"}}"#).await;
         let prompt = prompt();
@@ -83,6 +103,11 @@ async fn the_official_sdks_send_the_same() {
         let schema = match wire {
             Wire::OpenAi => format["json_schema"]["schema"].clone(),
             Wire::Gemini => format[1].clone(),
+            Wire::Ollama => format.clone(),
+            Wire::Bedrock => {
+                let text = &format["structure"]["jsonSchema"]["schema"];
+                serde_json::from_str(text.as_str().unwrap()).unwrap()
+            }
             _ => format["schema"].clone(),
         };
         let ask = json!({ "model": "gpt-5-mini", "system": prompt.system(), "user": prompt.user(), "schema": schema, "max_tokens": 8192 });
@@ -107,8 +132,6 @@ async fn the_official_sdks_send_the_same() {
             schema["properties"]["steps"].is_object(),
             "{name}: {schema}"
         );
-        if wire != Wire::Gemini {
-            assert_eq!(path(&head), path(&their_head), "{name}");
-        }
+        assert_eq!(path(&head), path(&their_head), "{name}");
     }
 }

@@ -1,5 +1,6 @@
 //! A server that answers as it is told, and what it was sent.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::net::TcpListener;
 pub(crate) struct Peer {
     pub(crate) url: String,
     pub(crate) sent: Arc<Mutex<Vec<(String, Value)>>>,
+    /// How many bytes of an endless answer were taken.
+    pub(crate) written: Arc<AtomicUsize>,
 }
 
 impl Peer {
@@ -47,7 +50,29 @@ impl Peer {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        Self { url, sent }
+        let written = Arc::default();
+        Self { url, sent, written }
+    }
+
+    /// Answers without an end.
+    pub(crate) async fn endless() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/", listener.local_addr().unwrap());
+        let written = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&written);
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            stream.read_buf(&mut request).await.unwrap();
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+            while stream.write_all(chunk.as_bytes()).await.is_ok() {
+                count.fetch_add(chunk.len(), Ordering::SeqCst);
+            }
+        });
+        let sent = Arc::default();
+        Self { url, sent, written }
     }
 
     pub(crate) async fn says(status: &str, headers: &str, body: &str) -> Self {

@@ -49,8 +49,8 @@ pub(crate) struct GenAi(Arc<dyn LlmProvider>);
 
 #[pymethods]
 impl GenAi {
-    /// `wire` is `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini` or `bedrock`. With `anonymous` it doesn't
-    /// learn the names of namespaces and objects, images and addresses.
+    /// `wire` is `openai` (and whatever is compatible), `openai-responses`, `anthropic`, `gemini`, `bedrock` or `ollama`. With
+    /// `anonymous` it doesn't learn the names of namespaces and objects, images and addresses.
     #[new]
     #[pyo3(signature = (model, *, wire="openai", endpoint=None, key=None, timeout=120.0, anonymous=false))]
     fn new(

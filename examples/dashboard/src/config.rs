@@ -109,10 +109,10 @@ pub struct Settings {
     /// Let this language model write the plans instead of fixed rules; its key is read from ARGUS_MODEL_KEY.
     #[arg(long, value_name = "NAME", env = "ARGUS_MODEL")]
     pub model: Option<String>,
-    /// The protocol of the model: openai (and whatever is compatible), openai-responses, anthropic, gemini or bedrock.
+    /// The protocol of the model: openai (and whatever is compatible), openai-responses, anthropic, gemini, bedrock or ollama.
     #[arg(long, value_name = "WIRE", env = "ARGUS_MODEL_WIRE")]
     pub wire: Option<String>,
-    /// Where the model is, such as `http://127.0.0.1:11434/v1/`.
+    /// Where the model is, such as `http://127.0.0.1:8000/v1/`, unless its provider's own place is meant.
     #[arg(long, value_name = "URL", env = "ARGUS_MODEL_ENDPOINT")]
     pub endpoint: Option<String>,
     /// What models cost: a file with LiteLLM's table of prices, in JSON. A budget of money takes it.

@@ -63,7 +63,16 @@ struct Arguments {
     #[cfg(feature = "genai")]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Where the model is, such as `http://127.0.0.1:11434/v1/`: anything that speaks OpenAI's chat completions.
+    /// What it speaks: openai (and whatever is compatible), openai-responses, anthropic, gemini, bedrock or ollama.
+    #[cfg(feature = "genai")]
+    #[arg(
+        long,
+        value_name = "WIRE",
+        requires = "model",
+        default_value = "openai"
+    )]
+    wire: argus_core::Wire,
+    /// Where the model is, such as `http://127.0.0.1:8000/v1/`, unless its provider's own place is meant.
     #[cfg(feature = "genai")]
     #[arg(long, value_name = "URL", requires = "model")]
     endpoint: Option<String>,
@@ -131,7 +140,7 @@ fn llm(arguments: &Arguments) -> Result<Arc<dyn LlmProvider>, Box<dyn Error>> {
     let Some(model) = &arguments.model else {
         return Ok(Arc::new(Playbook::new()));
     };
-    let mut options = argus_core::GenAi::model(model);
+    let mut options = argus_core::GenAi::model(model).wire(arguments.wire);
     if let Some(endpoint) = &arguments.endpoint {
         options = options.endpoint(endpoint);
     }
