@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo dashboard test-dashboard test scenarios llm-eval control-plane test-rust test-c install-c python test-python fuzz fmt lint deny bench clean
+.PHONY: help demo dashboard test-dashboard test scenarios llm-eval control-plane test-rust test-c install-c python test-python fuzz miri fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -49,6 +49,9 @@ fuzz: ## a minute of fuzzing for each reader; FUZZ_SECONDS=3600 for an hour
 	@argus-core/fuzz/run command $(or $(FUZZ_SECONDS),60)
 	@argus-core/fuzz/run plan $(or $(FUZZ_SECONDS),60)
 	@argus-core/fuzz/run trail $(or $(FUZZ_SECONDS),60)
+
+miri: ## the C boundary where every access to memory is checked; needs nightly Rust with Miri
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --locked -p argus-ffi --lib --target-dir target/miri
 
 fmt: ## formats
 	$(CARGO) fmt --all

@@ -164,6 +164,10 @@ impl Redactor {
 }
 
 fn cleaned(text: &str, longest: usize, placeholder: &mut dyn FnMut(&str) -> String) -> String {
+    // The patterns, which take a while to make, have nothing to say of it.
+    if text.is_empty() {
+        return String::new();
+    }
     // Bounded before the patterns run, so that they can't be made to work on megabytes.
     let mut bounded: String = text
         .chars()

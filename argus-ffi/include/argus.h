@@ -200,6 +200,11 @@ int32_t argus_correlate(const char *scan,
                         char **out,
                         char **error);
 
+// Writes a scan to `out` as SARIF 2.1.0, for tools that show the findings of analyzers.
+//
+// `scan` is what argus_remediator_scan gave.
+int32_t argus_to_sarif(const char *scan, char **out, char **error);
+
 // Frees a string that this library gave; null is ignored.
 void argus_string_free(char *string);
 
@@ -244,6 +249,15 @@ int32_t argus_cluster_host(const struct argus_runtime *runtime,
                            void *host,
                            struct argus_cluster **out,
                            char **error);
+
+// Reads what the broken containers of an incident logged last, three at most, and writes the incident with it to `out`: evidence for a
+// model, redacted. Logs may hold anything: it takes the right to read them.
+//
+// ARGUS_BAD_ARGUMENT for a cluster of the host's own.
+int32_t argus_cluster_with_last_words(const struct argus_cluster *cluster,
+                                      const char *incident,
+                                      char **out,
+                                      char **error);
 
 // A Kubernetes cluster in memory, served on a free port of the loopback too: for the first minute and for tests.
 int32_t argus_test_cluster_new(const struct argus_runtime *runtime, struct argus_cluster **out, char **error);
@@ -512,6 +526,15 @@ int32_t argus_cluster_host(const struct argus_runtime *runtime,
                            void *host,
                            struct argus_cluster **out,
                            char **error);
+
+// Reads what the broken containers of an incident logged last, three at most, and writes the incident with it to `out`: evidence for a
+// model, redacted. Logs may hold anything: it takes the right to read them.
+//
+// ARGUS_BAD_ARGUMENT for a cluster of the host's own.
+int32_t argus_cluster_with_last_words(const struct argus_cluster *cluster,
+                                      const char *incident,
+                                      char **out,
+                                      char **error);
 
 // A Kubernetes cluster in memory, served on a free port of the loopback too: for the first minute and for tests.
 int32_t argus_test_cluster_new(const struct argus_runtime *runtime, struct argus_cluster **out, char **error);

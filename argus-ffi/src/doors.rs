@@ -323,11 +323,41 @@ pub unsafe extern "C" fn argus_cluster_host(
             }
             let runtime = Shared::clone(&*get(runtime)?);
             let connected = Connected {
-                doors: ClusterDoors::Host(HostCluster::new(table, host)?),
+                doors: ClusterDoors::Host(JsonCluster::new(HostCluster::new(table, host)?)),
                 memory: None,
                 runtime,
             };
             give(out, connected)
+        })
+    }
+}
+
+/// Reads what the broken containers of an incident logged last, three at most, and writes the incident with it to `out`: evidence for a
+/// model, redacted. Logs may hold anything: it takes the right to read them.
+///
+/// ARGUS_BAD_ARGUMENT for a cluster of the host's own.
+///
+/// # Safety
+/// As the header says of strings, `out` and `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_cluster_with_last_words(
+    cluster: *const Cluster,
+    incident: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            let cluster = get(cluster)?;
+            let ClusterDoors::Kube(kube) = &cluster.doors else {
+                return Err(Failure::argument("a cluster of the host's own has no logs"));
+            };
+            let (kube, incident) = (kube.clone(), crate::walk::incident(incident)?);
+            let heard = async move { kube.with_last_words(incident).await };
+            let incident = cluster.runtime.wait(heard)?;
+            let incident = incident.map_err(|problem| Failure::of("scan_failed")(&problem))?;
+            give_json(out, &incident)
         })
     }
 }

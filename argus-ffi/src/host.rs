@@ -4,8 +4,8 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argus_core::{
-    AuditRecord, Completion, CopiedAudit, FileAudit, JsonCluster, JsonDoor, JsonRefusal,
-    JsonRefusalKind, LlmError, LlmProvider, Prompt, RecordCopy, Usage,
+    AuditRecord, Completion, CopiedAudit, FileAudit, JsonDoor, JsonRefusal, JsonRefusalKind,
+    LlmError, LlmProvider, Prompt, RecordCopy, Usage,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -282,14 +282,14 @@ impl HostCluster {
     pub(crate) unsafe fn new(
         table: *const ClusterTable,
         host: *mut c_void,
-    ) -> Result<JsonCluster<Self>, Failure> {
+    ) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for it.
         let table = unsafe { table.as_ref() };
         let table = table.ok_or_else(|| Failure::argument("the table is null"))?;
         let (expected, call) = (size_of::<ClusterTable>(), table.call.map(Call::Named));
         // SAFETY: the caller vouches for what is in the table.
         let host = unsafe { Host::new(table.size, expected, call, table.drop, host)? };
-        Ok(JsonCluster::new(Self(Arc::new(host))))
+        Ok(Self(Arc::new(host)))
     }
 }
 

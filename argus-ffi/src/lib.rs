@@ -6,6 +6,8 @@ use std::ffi::c_char;
 
 mod boundary;
 mod codes;
+#[cfg(test)]
+mod crossing;
 mod doors;
 mod handles;
 mod host;
@@ -72,13 +74,35 @@ pub unsafe extern "C" fn argus_correlate(
     // SAFETY: the caller vouches for the three pointers.
     unsafe {
         with_error(error, || {
-            let scan: Scan = serde_json::from_str(text(scan)?)
-                .map_err(|error| Failure::argument(format!("this is no scan: {error}")))?;
-            let incidents = Incident::correlate(scan.findings);
+            let incidents = Incident::correlate(read_scan(scan)?.findings);
             let incidents = incidents.map_err(|error| Failure::argument(error.to_string()))?;
             give(out, &incidents)
         })
     }
+}
+
+/// Writes a scan to `out` as SARIF 2.1.0, for tools that show the findings of analyzers.
+///
+/// `scan` is what argus_remediator_scan gave.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_to_sarif(
+    scan: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the three pointers.
+    unsafe { with_error(error, || give(out, &read_scan(scan)?.to_sarif())) }
+}
+
+/// # Safety
+/// As of [`text`].
+unsafe fn read_scan(given: *const c_char) -> Result<Scan, Failure> {
+    // SAFETY: the caller vouches for it.
+    serde_json::from_str(unsafe { text(given)? })
+        .map_err(|error| Failure::argument(format!("this is no scan: {error}")))
 }
 
 /// Frees a string that this library gave; null is ignored.

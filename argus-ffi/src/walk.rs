@@ -284,7 +284,7 @@ pub unsafe extern "C" fn argus_remediator_plan(
 
 /// # Safety
 /// As of [`text`].
-unsafe fn incident(given: *const c_char) -> Result<Incident, Failure> {
+pub(crate) unsafe fn incident(given: *const c_char) -> Result<Incident, Failure> {
     // SAFETY: the caller vouches for it.
     let incident = Incident::from_json(unsafe { text(given)? });
     incident.map_err(|problem| Failure::of("bad_argument")(&problem))

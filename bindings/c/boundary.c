@@ -354,6 +354,13 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_correlate(NULL, &out, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_correlate("{}", NULL, NULL));
 
+  EXPECT(ARGUS_OK, argus_to_sarif("{\"findings\": [], \"workloads\": [], \"incomplete\": []}", &out, &error));
+  EXPECT(1, strstr(out, "\"version\":\"2.1.0\"") != NULL);
+  argus_string_free(out);
+  out = NULL;
+  SAYS(ARGUS_BAD_ARGUMENT, "no scan", argus_to_sarif("[]", &out, &error));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_to_sarif(NULL, NULL, NULL));
+
   EXPECT(ARGUS_BAD_ARGUMENT, argus_runtime_new(1, NULL, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_playbook(NULL, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_genai(NULL, &p, NULL));
@@ -374,6 +381,13 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_test_cluster_deployment(cluster, "{\"namespace\": 1}", NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_deployment(NULL, "{}", NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_state(NULL, &out, NULL));
+  EXPECT(ARGUS_OK, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\", \"findings\": []}", &out, &error));
+  EXPECT(1, strstr(out, "\"INC-1\"") != NULL);
+  argus_string_free(out);
+  out = NULL;
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{", &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\"}", NULL, NULL));
+  EXPECT(ARGUS_BAD_HANDLE, argus_cluster_with_last_words(NULL, "{}", &out, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_audit_file(NULL, folder, NULL, NULL, &a, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_file(runtime, NULL, NULL, NULL, &a, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_file(runtime, folder, NULL, NULL, NULL, NULL));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
@@ -256,15 +256,16 @@ impl PolicyEngine {
         let floor = floor(&plan.0, &scope, settings);
         let engine = Arc::clone(&self.0);
         // It waits for nothing, so it needs no other thread.
-        let evaluated = py.detach(|| {
+        let (evaluated, took) = py.detach(|| {
+            let start = Instant::now();
             let evaluate = argus_core::PolicyEngine::evaluate(&*engine, &input);
-            evaluate.now_or_never()
+            (evaluate.now_or_never(), start.elapsed())
         });
         let unready = || PyRuntimeError::new_err("argus failed inside: please report it");
         let opinions = evaluated.ok_or_else(unready)?;
         let evaluation = opinions.and_then(|opinions| argus_core::Evaluation::new(floor, opinions));
         let evaluation = evaluation.map_err(|error| errors::plain(py, "PolicyFailed", &error))?;
-        to_python(py, &evaluation)
+        to_python(py, &evaluation.took(took))
     }
 }
 
@@ -315,6 +316,22 @@ impl Kube {
             kube = kube.across_namespaces();
         }
         Ok(Self(kube))
+    }
+
+    /// The incident with what its broken containers logged last, three at most, as evidence for a model, redacted. Logs may hold
+    /// anything: it takes the right to read them.
+    ///
+    /// :raises IncidentError: for what is no incident.
+    /// :raises ScanFailed: when a log may not be read, or the cluster doesn't answer.
+    fn with_last_words<'py>(
+        &self,
+        py: Python<'py>,
+        incident: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (kube, incident) = (self.0.clone(), crate::remediator::incident(py, incident)?);
+        let heard = wait(py, async move { kube.with_last_words(incident).await })?;
+        let incident = heard.map_err(|error| errors::plain(py, "ScanFailed", &error))?;
+        to_python(py, &incident)
     }
 
     /// The cluster that this process runs in, as its service account.

@@ -26,7 +26,7 @@ fn answer<T>(py: Python<'_>, result: Result<T, RemediatorError>) -> PyResult<T> 
     result.map_err(|error| errors::remediator(py, &error))
 }
 
-fn incident(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Incident> {
+pub(crate) fn incident(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Incident> {
     Incident::from_json(&from_python(given)?)
         .map_err(|error| errors::plain(py, "IncidentError", &error))
 }

@@ -309,6 +309,18 @@ def test_a_kubeconfig_leads_to_the_same_cluster(
     assert remediator.execute(approved)["rescan"]["recovery"] == "resolved"
 
 
+def test_what_a_container_logged_last_is_evidence(
+    cluster: argus.TestCluster, incident: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "kubeconfig").write_text(cluster.kubeconfig)
+    kube = argus.Kube(tmp_path / "kubeconfig")
+    heard = kube.with_last_words(incident)
+    assert heard["incident_id"] == "INC-1"
+    assert "log: listening on 0.0.0.0:8080" in [line for finding in heard["findings"] for line in finding["evidence"]]
+    with pytest.raises(argus.IncidentError):
+        kube.with_last_words("{")
+
+
 def test_a_scan_becomes_incidents_and_logs(remediator: argus.Remediator) -> None:
     while not (scan := remediator.scan())["findings"]:
         time.sleep(0.05)
