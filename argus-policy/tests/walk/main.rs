@@ -236,7 +236,7 @@ async fn half_way(world: &World) -> [String; 2] {
 }
 
 fn impatient(world: &World) -> argus_core::Kube {
-    world.kube().settle_within(Duration::from_secs(20))
+    world.kube().settle_within(Duration::from_secs(40))
 }
 
 async fn a_plan_that_fails_half_way_is_undone(world: &World) {
@@ -309,29 +309,16 @@ async fn what_somebody_else_changed_is_not_undone(world: &World) {
     let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
     let approved = dry_run.approve(Answer::confirm("operator")).unwrap();
     let meddle = async {
-        // Once the first step is there, somebody else changes the same field.
-        loop {
-            let limit = world
-                .get("api")
-                .await
-                .spec
-                .unwrap()
-                .template
-                .spec
-                .unwrap()
-                .containers[0]
-                .resources
-                .clone()
-                .and_then(|r| r.limits);
-            if limit.is_some() {
-                break;
-            }
+        // Once the first step is at rest and the second is there, somebody else changes what the first did.
+        while image(world).await != "r.example/web:does-not-exist" {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         world.merge("api", json!({ "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "r.example/web:1", "resources": { "limits": { "memory": "96Mi" } } }] } } } })).await;
     };
-    let (outcome, ()) = tokio::join!(remediator.execute(approved), meddle);
+    let meddle = tokio::time::timeout(Duration::from_secs(120), meddle);
+    let (outcome, meddled) = tokio::join!(remediator.execute(approved), meddle);
     let outcome = outcome.unwrap();
+    assert!(meddled.is_ok(), "the second step never came: {outcome:#?}");
     assert_eq!(outcome.ending, Ending::Stuck, "{outcome:#?}");
     assert_eq!(outcome.steps, [StepStatus::Stuck, StepStatus::Undone]);
     let limits = world
