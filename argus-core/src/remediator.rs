@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -323,9 +322,7 @@ impl Remediator {
             .with_actor(self.actor.clone())
             .with_objects(phase, objects);
         let violations = floor(plan, &self.doors.scope, self.doors.settings);
-        let start = Instant::now();
-        let opinions = self.doors.policy.evaluate(&input).await?;
-        Ok(Evaluation::new(violations, opinions)?.took(start.elapsed()))
+        Ok(Evaluation::of(&*self.doors.policy, &input, violations).await?)
     }
 
     async fn denied(

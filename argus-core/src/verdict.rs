@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -176,11 +176,22 @@ impl Evaluation {
         })
     }
 
-    /// The same with how long it took.
-    #[must_use]
-    pub fn took(mut self, time: Duration) -> Self {
-        self.took_us = time.as_micros().try_into().ok();
-        self
+    /// Asks every pack, and computes the decision from what the [`floor`] and they say, with how long the packs took.
+    ///
+    /// # Errors
+    /// [`PolicyError`] as of [`PolicyEngine::evaluate`] and [`new`](Self::new).
+    pub async fn of(
+        policy: &dyn PolicyEngine,
+        input: &PolicyInput,
+        floor: Vec<Violation>,
+    ) -> Result<Self, PolicyError> {
+        let start = Instant::now();
+        let opinions = policy.evaluate(input).await?;
+        let took_us = start.elapsed().as_micros().try_into().ok();
+        Ok(Self {
+            took_us,
+            ..Self::new(floor, opinions)?
+        })
     }
 
     /// How many people have to approve; one, unless a pack asks for more.

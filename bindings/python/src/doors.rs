@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
@@ -256,16 +256,12 @@ impl PolicyEngine {
         let floor = floor(&plan.0, &scope, settings);
         let engine = Arc::clone(&self.0);
         // It waits for nothing, so it needs no other thread.
-        let (evaluated, took) = py.detach(|| {
-            let start = Instant::now();
-            let evaluate = argus_core::PolicyEngine::evaluate(&*engine, &input);
-            (evaluate.now_or_never(), start.elapsed())
-        });
+        let evaluated =
+            py.detach(|| argus_core::Evaluation::of(&*engine, &input, floor).now_or_never());
         let unready = || PyRuntimeError::new_err("argus failed inside: please report it");
-        let opinions = evaluated.ok_or_else(unready)?;
-        let evaluation = opinions.and_then(|opinions| argus_core::Evaluation::new(floor, opinions));
+        let evaluation = evaluated.ok_or_else(unready)?;
         let evaluation = evaluation.map_err(|error| errors::plain(py, "PolicyFailed", &error))?;
-        to_python(py, &evaluation.took(took))
+        to_python(py, &evaluation)
     }
 }
 

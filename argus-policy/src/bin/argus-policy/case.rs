@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use argus_core::{
-    Completion, Evaluation, IncidentId, ObjectInput, Phase, Plan, PolicyEngine, PolicyInput, Scope,
-    Settings, floor,
+    Completion, Evaluation, IncidentId, ObjectInput, Phase, Plan, PolicyInput, Scope, Settings,
+    floor,
 };
 use argus_policy::RegoEngine;
 use clap::Args;
@@ -97,11 +96,9 @@ impl Case {
             engine = engine.with_parameters(pack, parameters)?;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let start = Instant::now();
-        let opinions = runtime.block_on(engine.evaluate(&input))?;
-        let took = start.elapsed();
         let floor = floor(&plan, &config.scope()?, config.settings());
-        Ok((Evaluation::new(floor, opinions)?.took(took), engine))
+        let evaluation = runtime.block_on(Evaluation::of(&engine, &input, floor))?;
+        Ok((evaluation, engine))
     }
 }
 
