@@ -7,6 +7,7 @@ use std::ops::Range;
 use regorus::unstable::{Lexer, Module, Source, TokenKind};
 use serde::Deserialize;
 
+use crate::hoist::{Edit, edited};
 use crate::manifest::Rule;
 use crate::pack::ENTRY_POINTS;
 
@@ -32,11 +33,12 @@ impl Clause {
     }
 }
 
-/// A file with its clauses.
+/// A file with its clauses, and what makes it what OPA understands.
 pub(crate) struct Text {
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) clauses: Vec<Clause>,
+    pub(crate) edits: Vec<Edit>,
 }
 
 pub(crate) struct Word {
@@ -137,42 +139,36 @@ pub(crate) fn grouped(name: &str, group: usize) -> String {
 }
 
 impl Text {
-    /// The text with entry points of their own for each group of rules.
+    /// The text as OPA understands it, with entry points of their own for each group of rules.
     pub(crate) fn in_groups(&self, group: impl Fn(&Clause) -> Option<usize>) -> String {
-        self.with(|clause, text| {
-            let rest = text.strip_prefix(&clause.name)?;
-            Some(grouped(&clause.name, group(clause)?) + rest)
+        self.with(|clause| {
+            let start = clause.range.start;
+            let end = start + clause.name.len();
+            let named = self.text.get(start..end) == Some(&clause.name);
+            let group = group(clause).filter(|_| named)?;
+            Some((start, end, grouped(&clause.name, group)))
         })
     }
 
-    /// The text with some entry points that never say anything, every line in its place.
+    /// The text as OPA understands it, with some entry points that never say anything, every line in its place.
     pub(crate) fn without(&self, silent: impl Fn(&Clause) -> bool) -> String {
-        self.with(|clause, text| {
-            let lines = || text.chars().filter(|c| *c == '\n');
-            silent(clause).then(|| {
-                let start = format!("{} contains null if false", clause.name);
-                start.chars().chain(lines()).collect()
-            })
+        self.with(|clause| {
+            let (start, end) = (clause.range.start, clause.range.end.min(self.text.len()));
+            let inside = self.text.get(start..end).unwrap_or_default();
+            let lines = inside.chars().filter(|c| *c == '\n');
+            let nothing = format!("{} contains null if false", clause.name);
+            silent(clause).then(|| (start, end, nothing.chars().chain(lines).collect()))
         })
     }
 
-    /// The text with another text in the place of some clauses.
-    fn with(&self, other: impl Fn(&Clause, &str) -> Option<String>) -> String {
-        let mut text = String::with_capacity(self.text.len());
-        let mut done = 0;
-        for clause in &self.clauses {
-            let end = clause.range.end.min(self.text.len());
-            let before = self.text.get(done..clause.range.start);
-            let inside = self.text.get(clause.range.start..end).unwrap_or_default();
-            text.push_str(before.unwrap_or_default());
-            match other(clause, inside) {
-                Some(other) => text.push_str(&other),
-                None => text.push_str(inside),
-            }
-            done = end;
-        }
-        text.push_str(self.text.get(done..).unwrap_or_default());
-        text
+    /// What stands in a part that is replaced isn't edited by itself.
+    fn with(&self, other: impl Fn(&Clause) -> Option<Edit>) -> String {
+        let others = self.clauses.iter().filter_map(other);
+        edited(
+            &self.text,
+            others.chain(self.edits.iter().cloned()).collect(),
+        )
+        .0
     }
 }
 

@@ -247,14 +247,15 @@ fn compile(
 ) -> Result<(String, regorus::Engine), String> {
     let in_folder = |(name, text)| (format!("{folder}/{name}"), text);
     let mut texts: Vec<(String, String)> = texts.into_iter().map(in_folder).collect();
-    let mut engine = parse(|| empty(v1), &mut texts)?;
-    let packages = engine
+    let mut parsed = parse(|| empty(v1), &mut texts)?;
+    let packages = parsed
+        .engine
         .get_packages()
         .map_err(|error| format!("{error:#}"))?;
     let package = packages.first().ok_or("template.yaml has no Rego")?;
     let question = format!("{package}.violation");
-    let modules = engine.get_modules();
-    let clauses = lint::read(modules, "lib", &INPUT)?;
+    let modules = parsed.engine.get_modules();
+    let clauses = lint::read(modules, &parsed.words, "lib", &INPUT)?;
     lint::check(modules, clauses.iter().flatten())?;
     if !clauses
         .iter()
@@ -263,6 +264,7 @@ fn compile(
     {
         return Err("template.yaml has no rule `violation`".into());
     }
+    let engine = parsed.understood(|| empty(v1), texts)?;
     Ok((question, analysed(engine)?))
 }
 

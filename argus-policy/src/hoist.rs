@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use regorus::Engine;
 use regorus::unstable::{BoolOp, Expr, Literal, Module, Ref, Rule, RuleHead, Source};
 
-use crate::clauses::words;
+use crate::clauses::{Word, words};
 use crate::walk::{Node, walk};
 
 /// How deep one `not` may stand in what another one is about.
@@ -17,39 +17,81 @@ const MAX_DEPTH: usize = 8;
 /// How deep brackets may stand in each other.
 const MAX_BRACKETS: usize = 16;
 
-/// Parses files of Rego, path and text, by engines of a kind: the engine has them as OPA understands them, and the texts are
-/// what it has.
+/// What is to stand in the place of a part of a file: from, to, and the new text.
+pub(crate) type Edit = (usize, usize, String);
+
+/// Files of Rego as an engine has parsed them.
+pub(crate) struct Parsed {
+    pub(crate) engine: Engine,
+    /// Of each file.
+    pub(crate) words: Vec<Vec<Word>>,
+    /// What makes each file what OPA understands.
+    pub(crate) edits: Vec<Vec<Edit>>,
+}
+
+/// Parses files of Rego, path and text. A `not` inside what another one is about has been dealt with: the texts are those that
+/// the engine has.
 pub(crate) fn parse(
     fresh: impl Fn() -> Engine,
     files: &mut [(String, String)],
-) -> Result<Engine, String> {
-    files.iter().try_for_each(shallow)?;
+) -> Result<Parsed, String> {
     for _ in 0..MAX_DEPTH {
+        let words = files.iter().map(shallow).collect::<Result<_, _>>()?;
         let mut engine = fresh();
         for (path, text) in files.iter() {
-            engine
-                .add_policy(path.clone(), text.clone())
-                .map_err(|error| format!("{error:#}"))?;
+            add(&mut engine, path, text)?;
         }
         let modules = engine.get_modules();
         let rules = modules.iter().flat_map(|module| &module.policy);
         let rules: BTreeSet<&str> = rules.filter_map(|rule| name(rule)).collect();
-        let mut changed = false;
-        for (module, (_, text)) in modules.iter().zip(files.iter_mut()) {
-            let hoisted = hoist(module, text, &rules);
-            changed |= hoisted != *text;
-            *text = hoisted;
+        let modules = modules.iter().zip(files.iter());
+        let edits: Vec<Vec<Edit>> = modules
+            .map(|(module, (_, text))| edits(module, text, &rules))
+            .collect();
+        let mut all_at_once = true;
+        let mut texts = Vec::new();
+        for ((_, text), edits) in files.iter().zip(&edits) {
+            let (text, all) = edited(text, edits.clone());
+            all_at_once &= all;
+            texts.push(text);
         }
-        if !changed {
-            return Ok(engine);
+        if all_at_once {
+            return Ok(Parsed {
+                engine,
+                words,
+                edits,
+            });
+        }
+        for ((_, text), new) in files.iter_mut().zip(texts) {
+            *text = new;
         }
     }
     Err("it has a `not` too deep inside what another one is about".into())
 }
 
-/// The text of a module with the operands of each `not` in statements of their own, every line in its place.
-fn hoist(module: &Module, text: &str, rules: &BTreeSet<&str>) -> String {
-    let mut edits: Vec<(usize, usize, String)> = Vec::new();
+impl Parsed {
+    /// An engine that has the files as OPA understands them.
+    pub(crate) fn understood(
+        self,
+        fresh: impl Fn() -> Engine,
+        files: Vec<(String, String)>,
+    ) -> Result<Engine, String> {
+        let mut engine = fresh();
+        for ((path, text), edits) in files.into_iter().zip(self.edits) {
+            add(&mut engine, &path, &edited(&text, edits).0)?;
+        }
+        Ok(engine)
+    }
+}
+
+fn add(engine: &mut Engine, path: &str, text: &str) -> Result<(), String> {
+    let added = engine.add_policy(path.to_owned(), text.to_owned());
+    added.map(drop).map_err(|error| format!("{error:#}"))
+}
+
+/// What puts the operands of each `not` of a module in statements of their own, every line in its place.
+fn edits(module: &Module, text: &str, rules: &BTreeSet<&str>) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = Vec::new();
     let mut count = 0;
     walk(module, &mut |node| {
         let Node::Statement(statement) = node else {
@@ -85,28 +127,35 @@ fn hoist(module: &Module, text: &str, rules: &BTreeSet<&str>) -> String {
             edits.push((end, end, " }".into()));
         }
     });
-    edits.sort_by_key(|(start, end, _)| (*start, *end));
-    let mut hoisted = String::with_capacity(text.len());
-    let mut done = 0;
-    for (start, end, new) in edits {
-        // An operand inside another one is written with it.
-        if start < done {
-            continue;
-        }
-        hoisted.push_str(text.get(done..start).unwrap_or_default());
-        hoisted.push_str(&new);
-        done = end;
-    }
-    hoisted.push_str(text.get(done..).unwrap_or_default());
-    hoisted
+    edits
 }
 
-/// That brackets don't stand too deep in each other: the engine takes twice as long to parse each level.
-fn shallow((path, text): &(String, String)) -> Result<(), String> {
+/// The text with other parts in the place of some, and whether all found their place: one inside another one is left out, the
+/// text around it is as it was.
+pub(crate) fn edited(text: &str, mut edits: Vec<Edit>) -> (String, bool) {
+    edits.sort_by_key(|(start, end, _)| (*start, *end));
+    let mut edited = String::with_capacity(text.len());
+    let (mut done, mut all) = (0, true);
+    for (start, end, new) in edits {
+        if start < done {
+            all = false;
+            continue;
+        }
+        edited.push_str(text.get(done..start).unwrap_or_default());
+        edited.push_str(&new);
+        done = end;
+    }
+    edited.push_str(text.get(done..).unwrap_or_default());
+    (edited, all)
+}
+
+/// The words of a file whose brackets don't stand too deep in each other: the engine takes twice as long to parse each level.
+fn shallow((path, text): &(String, String)) -> Result<Vec<Word>, String> {
     let source = Source::from_contents(path.clone(), text.clone());
     let source = source.map_err(|error| format!("{error:#}"))?;
+    let words = words(&source)?;
     let mut depth = 0usize;
-    for word in words(&source)? {
+    for word in &words {
         match word.text.as_str() {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" | "}" => depth = depth.saturating_sub(1),
@@ -119,7 +168,7 @@ fn shallow((path, text): &(String, String)) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    Ok(words)
 }
 
 fn name(rule: &Ref<Rule>) -> Option<&str> {
@@ -175,7 +224,7 @@ fn may_be_undefined(expression: &Expr, rules: &BTreeSet<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{edited, parse};
     use regorus::{Engine, Value};
 
     fn hoisted(body: &str) -> String {
@@ -183,9 +232,11 @@ mod tests {
             "p.rego".to_owned(),
             format!("package p\n\nimport rego.v1\n\n{body}\n"),
         )];
-        let engine = parse(Engine::new, &mut files);
-        assert!(engine.is_ok(), "{body}: {:?}", engine.err());
+        let parsed = parse(Engine::new, &mut files);
+        assert!(parsed.is_ok(), "{body}: {:?}", parsed.as_ref().err());
         let [(_, text)] = files;
+        let edits = parsed.map(|parsed| parsed.edits.concat());
+        let (text, _) = edited(&text, edits.unwrap_or_default());
         let text = text.split("rego.v1\n\n").nth(1).unwrap_or_default();
         // The number of the file's bytes keeps names of one pass apart from those of another.
         let name = text.split("argus_hoisted_").nth(1);
@@ -266,7 +317,9 @@ mod tests {
                 "p.rego".to_owned(),
                 format!("package p\n\nimport rego.v1\n\n{body}\n"),
             )];
-            let answer = parse(Engine::new, &mut files).and_then(|mut engine| {
+            let parsed = parse(Engine::new, &mut files);
+            let engine = parsed.and_then(|parsed| parsed.understood(Engine::new, files.to_vec()));
+            let answer = engine.and_then(|mut engine| {
                 engine.set_input(Value::from_json_str("{\"z\": \"z\"}").unwrap_or(Value::Null));
                 let answer = engine.eval_rule("data.p.a".into());
                 answer.map_err(|error| format!("{error:#}"))

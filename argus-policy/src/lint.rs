@@ -10,7 +10,7 @@ use argus_core::PolicyInput;
 use regorus::unstable::{BUILTINS, Expr, Module, Ref, Rule, RuleHead};
 use serde_json::Value;
 
-use crate::clauses::{Clause, Kind, Word, clauses, words};
+use crate::clauses::{Clause, Kind, Word, clauses};
 use crate::walk::{Node, walk};
 
 /// Functions that no pack may call, with why.
@@ -27,17 +27,17 @@ const MAX_CHAIN: usize = 50;
 /// The clauses of each module, which read nothing but the input, as the schema has it, and what stands below `data`.
 pub(crate) fn read(
     modules: &[Ref<Module>],
+    words: &[Vec<Word>],
     data: &str,
     schema: &Value,
 ) -> Result<Vec<Vec<Clause>>, String> {
-    let read = |module: &Ref<Module>| {
-        let source = &module.package.refr.span().source;
-        let words = words(source)?;
-        check_data(source.file(), &words, data)?;
-        check_input(source.file(), &words, schema)?;
-        Ok(clauses(module, &words))
+    let read = |(module, words): (&Ref<Module>, &Vec<Word>)| {
+        let file = module.package.refr.span().source.file();
+        check_data(file, words, data)?;
+        check_input(file, words, schema)?;
+        Ok(clauses(module, words))
     };
-    modules.iter().map(read).collect()
+    modules.iter().zip(words).map(read).collect()
 }
 
 /// That what the modules do ends, and that everything which they call is there.

@@ -286,8 +286,8 @@ impl Rules {
                 problem,
             }
         })?;
-        let (sources, engine) = Sources::new(folder, files, manifest, data).map_err(unusable)?;
-        let (groups, engine) = sources.groups(engine).map_err(unusable)?;
+        let sources = Sources::new(folder, files, manifest, data).map_err(unusable)?;
+        let (groups, engine) = sources.groups().map_err(unusable)?;
         Ok(Self {
             sources,
             groups,
@@ -335,12 +335,7 @@ fn with(
 }
 
 impl Sources {
-    fn new(
-        folder: &str,
-        files: &[File],
-        manifest: Manifest,
-        data: Value,
-    ) -> Result<(Self, regorus::Engine), String> {
+    fn new(folder: &str, files: &[File], manifest: Manifest, data: Value) -> Result<Self, String> {
         let rego = files.iter().filter(|file| file.name.ends_with(".rego"));
         let mut rego: Vec<(String, String)> = rego
             .map(|file| (format!("{folder}/{}", file.name), file.text.clone()))
@@ -349,16 +344,19 @@ impl Sources {
             return Err("it has no Rego".into());
         }
         let titles = titles_of(&rego, &manifest)?;
-        let mut engine = parse(|| empty(true), &mut rego)?;
+        let mut parsed = parse(|| empty(true), &mut rego)?;
         let mut texts: Vec<Text> = rego
             .into_iter()
-            .map(|(path, text)| Text {
+            .zip(parsed.edits)
+            .map(|((path, text), edits)| Text {
                 path,
                 text,
                 clauses: Vec::new(),
+                edits,
             })
             .collect();
-        let packages = engine
+        let packages = parsed
+            .engine
             .get_packages()
             .map_err(|error| format!("{error:#}"))?;
         let package = format!("data.argus.packs.{}", manifest.name);
@@ -372,8 +370,8 @@ impl Sources {
                 text.path
             ));
         }
-        let modules = engine.get_modules();
-        let clauses = lint::read(modules, "argus_data", &lint::INPUT)?;
+        let modules = parsed.engine.get_modules();
+        let clauses = lint::read(modules, &parsed.words, "argus_data", &lint::INPUT)?;
         for (text, mut clauses) in texts.iter_mut().zip(clauses) {
             let mut found = clauses.iter_mut();
             found.try_for_each(|clause| clause.find_rule(&manifest.rules))?;
@@ -388,7 +386,7 @@ impl Sources {
             data,
         };
         sources.check_rules()?;
-        Ok((sources, engine))
+        Ok(sources)
     }
 
     /// That each rule of the manifest can speak for and against.
@@ -434,10 +432,6 @@ impl Sources {
                 .add_policy(text.path.clone(), text_of(text))
                 .map_err(|error| format!("{error:#}"))?;
         }
-        self.with_data(engine)
-    }
-
-    fn with_data(&self, mut engine: regorus::Engine) -> Result<regorus::Engine, String> {
         engine
             .add_data_json(&self.data.to_string())
             .map_err(|error| format!("data.json: {error:#}"))?;
@@ -445,7 +439,7 @@ impl Sources {
     }
 
     /// The rules in groups that always apply together, and the engine that they ask: what isn't asked for is not evaluated.
-    fn groups(&self, parsed: regorus::Engine) -> Result<(Vec<Group>, regorus::Engine), String> {
+    fn groups(&self) -> Result<(Vec<Group>, regorus::Engine), String> {
         let rules = &self.manifest.rules;
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -462,10 +456,7 @@ impl Sources {
             let rule = clause.rule?;
             members.iter().position(|group| group.contains(&rule))
         };
-        let mut engine = match members.len() {
-            1 => self.with_data(parsed)?,
-            _ => self.build(|text| text.in_groups(group_of))?,
-        };
+        let mut engine = self.build(|text| text.in_groups(group_of))?;
         let package = format!("argus.packs.{}", self.manifest.name);
         let mut answers = format!("package {package}\n");
         let mut groups = Vec::new();

@@ -273,6 +273,8 @@ async fn nothing_that_fails_is_an_allow() {
     let never = "passed contains \"acme-rule\" if false\n";
     for (what, body) in [
         ("a misspelt field", format!("passed contains \"acme-rule\" if input.plan.steps[0].kindz != \"scale\"\n{deny} {{ some step in input.plan.steps; step.kindz == \"scale\" }}")),
+        ("a misspelt field behind `not`", format!("passed contains \"acme-rule\" if {{ some step in input.plan.steps; not startswith(step.kindz, \"x\") }}\n{deny} false")),
+        ("one in a `not` that another `not` is about", format!("passed contains \"acme-rule\" if {{ some step in input.plan.steps; not count([1 | not startswith(step.kindz, \"x\")]) == 0 }}\n{deny} false")),
         ("a rule that says nothing", format!("{never}{deny} false")),
         ("a division by zero", format!("passed contains \"acme-rule\" if 1 / (count(input.plan.steps) - 1) > 0\n{deny} false")),
         ("data that isn't there", format!("passed contains \"acme-rule\" if data.argus_data.acme.most > 1\n{deny} false")),

@@ -25,7 +25,7 @@ const WALKERS: usize = 8;
 /// How many plans walk on a real API server, and a fifth of them in memory; `ARGUS_TEST_RANDOM_PLANS=10000` for more.
 static PLANS: LazyLock<usize> = LazyLock::new(|| {
     let wanted = std::env::var("ARGUS_TEST_RANDOM_PLANS").ok();
-    wanted.map_or(500, |wanted| wanted.parse().unwrap())
+    wanted.map_or(1000, |wanted| wanted.parse().unwrap())
 });
 
 /// What a command may be: all that Argus takes; and where the model is wild also what only people may do, what nobody may, and what
