@@ -168,7 +168,6 @@ impl Text {
             &self.text,
             others.chain(self.edits.iter().cloned()).collect(),
         )
-        .0
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn parse(
         let words = files.iter().map(shallow).collect::<Result<_, _>>()?;
         let mut engine = fresh();
         for (path, text) in files.iter() {
-            add(&mut engine, path, text)?;
+            add(&mut engine, path.clone(), text.clone())?;
         }
         let modules = engine.get_modules();
         let rules = modules.iter().flat_map(|module| &module.policy);
@@ -48,22 +48,15 @@ pub(crate) fn parse(
         let edits: Vec<Vec<Edit>> = modules
             .map(|(module, (_, text))| edits(module, text, &rules))
             .collect();
-        let mut all_at_once = true;
-        let mut texts = Vec::new();
-        for ((_, text), edits) in files.iter().zip(&edits) {
-            let (text, all) = edited(text, edits.clone());
-            all_at_once &= all;
-            texts.push(text);
-        }
-        if all_at_once {
+        if edits.iter().all(|edits| apart(edits)) {
             return Ok(Parsed {
                 engine,
                 words,
                 edits,
             });
         }
-        for ((_, text), new) in files.iter_mut().zip(texts) {
-            *text = new;
+        for ((_, text), edits) in files.iter_mut().zip(edits) {
+            *text = edited(text, edits);
         }
     }
     Err("it has a `not` too deep inside what another one is about".into())
@@ -78,14 +71,15 @@ impl Parsed {
     ) -> Result<Engine, String> {
         let mut engine = fresh();
         for ((path, text), edits) in files.into_iter().zip(self.edits) {
-            add(&mut engine, &path, &edited(&text, edits).0)?;
+            add(&mut engine, path, edited(&text, edits))?;
         }
         Ok(engine)
     }
 }
 
-fn add(engine: &mut Engine, path: &str, text: &str) -> Result<(), String> {
-    let added = engine.add_policy(path.to_owned(), text.to_owned());
+/// Parses a file of Rego into an engine.
+pub(crate) fn add(engine: &mut Engine, path: String, text: String) -> Result<(), String> {
+    let added = engine.add_policy(path, text);
     added.map(drop).map_err(|error| format!("{error:#}"))
 }
 
@@ -127,18 +121,25 @@ fn edits(module: &Module, text: &str, rules: &BTreeSet<&str>) -> Vec<Edit> {
             edits.push((end, end, " }".into()));
         }
     });
+    edits.sort_by_key(|(start, end, _)| (*start, *end));
     edits
 }
 
-/// The text with other parts in the place of some, and whether all found their place: one inside another one is left out, the
-/// text around it is as it was.
-pub(crate) fn edited(text: &str, mut edits: Vec<Edit>) -> (String, bool) {
+/// Whether none of these edits, in the order of the file, stands inside another one.
+fn apart(edits: &[Edit]) -> bool {
+    edits
+        .iter()
+        .zip(edits.iter().skip(1))
+        .all(|((_, end, _), (start, ..))| end <= start)
+}
+
+/// The text with other parts in the place of some. One inside another one is left out, the text around it is as it was.
+pub(crate) fn edited(text: &str, mut edits: Vec<Edit>) -> String {
     edits.sort_by_key(|(start, end, _)| (*start, *end));
     let mut edited = String::with_capacity(text.len());
-    let (mut done, mut all) = (0, true);
+    let mut done = 0;
     for (start, end, new) in edits {
         if start < done {
-            all = false;
             continue;
         }
         edited.push_str(text.get(done..start).unwrap_or_default());
@@ -146,7 +147,7 @@ pub(crate) fn edited(text: &str, mut edits: Vec<Edit>) -> (String, bool) {
         done = end;
     }
     edited.push_str(text.get(done..).unwrap_or_default());
-    (edited, all)
+    edited
 }
 
 /// The words of a file whose brackets don't stand too deep in each other: the engine takes twice as long to parse each level.
@@ -236,7 +237,7 @@ mod tests {
         assert!(parsed.is_ok(), "{body}: {:?}", parsed.as_ref().err());
         let [(_, text)] = files;
         let edits = parsed.map(|parsed| parsed.edits.concat());
-        let (text, _) = edited(&text, edits.unwrap_or_default());
+        let text = edited(&text, edits.unwrap_or_default());
         let text = text.split("rego.v1\n\n").nth(1).unwrap_or_default();
         // The number of the file's bytes keeps names of one pass apart from those of another.
         let name = text.split("argus_hoisted_").nth(1);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clauses::{Clause, Text, grouped, titles};
 use crate::gatekeeper::Template;
-use crate::hoist::parse;
+use crate::hoist::{add, parse};
 use crate::lint;
 use crate::manifest::{Manifest, Rule};
 use crate::signature::KeyError;
@@ -428,9 +428,7 @@ impl Sources {
     fn build(&self, text_of: impl Fn(&Text) -> String) -> Result<regorus::Engine, String> {
         let mut engine = empty(true);
         for text in &self.texts {
-            engine
-                .add_policy(text.path.clone(), text_of(text))
-                .map_err(|error| format!("{error:#}"))?;
+            add(&mut engine, text.path.clone(), text_of(text))?;
         }
         engine
             .add_data_json(&self.data.to_string())
@@ -480,9 +478,7 @@ impl Sources {
                 question: format!("data.{package}.{answer}"),
             });
         }
-        engine
-            .add_policy("the answers".into(), answers)
-            .map_err(|error| format!("{error:#}"))?;
+        add(&mut engine, "the answers".into(), answers)?;
         let engine = analysed(engine).or_else(|problem| {
             // The same problem, in the author's own words.
             analysed(self.engine(|_| false)?).and(Err(problem))
