@@ -130,23 +130,20 @@ fn is_entry_point(name: &str) -> bool {
     ENTRY_POINTS.contains(&name)
 }
 
-/// The name of an entry point for the rules of one group; that of the first is its own.
-pub(crate) fn grouped(name: &str, group: usize) -> String {
-    match group {
-        0 => name.to_owned(),
-        _ => format!("{name}__{group}"),
-    }
+/// The name of an entry point for one rule of the manifest.
+pub(crate) fn by_rule(name: &str, rule: usize) -> String {
+    format!("{name}__{rule}")
 }
 
 impl Text {
-    /// The text as OPA understands it, with entry points of their own for each group of rules.
-    pub(crate) fn in_groups(&self, group: impl Fn(&Clause) -> Option<usize>) -> String {
+    /// The text as OPA understands it, with entry points of their own for each rule of the manifest.
+    pub(crate) fn by_rule(&self) -> String {
         self.with(|clause| {
             let start = clause.range.start;
             let end = start + clause.name.len();
             let named = self.text.get(start..end) == Some(&clause.name);
-            let group = group(clause).filter(|_| named)?;
-            Some((start, end, grouped(&clause.name, group)))
+            let rule = clause.rule.filter(|_| named)?;
+            Some((start, end, by_rule(&clause.name, rule)))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use argus_core::{Digest, Opinion, PolicyEngine, PolicyError, PolicyInput, Violation};
 use async_trait::async_trait;
@@ -10,9 +11,14 @@ use serde_json::{Map, Value};
 
 use crate::builtin;
 use crate::manifest::Rule;
-use crate::pack::{Body, Group, Pack, PackError, Rules};
+use crate::pack::{Body, Pack, PackError, Question, Rules};
+use crate::reading::Reading;
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
+
+/// Of how many inputs one is put to the engine as a whole, to watch what is known without it; all of them where debug assertions
+/// are on.
+const WATCHED: u64 = if cfg!(debug_assertions) { 1 } else { 256 };
 
 /// The most people that a rule can ask for.
 const MOST_PEOPLE: u8 = 9;
@@ -234,63 +240,130 @@ fn ask_rules(
     document: &regorus::Value,
     opinion: &mut Opinion,
 ) -> Result<(), String> {
+    let watched = rules
+        .asked
+        .fetch_add(1, Ordering::Relaxed)
+        .is_multiple_of(WATCHED);
+    let shortcut = rules.shortcut.as_ref();
+    let mut reading = shortcut.map(|shortcut| Reading::new(shortcut, document));
     for group in rules.groups(input) {
         // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-        let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, group, document)))
-            .map_err(|_| "the evaluation panicked")?;
-        let mut spoke: Vec<String> = Vec::new();
-        for (entry_point, found) in answers? {
-            let set = match entry_point {
-                "deny" => &mut opinion.deny,
-                "manual" => &mut opinion.manual,
-                "require_approval" => &mut opinion.require_approval,
-                "warn" => &mut opinion.warn,
-                _ => {
-                    let id = |id: Value| id.as_str().map(str::to_owned);
-                    let ids: Option<Vec<String>> = found.into_iter().map(id).collect();
-                    spoke.extend(ids.ok_or("`passed` holds more than ids")?);
-                    continue;
-                }
-            };
-            for value in found {
-                let steps = input.plan.steps.len();
-                let violation = violation(&opinion.pack, group, value, steps)?;
-                if violation.people.is_some() && entry_point != "require_approval" {
-                    return Err(format!(
-                        "the rule `{}` asks for people in `{entry_point}`: only `require_approval` can",
-                        violation.id
-                    ));
-                }
-                spoke.push(violation.id.clone());
-                set.push(violation);
-            }
+        let mut pass = |question: &&Question| {
+            let reading = reading.as_mut();
+            let mut rules = rules.of(question);
+            reading
+                .is_some_and(|reading| rules.all(|(place, rule)| reading.passes(place, &rule.id)))
+        };
+        let parts = AssertUnwindSafe(|| group.alone.iter().partition(&mut pass));
+        let (passing, unsure): (Vec<&Question>, Vec<&Question>) =
+            catch_unwind(parts).map_err(|_| "the evaluation panicked")?;
+        match unsure.as_slice() {
+            [] => {}
+            [one] => answer(rules, one, input, document, opinion)?,
+            _ => answer(rules, &group.together, input, document, opinion)?,
         }
-        let silent = |rule: &&Rule| !spoke.contains(&rule.id);
-        if let Some(rule) = group.rules.iter().find(silent) {
-            return Err(format!(
-                "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
-                rule.id
-            ));
+        if watched {
+            let passing = passing.into_iter().flat_map(|one| rules.of(one));
+            watch(rules, &group.together, passing, document)?;
         }
-        let rules = group.rules.iter().map(|rule| rule.id.clone());
-        opinion.evaluated.extend(rules);
+        let asked = rules.of(&group.together);
+        opinion
+            .evaluated
+            .extend(asked.map(|(_, rule)| rule.id.clone()));
     }
     Ok(())
 }
 
-/// What the rules of a group say, by entry point.
-fn evaluate(
+/// That the engine says the same of rules that surely pass. Where it fails it says nothing: it reads the statements of a rule in an
+/// order of its own, and may meet one that fails before the one that doesn't hold.
+fn watch<'a>(
     rules: &Rules,
-    group: &Group,
+    question: &Question,
+    mut passing: impl Iterator<Item = (usize, &'a Rule)>,
+    document: &regorus::Value,
+) -> Result<(), String> {
+    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, question, document)));
+    let Ok(Ok(answers)) = answers else {
+        return Ok(());
+    };
+    let differs = |(_, rule): &(usize, &Rule)| {
+        let says = |(entry_point, found): &&(&str, Vec<Value>)| match *entry_point {
+            "passed" => found.iter().any(|passed| *passed == *rule.id),
+            _ => found.iter().any(|violation| violation["id"] == *rule.id),
+        };
+        let said: Vec<&str> = answers.iter().filter(says).map(|(name, _)| *name).collect();
+        said != ["passed"]
+    };
+    passing.find(differs).map_or(Ok(()), |(_, rule)| {
+        Err(format!(
+            "the rule `{}` passes by one reading of it and not by the other: a bug of Argus, please report it",
+            rule.id
+        ))
+    })
+}
+
+/// Asks a question of the engine.
+fn answer(
+    rules: &Rules,
+    question: &Question,
+    input: &PolicyInput,
+    document: &regorus::Value,
+    opinion: &mut Opinion,
+) -> Result<(), String> {
+    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, question, document)))
+        .map_err(|_| "the evaluation panicked")?;
+    let mut spoke = Vec::new();
+    for (entry_point, found) in answers? {
+        let set = match entry_point {
+            "deny" => &mut opinion.deny,
+            "manual" => &mut opinion.manual,
+            "require_approval" => &mut opinion.require_approval,
+            "warn" => &mut opinion.warn,
+            _ => {
+                let id = |id: Value| id.as_str().map(str::to_owned);
+                let ids: Option<Vec<String>> = found.into_iter().map(id).collect();
+                spoke.extend(ids.ok_or("`passed` holds more than ids")?);
+                continue;
+            }
+        };
+        for value in found {
+            let violation = violation(&opinion.pack, value, input.plan.steps.len())?;
+            if !rules.of(question).any(|(_, rule)| rule.id == violation.id) {
+                return Err(format!("the rule `{}` was not asked", violation.id));
+            }
+            if violation.people.is_some() && entry_point != "require_approval" {
+                return Err(format!(
+                    "the rule `{}` asks for people in `{entry_point}`: only `require_approval` can",
+                    violation.id
+                ));
+            }
+            spoke.push(violation.id.clone());
+            set.push(violation);
+        }
+    }
+    let silent = |(_, rule): &(usize, &Rule)| !spoke.contains(&rule.id);
+    if let Some((_, rule)) = rules.of(question).find(silent) {
+        return Err(format!(
+            "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
+            rule.id
+        ));
+    }
+    Ok(())
+}
+
+/// What the rules of a question say, by entry point.
+pub(crate) fn evaluate(
+    rules: &Rules,
+    question: &Question,
     document: &regorus::Value,
 ) -> Result<Vec<(&'static str, Vec<Value>)>, String> {
     let mut engine = timed(rules.engine());
     engine.set_input(document.clone());
     let value = engine
-        .eval_rule(group.question.clone())
+        .eval_rule(question.path.clone())
         .map_err(|error| format!("{error:#}"))?;
     let answers = value.as_array().map_err(|_| "an answer is undefined")?;
-    if answers.len() != group.entry_points.len() {
+    if answers.len() != question.entry_points.len() {
         return Err("an answer is missing".into());
     }
     let read = |element: &regorus::Value| {
@@ -307,7 +380,7 @@ fn evaluate(
         let elements = elements.map_err(|problem| format!("`{entry_point}`: {problem}"))?;
         Ok((*entry_point, elements))
     };
-    group
+    question
         .entry_points
         .iter()
         .zip(answers.iter())
@@ -326,12 +399,9 @@ struct RawViolation {
     people: Option<u8>,
 }
 
-fn violation(pack: &str, group: &Group, value: Value, steps: usize) -> Result<Violation, String> {
+fn violation(pack: &str, value: Value, steps: usize) -> Result<Violation, String> {
     let raw: RawViolation = serde_json::from_value(value)
         .map_err(|error| format!("a violation is malformed: {error}"))?;
-    if !group.rules.iter().any(|rule| rule.id == raw.id) {
-        return Err(format!("the rule `{}` was not asked", raw.id));
-    }
     if raw
         .people
         .is_some_and(|people| !(1..=MOST_PEOPLE).contains(&people))

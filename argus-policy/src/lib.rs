@@ -18,6 +18,10 @@ mod hoist;
 
 mod lint;
 
+mod shortcut;
+
+mod reading;
+
 mod gatekeeper;
 
 mod pack;

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use argus_core::{Digest, PolicyInput};
 use serde_json::{Map, Value, json};
 
-use crate::clauses::{Clause, Text, grouped, titles};
+use crate::clauses::{Clause, Text, by_rule, titles};
 use crate::gatekeeper::Template;
 use crate::hoist::{add, parse};
 use crate::lint;
 use crate::manifest::{Manifest, Rule};
+use crate::shortcut::Shortcut;
 use crate::signature::KeyError;
 
 /// The largest file of a pack, in bytes.
@@ -20,8 +22,9 @@ const MAX_FILES: usize = 100;
 /// The entry points, as sets; every rule speaks in the first and in one of the others.
 pub(crate) const ENTRY_POINTS: [&str; 5] = ["passed", "deny", "manual", "require_approval", "warn"];
 
-/// The rule that gathers them.
+/// The rules that gather them: for a group of rules, and for one.
 const ANSWERS: &str = "argus_answers";
+const ANSWER: &str = "argus_answer";
 
 /// Why a folder is no pack.
 #[derive(Debug, thiserror::Error)]
@@ -113,15 +116,27 @@ pub(crate) struct Rules {
     pub(crate) sources: Sources,
     groups: Vec<Group>,
     engine: regorus::Engine,
+    pub(crate) shortcut: Option<Shortcut>,
+    /// How many inputs have come.
+    pub(crate) asked: AtomicU64,
 }
 
 /// Rules that always apply together.
 pub(crate) struct Group {
-    pub(crate) rules: Vec<Rule>,
-    /// The entry points in which they speak.
+    /// About each rule by itself.
+    pub(crate) alone: Vec<Question>,
+    /// About all of them: what they share is evaluated once.
+    pub(crate) together: Question,
+}
+
+/// What the engine can be asked about some rules.
+pub(crate) struct Question {
+    /// The rules, by their places in the manifest.
+    pub(crate) rules: Vec<usize>,
+    /// The entry points in which each of them speaks.
     pub(crate) entry_points: Vec<&'static str>,
-    /// The path whose value is the list of these sets, as far as these rules fill them.
-    pub(crate) question: String,
+    /// The path whose value is the list of these sets.
+    pub(crate) path: String,
 }
 
 /// One file of a pack.
@@ -287,15 +302,34 @@ impl Rules {
             }
         })?;
         let sources = Sources::new(folder, files, manifest, data).map_err(unusable)?;
-        let (groups, engine) = sources.groups().map_err(unusable)?;
+        let (groups, mut engine) = sources.groups().map_err(unusable)?;
+        let data = regorus::Value::from(sources.data.clone());
+        let texts = sources.texts.iter().map(|text| text.clauses.as_slice());
+        let modules = engine.get_modules().iter().zip(texts);
+        let shortcut = Shortcut::new(modules, sources.rules().len(), data);
         Ok(Self {
             sources,
             groups,
             engine,
+            shortcut,
+            asked: AtomicU64::new(0),
         })
     }
 
-    /// An engine of its own for one question of a group.
+    /// The rules of a question, with their places in the manifest.
+    pub(crate) fn of(&self, question: &Question) -> impl Iterator<Item = (usize, &Rule)> {
+        let rule = |place: &usize| Some((*place, self.sources.rules().get(*place)?));
+        question.rules.iter().filter_map(rule)
+    }
+
+    /// The question about one rule alone, by its place in the manifest.
+    #[cfg(test)]
+    pub(crate) fn question(&self, rule: usize) -> Option<&Question> {
+        let mut alone = self.groups.iter().flat_map(|group| &group.alone);
+        alone.find(|question| question.rules == [rule])
+    }
+
+    /// An engine of its own for one question.
     pub(crate) fn engine(&self) -> regorus::Engine {
         self.engine.clone()
     }
@@ -303,7 +337,8 @@ impl Rules {
     /// Its rules that have to answer to this input, in groups.
     pub(crate) fn groups<'a>(&'a self, input: &'a PolicyInput) -> impl Iterator<Item = &'a Group> {
         self.groups.iter().filter(|group| {
-            let first = group.rules.first();
+            let first = group.together.rules.first();
+            let first = first.and_then(|first| self.sources.rules().get(*first));
             first.is_some_and(|rule| rule.applies(input))
         })
     }
@@ -450,34 +485,36 @@ impl Sources {
                 None => members.push(vec![index]),
             }
         }
-        let group_of = |clause: &Clause| {
-            let rule = clause.rule?;
-            members.iter().position(|group| group.contains(&rule))
-        };
-        let mut engine = self.build(|text| text.in_groups(group_of))?;
+        let mut engine = self.build(Text::by_rule)?;
         let package = format!("argus.packs.{}", self.manifest.name);
         let mut answers = format!("package {package}\n");
-        let mut groups = Vec::new();
-        for (number, members) in members.iter().enumerate() {
-            let entry_points = ENTRY_POINTS.into_iter().filter(|name| {
-                self.clauses()
-                    .any(|clause| clause.name == *name && group_of(clause) == Some(number))
-            });
-            let entry_points: Vec<&str> = entry_points.collect();
-            // One question for all of them: what they share is evaluated once.
-            let sets = entry_points.iter().map(|name| grouped(name, number));
-            let sets = sets.collect::<Vec<_>>().join(", ");
-            let answer = grouped(ANSWERS, number);
-            answers.push_str(&format!("\n{answer} := [{sets}]\n"));
-            groups.push(Group {
-                rules: members
-                    .iter()
-                    .filter_map(|rule| rules.get(*rule).cloned())
-                    .collect(),
+        let mut question = |rules: &[usize], name: String| {
+            let speaks = |rule: usize, name: &str| {
+                let mut clauses = self.clauses();
+                clauses.any(|clause| clause.rule == Some(rule) && clause.name == name)
+            };
+            let (mut entry_points, mut sets) = (Vec::new(), Vec::new());
+            for rule in rules {
+                for name in ENTRY_POINTS.into_iter().filter(|name| speaks(*rule, name)) {
+                    entry_points.push(name);
+                    sets.push(by_rule(name, *rule));
+                }
+            }
+            answers.push_str(&format!("\n{name} := [{}]\n", sets.join(", ")));
+            Question {
+                rules: rules.to_vec(),
                 entry_points,
-                question: format!("data.{package}.{answer}"),
-            });
-        }
+                path: format!("data.{package}.{name}"),
+            }
+        };
+        let groups = members.iter().enumerate().map(|(number, members)| Group {
+            together: question(members, format!("{ANSWERS}__{number}")),
+            alone: members
+                .iter()
+                .map(|rule| question(&[*rule], by_rule(ANSWER, *rule)))
+                .collect(),
+        });
+        let groups = groups.collect();
         add(&mut engine, "the answers".into(), answers)?;
         let engine = analysed(engine).or_else(|problem| {
             // The same problem, in the author's own words.
