@@ -1,5 +1,6 @@
 //! A folder becomes a [`Pack`]: Rego, data and a manifest, compiled once.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -337,9 +338,8 @@ impl Rules {
     /// Its rules that have to answer to this input, in groups.
     pub(crate) fn groups<'a>(&'a self, input: &'a PolicyInput) -> impl Iterator<Item = &'a Group> {
         self.groups.iter().filter(|group| {
-            let first = group.together.rules.first();
-            let first = first.and_then(|first| self.sources.rules().get(*first));
-            first.is_some_and(|rule| rule.applies(input))
+            let first = self.of(&group.together).next();
+            first.is_some_and(|(_, rule)| rule.applies(input))
         })
     }
 }
@@ -488,15 +488,20 @@ impl Sources {
         let mut engine = self.build(Text::by_rule)?;
         let package = format!("argus.packs.{}", self.manifest.name);
         let mut answers = format!("package {package}\n");
+        // Where each rule speaks.
+        let mut spoken: Vec<BTreeSet<&'static str>> = vec![BTreeSet::new(); rules.len()];
+        for clause in self.clauses() {
+            let name = ENTRY_POINTS.into_iter().find(|name| clause.name == *name);
+            let spoken = clause.rule.and_then(|rule| spoken.get_mut(rule));
+            if let (Some(name), Some(spoken)) = (name, spoken) {
+                spoken.insert(name);
+            }
+        }
         let mut question = |rules: &[usize], name: String| {
-            let speaks = |rule: usize, name: &str| {
-                let mut clauses = self.clauses();
-                clauses.any(|clause| clause.rule == Some(rule) && clause.name == name)
-            };
             let (mut entry_points, mut sets) = (Vec::new(), Vec::new());
             for rule in rules {
-                for name in ENTRY_POINTS.into_iter().filter(|name| speaks(*rule, name)) {
-                    entry_points.push(name);
+                for name in spoken.get(*rule).into_iter().flatten() {
+                    entry_points.push(*name);
                     sets.push(by_rule(name, *rule));
                 }
             }

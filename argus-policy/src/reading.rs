@@ -59,21 +59,19 @@ impl<'a> Reading<'a> {
         for clause in &speakers.passing {
             let said = self.members(clause)?;
             passes |= !said.is_empty();
-            let other = |said: &Cow<Value>| said.as_string().map_or(true, |said| **said != *id);
+            let other = |said: &Value| said.as_string().map_or(true, |said| **said != *id);
             if said.iter().any(other) {
                 return Err(Unsure);
             }
         }
         for clause in &speakers.objecting {
-            let mut objects = false;
-            for body in bodies(clause)? {
-                self.solve(&body.query.stmts, &mut |_| {
-                    objects = true;
-                    Ok(())
-                })?;
-            }
+            let bodies = bodies(clause)?;
             // A clause without a body always holds.
-            if objects || bodies(clause)?.is_empty() {
+            let mut objects = bodies.is_empty();
+            for body in bodies {
+                objects |= self.succeeds(&body.query)?;
+            }
+            if objects {
                 return Ok(false);
             }
         }
@@ -81,7 +79,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What a clause adds to its set.
-    fn members(&mut self, clause: &'a Rule) -> Sure<Vec<Cow<'a, Value>>> {
+    fn members(&mut self, clause: &'a Rule) -> Sure<Vec<Value>> {
         let Rule::Spec {
             head: RuleHead::Set { key: Some(key), .. },
             ..
@@ -92,25 +90,32 @@ impl<'a> Reading<'a> {
         let bodies = bodies(clause)?;
         let mut members = Vec::new();
         for body in bodies {
-            self.collect(&body.query, key, &mut members)?;
+            members.extend(self.found(&body.query, key)?);
         }
         if bodies.is_empty() {
-            members.push(self.value(key)?);
+            members.push(self.value(key)?.into_owned());
         }
         Ok(members)
     }
 
     /// What a term is for each way in which a query holds.
-    fn collect(
-        &mut self,
-        query: &'a Query,
-        term: &'a Expr,
-        found: &mut Vec<Cow<'a, Value>>,
-    ) -> Sure<()> {
+    fn found(&mut self, query: &'a Query, term: &'a Expr) -> Sure<Vec<Value>> {
+        let mut found = Vec::new();
         self.solve(&query.stmts, &mut |reading| {
-            found.push(reading.value(term)?);
+            found.push(reading.value(term)?.into_owned());
             Ok(())
-        })
+        })?;
+        Ok(found)
+    }
+
+    /// Whether a query holds in any way.
+    fn succeeds(&mut self, query: &'a Query) -> Sure<bool> {
+        let mut succeeds = false;
+        self.solve(&query.stmts, &mut |_| {
+            succeeds = true;
+            Ok(())
+        })?;
+        Ok(succeeds)
     }
 
     /// Reads something that stands one level deeper.
@@ -210,11 +215,7 @@ impl<'a> Reading<'a> {
                 self.local(key.text(), at);
             }
             self.local(value.text(), item);
-            let mut holds = false;
-            self.solve(&query.stmts, &mut |_| {
-                holds = true;
-                Ok(())
-            })?;
+            let holds = self.succeeds(query)?;
             self.locals.truncate(before);
             if !holds {
                 return Ok(false);
@@ -329,13 +330,10 @@ impl<'a> Reading<'a> {
                 }
                 made(Value::from(object))?
             }
-            Expr::ArrayCompr { term, query, .. } => {
-                let found = self.found(query, term)?;
-                made(Value::from(found.collect::<Vec<_>>()))?
-            }
+            Expr::ArrayCompr { term, query, .. } => made(Value::from(self.found(query, term)?))?,
             Expr::SetCompr { term, query, .. } => {
-                let found = self.found(query, term)?;
-                made(Value::from(found.collect::<BTreeSet<_>>()))?
+                let found: BTreeSet<Value> = self.found(query, term)?.into_iter().collect();
+                made(Value::from(found))?
             }
             Expr::BoolExpr { op, lhs, rhs, .. } => {
                 let (left, right) = (self.value(lhs)?, self.value(rhs)?);
@@ -393,16 +391,6 @@ impl<'a> Reading<'a> {
         Ok(Some(value))
     }
 
-    fn found(
-        &mut self,
-        query: &'a Query,
-        term: &'a Expr,
-    ) -> Sure<impl Iterator<Item = Value> + use<'a>> {
-        let mut found = Vec::new();
-        self.collect(query, term, &mut found)?;
-        Ok(found.into_iter().map(Cow::into_owned))
-    }
-
     fn is_in(&mut self, value: &Value, collection: &'a Expr) -> Sure<bool> {
         // A list that is written out needn't be made.
         if let Expr::Array { items, .. } | Expr::Set { items, .. } = collection {
@@ -452,7 +440,6 @@ impl<'a> Reading<'a> {
                     ..
                 } => {
                     let members = self.members(clause)?;
-                    let members = members.into_iter().map(Cow::into_owned);
                     set.get_or_insert_default().extend(members);
                 }
                 Rule::Spec {
