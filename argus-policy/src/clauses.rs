@@ -27,6 +27,12 @@ pub(crate) struct Clause {
 }
 
 impl Clause {
+    /// The rule of the manifest for which it speaks, and in which entry point.
+    pub(crate) fn speaks(&self) -> Option<(usize, &'static str)> {
+        let entry_point = ENTRY_POINTS.into_iter().find(|name| self.name == *name)?;
+        Some((self.rule?, entry_point))
+    }
+
     /// Whether it speaks against something, rather than for it.
     pub(crate) fn objects(&self) -> bool {
         self.rule.is_some() && self.name != "passed"

@@ -11,17 +11,20 @@ use serde_json::{Map, Value};
 
 use crate::builtin;
 use crate::manifest::Rule;
-use crate::pack::{Body, Pack, PackError, Question, Rules};
+use crate::pack::{Body, Group, Pack, PackError, Question, Rules};
 use crate::reading::Reading;
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
 
-/// Of how many inputs one is put to the engine as a whole, to watch what is known without it; all of them where debug assertions
-/// are on.
+/// Of how many inputs the last one is put to the engine as a whole, to watch what is known without it; all of them where debug
+/// assertions are on.
 const WATCHED: u64 = if cfg!(debug_assertions) { 1 } else { 256 };
 
 /// The most people that a rule can ask for.
 const MOST_PEOPLE: u8 = 9;
+
+/// What rules say in each of their entry points, sorted.
+pub(crate) type Answers = Vec<(&'static str, Vec<regorus::Value>)>;
 
 /// The engine that decides by Rego packs: always the built-in `baseline`, and those that the host adds.
 ///
@@ -240,31 +243,33 @@ fn ask_rules(
     document: &regorus::Value,
     opinion: &mut Opinion,
 ) -> Result<(), String> {
-    let watched = rules
-        .asked
-        .fetch_add(1, Ordering::Relaxed)
-        .is_multiple_of(WATCHED);
+    let asked = rules.asked.fetch_add(1, Ordering::Relaxed) + 1;
+    let watched = asked.is_multiple_of(WATCHED);
     let shortcut = rules.shortcut.as_ref();
     let mut reading = shortcut.map(|shortcut| Reading::new(shortcut, document));
     for group in rules.groups(input) {
-        // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-        let mut pass = |question: &&Question| {
-            let reading = reading.as_mut();
-            let mut rules = rules.of(question);
-            reading
-                .is_some_and(|reading| rules.all(|(place, rule)| reading.passes(place, &rule.id)))
+        let mut read = |question: &Question| {
+            let place = question.rules.first()?;
+            reading.as_mut()?.says(*place)
         };
-        let parts = AssertUnwindSafe(|| group.alone.iter().partition(&mut pass));
-        let (passing, unsure): (Vec<&Question>, Vec<&Question>) =
-            catch_unwind(parts).map_err(|_| "the evaluation panicked")?;
-        match unsure.as_slice() {
-            [] => {}
-            [one] => answer(rules, one, input, document, opinion)?,
-            _ => answer(rules, &group.together, input, document, opinion)?,
-        }
+        // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
+        let read = AssertUnwindSafe(|| group.alone.iter().map(&mut read).collect());
+        let read: Vec<Option<Answers>> =
+            catch_unwind(read).map_err(|_| "the evaluation panicked")?;
         if watched {
-            let passing = passing.into_iter().flat_map(|one| rules.of(one));
-            watch(rules, &group.together, passing, document)?;
+            watch(rules, group, &read, document)?;
+        }
+        if read.iter().filter(|read| read.is_none()).count() > 1 {
+            let answers = evaluate(rules, &group.together, document)?;
+            hear(rules, &group.together, answers, input, opinion)?;
+        } else {
+            for (question, read) in group.alone.iter().zip(read) {
+                let answers = match read {
+                    Some(answers) => answers,
+                    None => evaluate(rules, question, document)?,
+                };
+                hear(rules, question, answers, input, opinion)?;
+            }
         }
         let asked = rules.of(&group.together);
         opinion
@@ -274,60 +279,56 @@ fn ask_rules(
     Ok(())
 }
 
-/// That the engine says the same of rules that surely pass. Where it fails it says nothing: it reads the statements of a rule in an
-/// order of its own, and may meet one that fails before the one that doesn't hold.
-fn watch<'a>(
+/// That the engine says the same of rules that were read without it. Where it fails it says nothing: it reads the statements of a
+/// rule in an order of its own, and may meet one that fails before the one that doesn't hold.
+pub(crate) fn watch(
     rules: &Rules,
-    question: &Question,
-    mut passing: impl Iterator<Item = (usize, &'a Rule)>,
+    group: &Group,
+    read: &[Option<Answers>],
     document: &regorus::Value,
 ) -> Result<(), String> {
-    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, question, document)));
-    let Ok(Ok(answers)) = answers else {
+    let Ok(answers) = evaluate(rules, &group.together, document) else {
         return Ok(());
     };
-    let differs = |(_, rule): &(usize, &Rule)| {
-        let says = |(entry_point, found): &&(&str, Vec<Value>)| match *entry_point {
-            "passed" => found.iter().any(|passed| *passed == *rule.id),
-            _ => found.iter().any(|violation| violation["id"] == *rule.id),
-        };
-        let said: Vec<&str> = answers.iter().filter(says).map(|(name, _)| *name).collect();
-        said != ["passed"]
-    };
-    passing.find(differs).map_or(Ok(()), |(_, rule)| {
-        Err(format!(
-            "the rule `{}` passes by one reading of it and not by the other: a bug of Argus, please report it",
-            rule.id
-        ))
-    })
+    let mut answers = answers.into_iter();
+    for (question, read) in group.alone.iter().zip(read) {
+        let answers: Answers = answers.by_ref().take(question.entry_points.len()).collect();
+        if read.as_ref().is_none_or(|read| *read == answers) {
+            continue;
+        }
+        let ids: Vec<&str> = rules.of(question).map(|(_, rule)| &*rule.id).collect();
+        return Err(format!(
+            "the rule `{}` says one thing by one reading of it and another by the other: a bug of Argus, please report it",
+            ids.concat()
+        ));
+    }
+    Ok(())
 }
 
-/// Asks a question of the engine.
-fn answer(
+/// Takes down what the rules of a question say.
+fn hear(
     rules: &Rules,
     question: &Question,
+    answers: Answers,
     input: &PolicyInput,
-    document: &regorus::Value,
     opinion: &mut Opinion,
 ) -> Result<(), String> {
-    let answers = catch_unwind(AssertUnwindSafe(|| evaluate(rules, question, document)))
-        .map_err(|_| "the evaluation panicked")?;
     let mut spoke = Vec::new();
-    for (entry_point, found) in answers? {
+    for (entry_point, said) in answers {
         let set = match entry_point {
             "deny" => &mut opinion.deny,
             "manual" => &mut opinion.manual,
             "require_approval" => &mut opinion.require_approval,
             "warn" => &mut opinion.warn,
             _ => {
-                let id = |id: Value| id.as_str().map(str::to_owned);
-                let ids: Option<Vec<String>> = found.into_iter().map(id).collect();
+                let id = |id: &regorus::Value| id.as_string().ok().map(|id| id.to_string());
+                let ids: Option<Vec<String>> = said.iter().map(id).collect();
                 spoke.extend(ids.ok_or("`passed` holds more than ids")?);
                 continue;
             }
         };
-        for value in found {
-            let violation = violation(&opinion.pack, value, input.plan.steps.len())?;
+        for value in said {
+            let violation = violation(&opinion.pack, &value, input.plan.steps.len())?;
             if !rules.of(question).any(|(_, rule)| rule.id == violation.id) {
                 return Err(format!("the rule `{}` was not asked", violation.id));
             }
@@ -351,34 +352,29 @@ fn answer(
     Ok(())
 }
 
-/// What the rules of a question say, by entry point.
+/// What the engine says of the rules of a question.
 pub(crate) fn evaluate(
     rules: &Rules,
     question: &Question,
     document: &regorus::Value,
-) -> Result<Vec<(&'static str, Vec<Value>)>, String> {
-    let mut engine = timed(rules.engine());
-    engine.set_input(document.clone());
-    let value = engine
-        .eval_rule(question.path.clone())
-        .map_err(|error| format!("{error:#}"))?;
+) -> Result<Answers, String> {
+    let evaluated = catch_unwind(AssertUnwindSafe(|| {
+        let mut engine = timed(rules.engine()?);
+        engine.set_input(document.clone());
+        engine
+            .eval_rule(question.path.clone())
+            .map_err(|error| format!("{error:#}"))
+    }));
+    let value = evaluated.map_err(|_| "the evaluation panicked")??;
     let answers = value.as_array().map_err(|_| "an answer is undefined")?;
     if answers.len() != question.entry_points.len() {
         return Err("an answer is missing".into());
     }
-    let read = |element: &regorus::Value| {
-        let text = element
-            .to_json_str()
-            .map_err(|error| format!("{error:#}"))?;
-        serde_json::from_str(&text).map_err(|error| error.to_string())
-    };
     let answer = |(entry_point, answer): (&&'static str, &regorus::Value)| {
         let set = answer
             .as_set()
             .map_err(|_| format!("`{entry_point}` is not a set"))?;
-        let elements: Result<Vec<Value>, String> = set.iter().map(read).collect();
-        let elements = elements.map_err(|problem| format!("`{entry_point}`: {problem}"))?;
-        Ok((*entry_point, elements))
+        Ok((*entry_point, set.iter_sorted().cloned().collect()))
     };
     question
         .entry_points
@@ -399,7 +395,9 @@ struct RawViolation {
     people: Option<u8>,
 }
 
-fn violation(pack: &str, value: Value, steps: usize) -> Result<Violation, String> {
+fn violation(pack: &str, value: &regorus::Value, steps: usize) -> Result<Violation, String> {
+    let text = value.to_json_str().map_err(|error| format!("{error:#}"))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let raw: RawViolation = serde_json::from_value(value)
         .map_err(|error| format!("a violation is malformed: {error}"))?;
     if raw

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use argus_core::{Digest, PolicyInput};
 use serde_json::{Map, Value, json};
@@ -116,7 +116,9 @@ pub(crate) enum Body {
 pub(crate) struct Rules {
     pub(crate) sources: Sources,
     groups: Vec<Group>,
-    engine: regorus::Engine,
+    /// The rules by which the engine answers a question.
+    answers: String,
+    engine: OnceLock<Result<regorus::Engine, String>>,
     pub(crate) shortcut: Option<Shortcut>,
     /// How many inputs have come.
     pub(crate) asked: AtomicU64,
@@ -171,7 +173,15 @@ impl Pack {
             ["pack.yaml", "data.json", "template.yaml", "constraint.yaml"].contains(&name)
                 || name.ends_with(".rego") && !name.ends_with("_test.rego")
         })?;
-        Self::compile(&folder.display().to_string(), files, &Map::new())
+        let pack = Self::compile(&folder.display().to_string(), files, &Map::new())?;
+        if let Body::Rules(rules) = &pack.body {
+            // What is wrong with it is said now, not at its first question.
+            rules.engine().map_err(|problem| PackError::Rego {
+                pack: pack.name().to_owned(),
+                problem,
+            })?;
+        }
+        Ok(pack)
     }
 
     /// The same pack with the host's parameters in the place of those of `data.json`, or of the constraint.
@@ -302,16 +312,13 @@ impl Rules {
                 problem,
             }
         })?;
-        let sources = Sources::new(folder, files, manifest, data).map_err(unusable)?;
-        let (groups, mut engine) = sources.groups().map_err(unusable)?;
-        let data = regorus::Value::from(sources.data.clone());
-        let texts = sources.texts.iter().map(|text| text.clauses.as_slice());
-        let modules = engine.get_modules().iter().zip(texts);
-        let shortcut = Shortcut::new(modules, sources.rules().len(), data);
+        let (sources, shortcut) = Sources::new(folder, files, manifest, data).map_err(unusable)?;
+        let (groups, answers) = sources.groups();
         Ok(Self {
             sources,
             groups,
-            engine,
+            answers,
+            engine: OnceLock::new(),
             shortcut,
             asked: AtomicU64::new(0),
         })
@@ -323,16 +330,17 @@ impl Rules {
         question.rules.iter().filter_map(rule)
     }
 
-    /// The question about one rule alone, by its place in the manifest.
+    /// The first group, and the question about its first rule alone.
     #[cfg(test)]
-    pub(crate) fn question(&self, rule: usize) -> Option<&Question> {
-        let mut alone = self.groups.iter().flat_map(|group| &group.alone);
-        alone.find(|question| question.rules == [rule])
+    pub(crate) fn first(&self) -> Option<(&Group, &Question)> {
+        let group = self.groups.first()?;
+        Some((group, group.alone.first()?))
     }
 
-    /// An engine of its own for one question.
-    pub(crate) fn engine(&self) -> regorus::Engine {
-        self.engine.clone()
+    /// An engine of its own for one question. What they have in common is made for the first one: most inputs ask none.
+    pub(crate) fn engine(&self) -> Result<regorus::Engine, String> {
+        let engine = || self.sources.engine_with(&self.answers);
+        self.engine.get_or_init(engine).clone()
     }
 
     /// Its rules that have to answer to this input, in groups.
@@ -370,7 +378,13 @@ fn with(
 }
 
 impl Sources {
-    fn new(folder: &str, files: &[File], manifest: Manifest, data: Value) -> Result<Self, String> {
+    /// With the rules that can be read without the engine.
+    fn new(
+        folder: &str,
+        files: &[File],
+        manifest: Manifest,
+        data: Value,
+    ) -> Result<(Self, Option<Shortcut>), String> {
         let rego = files.iter().filter(|file| file.name.ends_with(".rego"));
         let mut rego: Vec<(String, String)> = rego
             .map(|file| (format!("{folder}/{}", file.name), file.text.clone()))
@@ -421,7 +435,10 @@ impl Sources {
             data,
         };
         sources.check_rules()?;
-        Ok(sources)
+        let clauses = sources.texts.iter().map(|text| text.clauses.as_slice());
+        let data = regorus::Value::from(sources.data.clone());
+        let shortcut = Shortcut::new(modules.iter().zip(clauses), sources.rules().len(), data);
+        Ok((sources, shortcut))
     }
 
     /// That each rule of the manifest can speak for and against.
@@ -471,8 +488,19 @@ impl Sources {
         Ok(engine)
     }
 
-    /// The rules in groups that always apply together, and the engine that they ask: what isn't asked for is not evaluated.
-    fn groups(&self) -> Result<(Vec<Group>, regorus::Engine), String> {
+    /// Everything that it has, with an entry point for each rule, and the rules that gather them.
+    fn engine_with(&self, answers: &str) -> Result<regorus::Engine, String> {
+        let mut engine = self.build(Text::by_rule)?;
+        add(&mut engine, "the answers".into(), answers.to_owned())?;
+        analysed(engine).or_else(|problem| {
+            // The same problem, in the author's own words.
+            analysed(self.engine(|_| false)?).and(Err(problem))
+        })
+    }
+
+    /// The rules in groups that always apply together, and the rules that gather what each of them says: what isn't asked for is
+    /// not evaluated.
+    fn groups(&self) -> (Vec<Group>, String) {
         let rules = &self.manifest.rules;
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -485,15 +513,14 @@ impl Sources {
                 None => members.push(vec![index]),
             }
         }
-        let mut engine = self.build(Text::by_rule)?;
         let package = format!("argus.packs.{}", self.manifest.name);
         let mut answers = format!("package {package}\n");
         // Where each rule speaks.
         let mut spoken: Vec<BTreeSet<&'static str>> = vec![BTreeSet::new(); rules.len()];
         for clause in self.clauses() {
-            let name = ENTRY_POINTS.into_iter().find(|name| clause.name == *name);
-            let spoken = clause.rule.and_then(|rule| spoken.get_mut(rule));
-            if let (Some(name), Some(spoken)) = (name, spoken) {
+            if let Some((rule, name)) = clause.speaks()
+                && let Some(spoken) = spoken.get_mut(rule)
+            {
                 spoken.insert(name);
             }
         }
@@ -520,12 +547,7 @@ impl Sources {
                 .collect(),
         });
         let groups = groups.collect();
-        add(&mut engine, "the answers".into(), answers)?;
-        let engine = analysed(engine).or_else(|problem| {
-            // The same problem, in the author's own words.
-            analysed(self.engine(|_| false)?).and(Err(problem))
-        })?;
-        Ok((groups, engine))
+        (groups, answers)
     }
 }
 

@@ -9,7 +9,8 @@ use regorus::unstable::{
     RuleBody, RuleHead, Span, comparison, must_cache, numbers, sets,
 };
 
-use crate::shortcut::{Shortcut, Speakers};
+use crate::engine::Answers;
+use crate::shortcut::Shortcut;
 
 /// How many statements and expressions are read for one input.
 const MOST_READ: u32 = 100_000;
@@ -46,36 +47,20 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Whether a rule of the manifest, by its place in it, surely says that it looked, and surely nothing else.
-    pub(crate) fn passes(&mut self, rule: usize, id: &str) -> bool {
+    /// What a rule of the manifest, by its place in it, surely says; `None` if that isn't sure.
+    pub(crate) fn says(&mut self, rule: usize) -> Option<Answers> {
         self.locals.clear();
         self.depth = 0;
-        let speakers = self.shortcut.speakers.get(rule);
-        speakers.is_some_and(|speakers| matches!(self.says_nothing_else(speakers, id), Ok(true)))
-    }
-
-    fn says_nothing_else(&mut self, speakers: &'a Speakers, id: &str) -> Sure<bool> {
-        let mut passes = false;
-        for clause in &speakers.passing {
-            let said = self.members(clause)?;
-            passes |= !said.is_empty();
-            let other = |said: &Value| said.as_string().map_or(true, |said| **said != *id);
-            if said.iter().any(other) {
-                return Err(Unsure);
+        let speakers = self.shortcut.speakers.get(rule)?;
+        let mut answers = Answers::new();
+        for (entry_point, clauses) in speakers {
+            let mut said = BTreeSet::new();
+            for clause in clauses {
+                said.extend(self.members(clause).ok()?);
             }
+            answers.push((entry_point, said.into_iter().collect()));
         }
-        for clause in &speakers.objecting {
-            let bodies = bodies(clause)?;
-            // A clause without a body always holds.
-            let mut objects = bodies.is_empty();
-            for body in bodies {
-                objects |= self.succeeds(&body.query)?;
-            }
-            if objects {
-                return Ok(false);
-            }
-        }
-        Ok(passes)
+        Some(answers)
     }
 
     /// What a clause adds to its set.

@@ -1,9 +1,8 @@
-//! Which rules of a pack surely pass: most do, and the engine takes five times as long to say so.
+//! What the rules of a pack say where that is sure: nearly always, and the engine takes five times as long to say so.
 //!
 //! A second reader of the same Rego that gives up on everything which isn't plain: on a missing field, a failing function, a
-//! `with`, a variable that is only bound later. It never says that a rule objects, nor why; that is the engine's to say, as is
-//! everything on which this one gives up. So it need not know what Rego makes of an undefined value or of an error, where engines
-//! differ; values are compared, and functions called, by the engine's own code.
+//! `with`, a variable that is only bound later. On what it gives up the engine is asked. So it need not know what Rego makes of an
+//! undefined value or of an error, where engines differ; values are compared, and functions called, by the engine's own code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,12 +21,8 @@ pub(crate) struct Shortcut {
     pub(crate) data: Value,
 }
 
-/// The clauses in which one rule of the manifest speaks.
-#[derive(Default)]
-pub(crate) struct Speakers {
-    pub(crate) passing: Vec<Ref<Rule>>,
-    pub(crate) objecting: Vec<Ref<Rule>>,
-}
+/// The clauses in which one rule of the manifest speaks, by entry point.
+pub(crate) type Speakers = BTreeMap<&'static str, Vec<Ref<Rule>>>;
 
 impl Shortcut {
     /// Of modules with their clauses, and what they read as `data`. `None` if a local variable has the name of a rule, or something
@@ -39,7 +34,7 @@ impl Shortcut {
     ) -> Option<Self> {
         let mut helpers: BTreeMap<String, Vec<Ref<Rule>>> = BTreeMap::new();
         let mut speakers: Vec<Speakers> = Vec::new();
-        speakers.resize_with(rules, Speakers::default);
+        speakers.resize_with(rules, Speakers::new);
         let mut locals = BTreeSet::new();
         for (module, clauses) in modules {
             let plain = |path: &str| path == "rego.v1" || path.starts_with("future.keywords");
@@ -54,9 +49,8 @@ impl Shortcut {
                 return None;
             }
             for (rule, clause) in policy.into_iter().zip(clauses) {
-                let clauses = match clause.rule {
-                    Some(index) if clause.objects() => &mut speakers.get_mut(index)?.objecting,
-                    Some(index) => &mut speakers.get_mut(index)?.passing,
+                let clauses = match clause.speaks() {
+                    Some((index, name)) => speakers.get_mut(index)?.entry(name).or_default(),
                     None => helpers.entry(clause.name.clone()).or_default(),
                 };
                 clauses.push(rule.clone());

@@ -8,7 +8,7 @@ use regorus::Value;
 use serde_json::{Map, json};
 
 use super::Reading;
-use crate::engine::evaluate;
+use crate::engine::{Answers, evaluate, watch};
 use crate::pack::{Body, File, Pack, Rules};
 
 /// What every rule here may call.
@@ -48,12 +48,12 @@ named if {
 }
 "#;
 
-/// A pack whose only rule passes if one body holds, and objects if another one does.
+/// A pack whose only rule passes if one body holds, and objects twice if another one does.
 fn pack(passing: &str, objecting: &str) -> Result<Pack, String> {
     let rego = format!(
         "package argus.packs.p\n\nimport rego.v1\n\nvalue := input.time\n{HELPERS}\n# METADATA\n# title: T\n# custom:\n#   id: p-rule\n\
          passed contains \"p-rule\" if {{\n{passing}\n}}\n\n\
-         deny contains {{\"id\": \"p-rule\", \"step\": null, \"message\": \"m\", \"hint\": \"h\"}} if {{\n{objecting}\n}}\n"
+         deny contains {{\"id\": \"p-rule\", \"step\": null, \"message\": word, \"hint\": \"h\"}} if {{\n{objecting}\n\tsome word in words\n}}\n"
     );
     let manifest =
         "name: p\nversion: 1.0.0\ndescription: d\nrules:\n  - {id: p-rule, phases: [plan]}\n";
@@ -72,37 +72,26 @@ fn rules(pack: &Pack) -> &Rules {
     }
 }
 
-fn reads(rules: &Rules, input: &Value) -> bool {
-    let shortcut = rules.shortcut.as_ref();
-    shortcut.is_some_and(|shortcut| Reading::new(shortcut, input).passes(0, "p-rule"))
-}
-
-/// What the engine says: that the rule passes, that it doesn't, or nothing that one could use.
-fn engine(rules: &Rules, input: &Value) -> Result<bool, String> {
-    let question = rules.question(0).ok_or("no question")?;
-    let answers = evaluate(rules, question, input)?;
-    let said = answers.iter().filter(|(_, found)| !found.is_empty());
-    Ok(said.map(|(name, _)| *name).eq(["passed"]))
+fn reads(rules: &Rules, input: &Value) -> Option<Answers> {
+    Reading::new(rules.shortcut.as_ref()?, input).says(0)
 }
 
 fn input(value: &serde_json::Value) -> Value {
     Value::from(json!({ "time": value }))
 }
 
+/// Whether this reader is sure; what it is sure of has to be what the engine says.
 #[track_caller]
-fn check(passing: &str, objecting: &str, value: serde_json::Value, reader: bool) {
+fn check(passing: &str, objecting: &str, value: serde_json::Value, sure: bool) {
     let pack = pack(passing, objecting);
     assert!(pack.is_ok(), "{passing}: {:?}", pack.as_ref().err());
     let Ok(pack) = pack else { return };
     let (rules, input) = (rules(&pack), input(&value));
-    assert_eq!(
-        reads(rules, &input),
-        reader,
-        "{passing} | {objecting}: {value}"
-    );
-    if reader {
-        let engine = engine(rules, &input);
-        assert_eq!(engine, Ok(true), "{passing} | {objecting}: {value}");
+    let read = reads(rules, &input);
+    let place = format!("{passing} | {objecting}: {value}");
+    assert_eq!(read.is_some(), sure, "{place}: {read:?}");
+    if let (Some(read), Some((_, question))) = (read, rules.first()) {
+        assert_eq!(evaluate(rules, question, &input), Ok(read), "{place}");
     }
 }
 
@@ -136,14 +125,12 @@ fn what_is_plain_is_read() {
         "every _ in value.list { true }",
     ] {
         check(passing, "value.a == \"never\"", value(), true);
-        // A rule that also objects is the engine's to speak of.
-        check(passing, passing, value(), false);
-        // As is one that doesn't pass.
+        check(passing, passing, value(), true);
         check(
             &format!("not seven == 7; {passing}"),
             "value.a == \"never\"",
             value(),
-            false,
+            true,
         );
     }
 }
@@ -227,6 +214,26 @@ fn a_local_name_that_a_rule_has_too_is_the_engines() {
         json!({"list": [1]}),
         false,
     );
+}
+
+#[test]
+fn what_is_read_is_watched() -> Result<(), String> {
+    let pack = pack("value.a", "value.b")?;
+    let (rules, input) = (rules(&pack), input(&json!({"a": 1, "b": 1})));
+    let (group, _) = rules.first().ok_or("no rule")?;
+    let right = reads(rules, &input).ok_or("not sure")?;
+    assert_eq!(watch(rules, group, &[Some(right.clone())], &input), Ok(()));
+    assert_eq!(watch(rules, group, &[None], &input), Ok(()));
+    for (place, (name, said)) in right.iter().enumerate() {
+        let mut wrong = right.clone();
+        wrong[place] = (name, said.iter().skip(1).cloned().collect());
+        let problem = watch(rules, group, &[Some(wrong)], &input);
+        assert!(
+            problem.is_err_and(|problem| problem.contains("`p-rule`")),
+            "{name}"
+        );
+    }
+    Ok(())
 }
 
 fn term() -> impl Strategy<Value = String> {
@@ -351,10 +358,16 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
     ]
 }
 
-/// What a rule of a pack is worth, by this reader and by the engine. One that holds nowhere has no worth.
+/// What a rule of a pack is worth, by this reader and by the engine. One that holds nowhere has no worth. Likewise what a rule of
+/// the manifest says.
 #[test]
 fn the_engine_says_the_same() {
-    let (sure, held, failed) = (Cell::new(0u32), Cell::new(0u32), Cell::new(0u32));
+    let (sure, held, failed, said) = (
+        Cell::new(0u32),
+        Cell::new(0u32),
+        Cell::new(0u32),
+        Cell::new(0u32),
+    );
     let count = |cell: &Cell<u32>| cell.set(cell.get() + 1);
     let cases = std::env::var("ARGUS_TEST_RULES").map_or(Ok(1000), |text| text.parse());
     let config = ProptestConfig {
@@ -363,19 +376,24 @@ fn the_engine_says_the_same() {
         max_global_rejects: u32::MAX,
         ..ProptestConfig::default()
     };
-    proptest!(config, |(body in body(), term in term(), values in prop::collection::vec(value(), 20))| {
-        let Ok(pack) = pack(&format!("subject\n}}\n\nsubject := {term} if {{ {body}"), "false") else {
+    proptest!(config, |(body in body(), term in term(), objecting in body(), values in prop::collection::vec(value(), 20))| {
+        let Ok(pack) = pack(&format!("subject\n}}\n\nsubject := {term} if {{ {body}"), &objecting) else {
             return Err(TestCaseError::reject("it doesn't compile"));
         };
         let rules = rules(&pack);
         for value in &values {
             let input = input(value);
+            let (_, question) = rules.first().ok_or_else(|| TestCaseError::fail("no question"))?;
+            if let (Some(read), Ok(answers)) = (reads(rules, &input), evaluate(rules, question, &input)) {
+                count(&said);
+                prop_assert_eq!(read, answers, "{} if {} | {}: {}", term, body, objecting, value);
+            }
             let shortcut = rules.shortcut.as_ref().ok_or_else(|| TestCaseError::reject("a name means two things"))?;
             let Ok(read) = Reading::new(shortcut, &input).named("subject") else {
                 continue;
             };
             count(&sure);
-            let mut engine = rules.engine();
+            let mut engine = rules.engine().map_err(TestCaseError::reject)?;
             engine.set_input(input.clone());
             match engine.eval_rule("data.argus.packs.p.subject".into()) {
                 Ok(Value::Undefined) => prop_assert!(read.is_none(), "{} if {}: {}", term, body, value),
@@ -390,10 +408,10 @@ fn the_engine_says_the_same() {
             }
         }
     });
-    let (sure, held, failed) = (sure.get(), held.get(), failed.get());
-    println!("sure of {sure}: {held} hold, the engine fails at {failed}");
+    let (sure, held, failed, said) = (sure.get(), held.get(), failed.get(), said.get());
+    println!("sure of {sure}: {held} hold, the engine fails at {failed}; sure of {said} answers");
     assert!(
-        held > 100 && sure - held > 100,
-        "sure of {sure}, {held} hold"
+        held > 100 && sure - held > 100 && said > 100,
+        "sure of {sure}, {held} hold; sure of {said} answers"
     );
 }
