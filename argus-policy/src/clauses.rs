@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use regorus::unstable::{Lexer, Module, Source, TokenKind};
+use regorus::unstable::{Lexer, Module, Source, Span, TokenKind};
 use serde::Deserialize;
 
 use crate::hoist::{Edit, edited};
@@ -49,9 +49,17 @@ pub(crate) struct Text {
 
 pub(crate) struct Word {
     pub(crate) kind: Kind,
-    pub(crate) text: String,
-    pub(crate) start: u32,
-    pub(crate) line: u32,
+    span: Span,
+}
+
+impl Word {
+    pub(crate) fn text(&self) -> &str {
+        self.span.text()
+    }
+
+    pub(crate) fn line(&self) -> u32 {
+        self.span.line
+    }
 }
 
 #[derive(PartialEq)]
@@ -73,21 +81,21 @@ pub(crate) fn clauses(module: &Module, words: &[Word]) -> Vec<Clause> {
     let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
     let clause = |(start, end): (&u32, u32)| {
         // Words stand in the order of the file.
-        let before = |place: u32| words.partition_point(|word| word.start < place);
+        let before = |place: u32| words.partition_point(|word| word.span.start < place);
         let inside = words.get(before(*start)..before(end)).unwrap_or_default();
-        let mut inside = inside.iter().skip_while(|word| word.text == "default");
+        let mut inside = inside.iter().skip_while(|word| word.text() == "default");
         let head = inside.next()?;
         let (mut words, mut texts) = (Vec::new(), Vec::new());
         for word in inside {
             match word.kind {
-                Kind::Name => words.push(word.text.clone()),
-                Kind::Quoted => texts.push(word.text.trim_matches(['"', '`']).to_owned()),
+                Kind::Name => words.push(word.text().to_owned()),
+                Kind::Quoted => texts.push(word.text().trim_matches(['"', '`']).to_owned()),
                 Kind::Field | Kind::Other => {}
             }
         }
         Some(Clause {
-            name: head.text.clone(),
-            place: format!("{}:{}", source.file(), head.line),
+            name: head.text().to_owned(),
+            place: format!("{}:{}", source.file(), head.line()),
             words,
             texts,
             rule: None,
@@ -182,7 +190,7 @@ pub(crate) fn words(source: &Source) -> Result<Vec<Word>, String> {
         let token = lexer.next_token().map_err(|error| format!("{error:#}"))?;
         let kind = match token.0 {
             TokenKind::Eof => return Ok(words),
-            TokenKind::Ident if words.last().is_some_and(|before| before.text == ".") => {
+            TokenKind::Ident if words.last().is_some_and(|before| before.text() == ".") => {
                 Kind::Field
             }
             TokenKind::Ident => Kind::Name,
@@ -191,9 +199,7 @@ pub(crate) fn words(source: &Source) -> Result<Vec<Word>, String> {
         };
         words.push(Word {
             kind,
-            text: token.1.text().to_owned(),
-            start: token.1.start,
-            line: token.1.line,
+            span: token.1,
         });
     }
 }

@@ -157,13 +157,13 @@ fn shallow((path, text): &(String, String)) -> Result<Vec<Word>, String> {
     let words = words(&source)?;
     let mut depth = 0usize;
     for word in &words {
-        match word.text.as_str() {
+        match word.text() {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" | "}" => depth = depth.saturating_sub(1),
             _ => {}
         }
         if depth > MAX_BRACKETS {
-            let line = word.line;
+            let line = word.line();
             return Err(format!(
                 "{path}:{line}: brackets stand more than {MAX_BRACKETS} deep in each other"
             ));

@@ -119,13 +119,13 @@ fn check_data(file: &str, words: &[Word], allowed: &str) -> Result<(), String> {
     for (index, word) in words
         .iter()
         .enumerate()
-        .filter(|(_, word)| word.kind == Kind::Name && word.text == "data")
+        .filter(|(_, word)| word.kind == Kind::Name && word.text() == "data")
     {
-        let path = words.iter().skip(index + 1).map(|word| word.text.as_str());
+        let path = words.iter().skip(index + 1).map(Word::text);
         if !path.take(2).eq([".", allowed]) {
             return Err(format!(
                 "{file}:{}: of `data` only `data.{allowed}` may be read",
-                word.line
+                word.line()
             ));
         }
     }
@@ -138,30 +138,30 @@ pub(crate) static INPUT: LazyLock<Value> = LazyLock::new(PolicyInput::schema);
 fn check_input(file: &str, words: &[Word], schema: &Value) -> Result<(), String> {
     let root = schema;
     for (index, word) in words.iter().enumerate() {
-        if word.kind != Kind::Name || word.text != "input" {
+        if word.kind != Kind::Name || word.text() != "input" {
             continue;
         }
         let mut path = "input".to_owned();
         let mut schema = root;
         let mut rest = words.get(index + 1..).unwrap_or_default();
         while let [dot, field, after @ ..] = rest
-            && dot.text == "."
+            && dot.text() == "."
             && let Some(fields) = fields(schema, root)
         {
-            match fields.get(&field.text) {
+            match fields.get(field.text()) {
                 Some(next) => schema = next,
                 None => {
                     let known: Vec<&str> = fields.keys().map(String::as_str).collect();
                     let problem = format!(
                         "{file}:{}: `{path}` has no field `{}`, it has {}",
-                        field.line,
-                        field.text,
+                        field.line(),
+                        field.text(),
                         known.join(", ")
                     );
                     return Err(problem);
                 }
             }
-            path = format!("{path}.{}", field.text);
+            path = format!("{path}.{}", field.text());
             rest = after;
         }
     }
