@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::builtin;
 use crate::manifest::Rule;
-use crate::pack::{Body, Group, Pack, PackError, Question, Rules};
+use crate::pack::{Body, Pack, PackError};
 use crate::reading::Reading;
+use crate::rules::{Group, Question, Rules};
 use crate::signature::{self, PackKey};
 use crate::suite::{Suite, timed};
 

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::hoist::parse;
 use crate::lint;
-use crate::pack::{File, analysed, empty};
+use crate::pack::File;
+use crate::rules::{analysed, empty};
 use crate::suite::timed;
 
 /// The longest message of a template that is kept, in characters.

@@ -24,6 +24,8 @@ mod reading;
 
 mod gatekeeper;
 
+mod rules;
+
 mod pack;
 pub use pack::{Pack, PackError};
 

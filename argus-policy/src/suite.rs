@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::clauses::Clause;
 use crate::gatekeeper;
-use crate::pack::{Body, File, Pack, PackError, Rules, analysed, read};
+use crate::pack::{Body, File, Pack, PackError, read};
+use crate::rules::{Rules, analysed};
 
 /// How long one question may take.
 const TIME_LIMIT: Duration = Duration::from_millis(500);

@@ -9,7 +9,8 @@ use serde_json::{Map, json};
 
 use super::Reading;
 use crate::engine::{Answers, evaluate, watch};
-use crate::pack::{Body, File, Pack, Rules};
+use crate::pack::{Body, File, Pack};
+use crate::rules::Rules;
 
 /// What every rule here may call.
 const HELPERS: &str = r#"

@@ -1,7 +1,7 @@
 // Starts dashboards, a cluster to share, a model that says what a test wants, and a browser.
 import { spawn } from "node:child_process";
 import { createServer } from "node:http";
-import { mkdtempSync, mkdirSync, writeFileSync, readFileSync } from "node:fs";
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,7 +36,12 @@ export async function start(...flags) {
   return host;
 }
 
-export const folder = () => mkdtempSync(join(tmpdir(), "argus-dashboard-"));
+/** A folder that is gone after the tests. */
+export function folder() {
+  const path = mkdtempSync(join(tmpdir(), "argus-dashboard-"));
+  process.on("exit", () => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
 
 /** A kubeconfig for a cluster on the loopback. */
 export function kubeconfig(server) {
