@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use regorus::unstable::{Lexer, Module, Source, Span, TokenKind};
+use regorus::unstable::{Lexer, Module, Ref, Rule as ParsedRule, Source, Span, TokenKind};
 use serde::Deserialize;
 
 use crate::hoist::{Edit, edited};
@@ -25,6 +25,8 @@ pub(crate) struct Clause {
     texts: Vec<String>,
     /// The rule of the manifest for which an entry point's clause speaks; none for a helper.
     pub(crate) rule: Option<usize>,
+    /// What the engine parsed.
+    pub(crate) parsed: Ref<ParsedRule>,
     range: Range<usize>,
 }
 
@@ -78,13 +80,14 @@ pub(crate) enum Kind {
 /// The clauses of a module, none yet with a rule.
 pub(crate) fn clauses(module: &Module, words: &[Word]) -> Vec<Clause> {
     let source = &module.package.refr.span().source;
-    let mut starts: Vec<u32> = module.policy.iter().map(|rule| rule.span().start).collect();
-    starts.sort_unstable();
-    let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
-    let clause = |(start, end): (&u32, u32)| {
+    let mut policy: Vec<&Ref<ParsedRule>> = module.policy.iter().collect();
+    policy.sort_unstable_by_key(|rule| rule.span().start);
+    let starts = policy.iter().map(|rule| rule.span().start);
+    let ends = starts.clone().skip(1).chain([u32::MAX]);
+    let clause = |((parsed, start), end): ((&&Ref<ParsedRule>, u32), u32)| {
         // Words stand in the order of the file.
         let before = |place: u32| words.partition_point(|word| word.span.start < place);
-        let inside = words.get(before(*start)..before(end)).unwrap_or_default();
+        let inside = words.get(before(start)..before(end)).unwrap_or_default();
         let mut inside = inside.iter().skip_while(|word| word.text() == "default");
         let head = inside.next()?;
         let (mut words, mut texts) = (Vec::new(), Vec::new());
@@ -101,10 +104,12 @@ pub(crate) fn clauses(module: &Module, words: &[Word]) -> Vec<Clause> {
             words,
             texts,
             rule: None,
-            range: *start as usize..end as usize,
+            parsed: Ref::clone(parsed),
+            range: start as usize..end as usize,
         })
     };
-    starts.iter().zip(ends).filter_map(clause).collect()
+    let clauses = policy.iter().zip(starts).zip(ends);
+    clauses.filter_map(clause).collect()
 }
 
 impl Clause {

@@ -249,59 +249,57 @@ fn ask_rules(
     let shortcut = rules.shortcut.as_ref();
     let mut reading = shortcut.map(|shortcut| Reading::new(shortcut, document));
     for group in rules.groups(input) {
-        let mut read = |question: &Question| {
-            let place = question.rules.first()?;
-            reading.as_mut()?.says(*place)
-        };
         // Some built-ins of regorus panic on odd arguments; that must deny, not end the host.
-        let read = AssertUnwindSafe(|| group.alone.iter().map(&mut read).collect());
-        let read: Vec<Option<Answers>> =
-            catch_unwind(read).map_err(|_| "the evaluation panicked")?;
-        if watched {
-            watch(rules, group, &read, document)?;
+        let read = catch_unwind(AssertUnwindSafe(|| read(group, reading.as_mut())))
+            .map_err(|_| "the evaluation panicked")?;
+        let unsure = read.iter().filter(|read| read.is_none()).count();
+        let together = (watched || unsure > 1).then(|| evaluate(rules, &group.together, document));
+        if let Some(Ok(answers)) = &together {
+            agree(rules, group, &read, answers)?;
         }
-        if read.iter().filter(|read| read.is_none()).count() > 1 {
-            let answers = evaluate(rules, &group.together, document)?;
-            hear(rules, &group.together, answers, input, opinion)?;
-        } else {
-            for (question, read) in group.alone.iter().zip(read) {
-                let answers = match read {
-                    Some(answers) => answers,
-                    None => evaluate(rules, question, document)?,
-                };
-                hear(rules, question, answers, input, opinion)?;
+        match together {
+            Some(answers) if unsure > 1 => {
+                hear(rules, &group.together, answers?, input, opinion)?;
+            }
+            _ => {
+                for (question, read) in group.alone.iter().zip(read) {
+                    let answers = match read {
+                        Some(answers) => answers,
+                        None => evaluate(rules, question, document)?,
+                    };
+                    hear(rules, question, answers, input, opinion)?;
+                }
             }
         }
         let asked = rules.of(&group.together);
-        opinion
-            .evaluated
-            .extend(asked.map(|(_, rule)| rule.id.clone()));
+        opinion.evaluated.extend(asked.map(|rule| rule.id.clone()));
     }
     Ok(())
 }
 
+/// What each rule of a group says, as far as that is sure without the engine.
+fn read(group: &Group, mut reading: Option<&mut Reading>) -> Vec<Option<Answers>> {
+    let says = |question: &Question| reading.as_mut()?.says(*question.rules.first()?);
+    group.alone.iter().map(says).collect()
+}
+
 /// That the engine says the same of rules that were read without it. Where it fails it says nothing: it reads the statements of a
 /// rule in an order of its own, and may meet one that fails before the one that doesn't hold.
-pub(crate) fn watch(
+pub(crate) fn agree(
     rules: &Rules,
     group: &Group,
     read: &[Option<Answers>],
-    document: &regorus::Value,
+    answers: &Answers,
 ) -> Result<(), String> {
-    let Ok(answers) = evaluate(rules, &group.together, document) else {
-        return Ok(());
-    };
-    let mut answers = answers.into_iter();
+    let mut answers = answers.iter();
     for (question, read) in group.alone.iter().zip(read) {
-        let answers: Answers = answers.by_ref().take(question.entry_points.len()).collect();
-        if read.as_ref().is_none_or(|read| *read == answers) {
-            continue;
+        let answers: Vec<_> = answers.by_ref().take(question.entry_points.len()).collect();
+        if read.as_ref().is_some_and(|read| !read.iter().eq(answers)) {
+            let id = rules.of(question).next().map_or("", |rule| &rule.id);
+            return Err(format!(
+                "the rule `{id}` says one thing by one reading of it and another by the other: a bug of Argus, please report it"
+            ));
         }
-        let ids: Vec<&str> = rules.of(question).map(|(_, rule)| &*rule.id).collect();
-        return Err(format!(
-            "the rule `{}` says one thing by one reading of it and another by the other: a bug of Argus, please report it",
-            ids.concat()
-        ));
     }
     Ok(())
 }
@@ -330,7 +328,7 @@ fn hear(
         };
         for value in said {
             let violation = violation(&opinion.pack, &value, input.plan.steps.len())?;
-            if !rules.of(question).any(|(_, rule)| rule.id == violation.id) {
+            if !rules.of(question).any(|rule| rule.id == violation.id) {
                 return Err(format!("the rule `{}` was not asked", violation.id));
             }
             if violation.people.is_some() && entry_point != "require_approval" {
@@ -343,8 +341,8 @@ fn hear(
             set.push(violation);
         }
     }
-    let silent = |(_, rule): &(usize, &Rule)| !spoke.contains(&rule.id);
-    if let Some((_, rule)) = rules.of(question).find(silent) {
+    let silent = |rule: &&Rule| !spoke.contains(&rule.id);
+    if let Some(rule) = rules.of(question).find(silent) {
         return Err(format!(
             "the rule `{}` gave no answer: a field that it reads may be missing or misspelt",
             rule.id

@@ -14,6 +14,7 @@ use crate::signature::KeyError;
 const MAX_FILE: u64 = 1 << 20;
 /// The most files in a pack.
 const MAX_FILES: usize = 100;
+
 /// Why a folder is no pack.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

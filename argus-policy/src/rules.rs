@@ -54,7 +54,7 @@ pub(crate) struct Sources {
     texts: Vec<Text>,
     titles: Vec<String>,
     /// Below a name of its own, so that data can't stand where a rule stands.
-    data: Value,
+    data: regorus::Value,
 }
 
 impl Rules {
@@ -107,10 +107,10 @@ impl Rules {
         ids.zip(titles).collect()
     }
 
-    /// The rules of a question, with their places in the manifest.
-    pub(crate) fn of(&self, question: &Question) -> impl Iterator<Item = (usize, &Rule)> {
-        let rule = |place: &usize| Some((*place, self.sources.rules().get(*place)?));
-        question.rules.iter().filter_map(rule)
+    /// The rules of a question.
+    pub(crate) fn of(&self, question: &Question) -> impl Iterator<Item = &Rule> {
+        let rules = question.rules.iter();
+        rules.filter_map(|place| self.sources.rules().get(*place))
     }
 
     /// The first group, and the question about its first rule alone.
@@ -130,7 +130,7 @@ impl Rules {
     pub(crate) fn groups<'a>(&'a self, input: &'a PolicyInput) -> impl Iterator<Item = &'a Group> {
         self.groups.iter().filter(|group| {
             let first = self.of(&group.together).next();
-            first.is_some_and(|(_, rule)| rule.applies(input))
+            first.is_some_and(|rule| rule.applies(input))
         })
     }
 }
@@ -211,6 +211,8 @@ impl Sources {
         }
         lint::check(modules, texts.iter().flat_map(|text| &text.clauses))?;
         let data = json!({ "argus_data": { manifest.name.as_str(): data } });
+        let data = regorus::Value::from_json_str(&data.to_string())
+            .map_err(|error| format!("data.json: {error:#}"))?;
         let sources = Self {
             titles,
             manifest,
@@ -218,9 +220,8 @@ impl Sources {
             data,
         };
         sources.check_rules()?;
-        let clauses = sources.texts.iter().map(|text| text.clauses.as_slice());
-        let data = regorus::Value::from(sources.data.clone());
-        let shortcut = Shortcut::new(modules.iter().zip(clauses), sources.rules().len(), data);
+        let rules = sources.rules().len();
+        let shortcut = Shortcut::new(modules, sources.clauses(), rules, sources.data.clone());
         Ok((sources, shortcut))
     }
 
@@ -266,7 +267,7 @@ impl Sources {
             add(&mut engine, text.path.clone(), text_of(text))?;
         }
         engine
-            .add_data_json(&self.data.to_string())
+            .add_data(self.data.clone())
             .map_err(|error| format!("data.json: {error:#}"))?;
         Ok(engine)
     }

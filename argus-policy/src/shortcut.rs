@@ -25,39 +25,36 @@ pub(crate) struct Shortcut {
 pub(crate) type Speakers = BTreeMap<&'static str, Vec<Ref<Rule>>>;
 
 impl Shortcut {
-    /// Of modules with their clauses, and what they read as `data`. `None` if a local variable has the name of a rule, or something
-    /// is imported: a name then means one thing here and another there.
+    /// Of modules, their clauses, and what they read as `data`. `None` if a local variable has the name of a rule, or something is
+    /// imported: a name then means one thing here and another there.
     pub(crate) fn new<'a>(
-        modules: impl Iterator<Item = (&'a Ref<Module>, &'a [Clause])>,
+        modules: &[Ref<Module>],
+        clauses: impl Iterator<Item = &'a Clause> + Clone,
         rules: usize,
         data: Value,
     ) -> Option<Self> {
+        let plain = |path: &str| path == "rego.v1" || path.starts_with("future.keywords");
+        let mut imports = modules.iter().flat_map(|module| &module.imports);
+        if !imports.all(|import| plain(import.refr.span().text())) {
+            return None;
+        }
+        let policy = modules.iter().flat_map(|module| &module.policy);
+        if policy.count() != clauses.clone().count() {
+            return None;
+        }
         let mut helpers: BTreeMap<String, Vec<Ref<Rule>>> = BTreeMap::new();
         let mut speakers: Vec<Speakers> = Vec::new();
         speakers.resize_with(rules, Speakers::new);
-        let mut locals = BTreeSet::new();
-        for (module, clauses) in modules {
-            let plain = |path: &str| path == "rego.v1" || path.starts_with("future.keywords");
-            let mut imports = module.imports.iter();
-            if !imports.all(|import| plain(import.refr.span().text())) {
-                return None;
-            }
-            locals.extend(local_names(module));
-            let mut policy: Vec<&Ref<Rule>> = module.policy.iter().collect();
-            policy.sort_unstable_by_key(|rule| rule.span().start);
-            if policy.len() != clauses.len() {
-                return None;
-            }
-            for (rule, clause) in policy.into_iter().zip(clauses) {
-                let clauses = match clause.speaks() {
-                    Some((index, name)) => speakers.get_mut(index)?.entry(name).or_default(),
-                    None => helpers.entry(clause.name.clone()).or_default(),
-                };
-                clauses.push(rule.clone());
-            }
+        for clause in clauses {
+            let clauses = match clause.speaks() {
+                Some((rule, name)) => speakers.get_mut(rule)?.entry(name).or_default(),
+                None => helpers.entry(clause.name.clone()).or_default(),
+            };
+            clauses.push(clause.parsed.clone());
         }
-        let twice = |name: &&str| ["input", "data"].contains(name) || helpers.contains_key(*name);
-        let clear = !locals.iter().any(twice);
+        let mut locals = modules.iter().flat_map(|module| local_names(module));
+        let twice = |name: &str| ["input", "data"].contains(&name) || helpers.contains_key(name);
+        let clear = !locals.any(twice);
         clear.then_some(Self {
             helpers,
             speakers,

@@ -8,7 +8,7 @@ use regorus::Value;
 use serde_json::{Map, json};
 
 use super::Reading;
-use crate::engine::{Answers, evaluate, watch};
+use crate::engine::{Answers, agree, evaluate};
 use crate::pack::{Body, File, Pack};
 use crate::rules::Rules;
 
@@ -223,12 +223,13 @@ fn what_is_read_is_watched() -> Result<(), String> {
     let (rules, input) = (rules(&pack), input(&json!({"a": 1, "b": 1})));
     let (group, _) = rules.first().ok_or("no rule")?;
     let right = reads(rules, &input).ok_or("not sure")?;
-    assert_eq!(watch(rules, group, &[Some(right.clone())], &input), Ok(()));
-    assert_eq!(watch(rules, group, &[None], &input), Ok(()));
+    let engine = evaluate(rules, &group.together, &input)?;
+    assert_eq!(agree(rules, group, &[Some(right.clone())], &engine), Ok(()));
+    assert_eq!(agree(rules, group, &[None], &engine), Ok(()));
     for (place, (name, said)) in right.iter().enumerate() {
         let mut wrong = right.clone();
         wrong[place] = (name, said.iter().skip(1).cloned().collect());
-        let problem = watch(rules, group, &[Some(wrong)], &input);
+        let problem = agree(rules, group, &[Some(wrong)], &engine);
         assert!(
             problem.is_err_and(|problem| problem.contains("`p-rule`")),
             "{name}"
