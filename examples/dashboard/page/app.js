@@ -414,12 +414,12 @@ async function tryPlan(mine, plan) {
     showModal({ heading: mine.head, body: [el("p", {}, plan.summary), el("div", { class: "banner good" }, el("p", {}, "There is nothing to do."))] });
     return;
   }
+  // What an earlier try said holds no longer, and nobody may confirm it.
+  mine.tried = mine.refused = null;
   showPlan(mine, { note: spinner("Trying it on the cluster without changing anything…") });
   try {
     mine.tried = await post(`/api/remediate/${plan.plan_id}/dry-run`);
-    mine.refused = null;
   } catch (error) {
-    mine.tried = null;
     mine.refused = error;
   }
   if (walk === mine) showPlan(mine, {});
@@ -583,6 +583,7 @@ function showRunning(mine) {
 
 async function run(mine, typed) {
   mine.running = true;
+  mine.lost = false;
   // Each confirmation is one execution, however often the request is sent.
   mine.key = crypto.randomUUID?.() || String(Math.random());
   showRunning(mine);

@@ -209,7 +209,15 @@ test("somebody changes the app while the plan is read", async (t) => {
   await confirm(page);
   await dialog.getByText("Something changed meanwhile").waitFor();
   await look(page, "stale");
+  // While it is tried again, the first try can't be confirmed.
+  let answer;
+  await page.route("**/dry-run", (route) => (answer = () => route.continue()));
   await dialog.getByRole("button", { name: "Look again" }).click();
+  await dialog.getByText("Trying it on the cluster without changing anything…").waitFor();
+  assert.equal(await applyButton(page).count(), 0);
+  assert.equal(await dialog.getByText("Tried, and allowed by policy.").count(), 0);
+  while (!answer) await new Promise((done) => setTimeout(done, 10));
+  await answer();
   await dialog.getByText("Tried, and allowed by policy.").waitFor();
   await confirm(page);
   await dialog.getByText("The fix is in place").waitFor();
