@@ -34,12 +34,26 @@ const PACKS: [(&str, &[(&str, &str)]); 4] = [
 ];
 
 pub(crate) fn packs() -> Result<Vec<Pack>, PackError> {
+    PACKS.iter().map(|pack| compile(pack, true)).collect()
+}
+
+fn compile((name, files): &(&str, &[(&str, &str)]), checked: bool) -> Result<Pack, PackError> {
     let file = |(name, text): &(&str, &str)| File {
         name: (*name).into(),
         text: (*text).into(),
     };
-    let pack = |(name, files): &(&str, &[(&str, &str)])| {
-        Pack::compile(name, files.iter().map(file).collect(), &Map::new())
-    };
-    PACKS.iter().map(pack).collect()
+    let files = files.iter().map(file).collect();
+    Pack::compile(name, files, &Map::new(), checked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_in_has_passed_every_check() {
+        for pack in &PACKS {
+            compile(pack, false).unwrap();
+        }
+    }
 }

@@ -9,6 +9,7 @@ use argus_core::{ObjectInput, Phase, PolicyInput};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::clauses::{Clause, clauses};
 use crate::hoist::parse;
 use crate::lint;
 use crate::pack::File;
@@ -256,13 +257,12 @@ fn compile(
     let package = packages.first().ok_or("template.yaml has no Rego")?;
     let question = format!("{package}.violation");
     let modules = parsed.engine.get_modules();
-    let clauses = lint::read(modules, &parsed.words, "lib", &INPUT)?;
-    lint::check(modules, clauses.iter().flatten())?;
-    if !clauses
-        .iter()
-        .flatten()
-        .any(|clause| clause.name == "violation")
-    {
+    let modules_with_words = modules.iter().zip(&parsed.words);
+    let clauses: Vec<Clause> = modules_with_words
+        .flat_map(|(module, words)| clauses(module, words))
+        .collect();
+    lint::check(modules, &parsed.words, clauses.iter(), "lib", &INPUT)?;
+    if !clauses.iter().any(|clause| clause.name == "violation") {
         return Err("template.yaml has no rule `violation`".into());
     }
     let engine = parsed.understood(|| empty(v1), texts)?;

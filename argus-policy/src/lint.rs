@@ -10,7 +10,7 @@ use argus_core::PolicyInput;
 use regorus::unstable::{BUILTINS, Expr, Module, Ref, Rule, RuleHead};
 use serde_json::Value;
 
-use crate::clauses::{Clause, Kind, Word, clauses};
+use crate::clauses::{Clause, Kind, Word};
 use crate::walk::{Node, walk};
 
 /// Functions that no pack may call, with why.
@@ -24,27 +24,20 @@ const REFUSED: [(&str, &str); 4] = [
 /// How many rules may stand one behind the other. Each takes of the host's stack.
 const MAX_CHAIN: usize = 50;
 
-/// The clauses of each module, which read nothing but the input, as the schema has it, and what stands below `data`.
-pub(crate) fn read(
+/// That the modules read nothing but the input, as the schema has it, and what stands below `data`; that what they do ends, and
+/// that everything which they call is there.
+pub(crate) fn check<'a>(
     modules: &[Ref<Module>],
     words: &[Vec<Word>],
+    clauses: impl Iterator<Item = &'a Clause> + Clone,
     data: &str,
     schema: &Value,
-) -> Result<Vec<Vec<Clause>>, String> {
-    let read = |(module, words): (&Ref<Module>, &Vec<Word>)| {
+) -> Result<(), String> {
+    for (module, words) in modules.iter().zip(words) {
         let file = module.package.refr.span().source.file();
         check_data(file, words, data)?;
         check_input(file, words, schema)?;
-        Ok(clauses(module, words))
-    };
-    modules.iter().zip(words).map(read).collect()
-}
-
-/// That what the modules do ends, and that everything which they call is there.
-pub(crate) fn check<'a>(
-    modules: &[Ref<Module>],
-    clauses: impl Iterator<Item = &'a Clause> + Clone,
-) -> Result<(), String> {
+    }
     check_calls(modules)?;
     check_defaults(modules)?;
     check_recursion(clauses)

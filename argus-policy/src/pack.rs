@@ -122,15 +122,7 @@ impl Pack {
             ["pack.yaml", "data.json", "template.yaml", "constraint.yaml"].contains(&name)
                 || name.ends_with(".rego") && !name.ends_with("_test.rego")
         })?;
-        let pack = Self::compile(&folder.display().to_string(), files, &Map::new())?;
-        if let Body::Rules(rules) = &pack.body {
-            // What is wrong with it is said now, not at its first question.
-            rules.engine().map_err(|problem| PackError::Rego {
-                pack: pack.name().to_owned(),
-                problem,
-            })?;
-        }
-        Ok(pack)
+        Self::compile(&folder.display().to_string(), files, &Map::new(), false)
     }
 
     /// The same pack with the host's parameters in the place of those of `data.json`, or of the constraint.
@@ -138,13 +130,15 @@ impl Pack {
     /// # Errors
     /// [`PackError::Parameters`] for what the manifest's schema doesn't allow.
     pub fn with_parameters(&self, parameters: &Map<String, Value>) -> Result<Self, PackError> {
-        Self::compile(&self.folder, self.files.to_vec(), parameters)
+        Self::compile(&self.folder, self.files.to_vec(), parameters, true)
     }
 
+    /// `checked` if these files have passed every check before.
     pub(crate) fn compile(
         folder: &str,
         files: Vec<File>,
         parameters: &Map<String, Value>,
+        checked: bool,
     ) -> Result<Self, PackError> {
         let unusable = |problem: String| PackError::Rego {
             pack: folder.to_owned(),
@@ -156,7 +150,7 @@ impl Pack {
         };
         let body = match (text("pack.yaml"), text("template.yaml")) {
             (Some(manifest), None) => {
-                let rules = Rules::new(folder, &files, manifest, parameters)?;
+                let rules = Rules::new(folder, &files, manifest, parameters, checked)?;
                 Body::Rules(Arc::new(rules))
             }
             (None, Some(template)) => {
@@ -220,10 +214,10 @@ impl Pack {
 
     /// Its rules, each with what it refuses in one line.
     #[must_use]
-    pub fn rules(&self) -> Vec<(&str, &str)> {
+    pub fn rules(&self) -> Vec<(&str, String)> {
         match &self.body {
             Body::Rules(rules) => rules.titled(),
-            Body::Template(template) => vec![(&template.name, &template.title)],
+            Body::Template(template) => vec![(&template.name, template.title.clone())],
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use argus_core::PolicyInput;
 use serde_json::{Map, Value, json};
 
-use crate::clauses::{Clause, Text, by_rule, titles};
+use crate::clauses::{Clause, Text, by_rule, clauses, titles};
 use crate::hoist::{add, parse};
 use crate::lint;
 use crate::manifest::{Manifest, Rule};
@@ -52,17 +52,19 @@ pub(crate) struct Question {
 pub(crate) struct Sources {
     manifest: Manifest,
     texts: Vec<Text>,
-    titles: Vec<String>,
     /// Below a name of its own, so that data can't stand where a rule stands.
     data: regorus::Value,
 }
 
 impl Rules {
+    /// `checked` if these files have passed every check before, as those that are compiled in have in their tests: what only
+    /// finds mistakes takes a quarter of the time.
     pub(crate) fn new(
         folder: &str,
         files: &[File],
         manifest: &str,
         parameters: &Map<String, Value>,
+        checked: bool,
     ) -> Result<Self, PackError> {
         let manifest = Manifest::read(manifest).map_err(|problem| PackError::Manifest {
             path: format!("{folder}/pack.yaml"),
@@ -78,22 +80,31 @@ impl Rules {
             Some(data) => serde_json::from_str(&data.text)
                 .map_err(|error| unusable(format!("data.json: {error}")))?,
         };
-        let data = with(data, parameters, manifest.parameters.as_ref()).map_err(|problem| {
-            PackError::Parameters {
+        let data = if checked && parameters.is_empty() {
+            data
+        } else {
+            let schema = manifest.parameters.as_ref();
+            with(data, parameters, schema).map_err(|problem| PackError::Parameters {
                 pack: name.clone(),
                 problem,
-            }
-        })?;
-        let (sources, shortcut) = Sources::new(folder, files, manifest, data).map_err(unusable)?;
+            })?
+        };
+        let (sources, shortcut) =
+            Sources::new(folder, files, manifest, data, checked).map_err(unusable)?;
         let (groups, answers) = sources.groups();
-        Ok(Self {
+        let rules = Self {
             sources,
             groups,
             answers,
             engine: OnceLock::new(),
             shortcut,
             asked: AtomicU64::new(0),
-        })
+        };
+        if !checked {
+            // What the engine finds wrong is said now, not at its first question.
+            rules.engine().map_err(unusable)?;
+        }
+        Ok(rules)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -101,9 +112,9 @@ impl Rules {
     }
 
     /// The ids of its rules, each with its title.
-    pub(crate) fn titled(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn titled(&self) -> Vec<(&str, String)> {
         let ids = self.sources.rules().iter().map(|rule| &*rule.id);
-        let titles = self.sources.titles.iter().map(String::as_str);
+        let titles = self.sources.titles().unwrap_or_default();
         ids.zip(titles).collect()
     }
 
@@ -167,6 +178,7 @@ impl Sources {
         files: &[File],
         manifest: Manifest,
         data: Value,
+        checked: bool,
     ) -> Result<(Self, Option<Shortcut>), String> {
         let rego = files.iter().filter(|file| file.name.ends_with(".rego"));
         let mut rego: Vec<(String, String)> = rego
@@ -175,7 +187,6 @@ impl Sources {
         if rego.is_empty() {
             return Err("it has no Rego".into());
         }
-        let titles = titles_of(&rego, &manifest)?;
         let mut parsed = parse(|| empty(true), &mut rego)?;
         let mut texts: Vec<Text> = rego
             .into_iter()
@@ -203,23 +214,30 @@ impl Sources {
             ));
         }
         let modules = parsed.engine.get_modules();
-        let clauses = lint::read(modules, &parsed.words, "argus_data", &lint::INPUT)?;
-        for (text, mut clauses) in texts.iter_mut().zip(clauses) {
-            let mut found = clauses.iter_mut();
+        for ((text, module), words) in texts.iter_mut().zip(modules).zip(&parsed.words) {
+            text.clauses = clauses(module, words);
+            let mut found = text.clauses.iter_mut();
             found.try_for_each(|clause| clause.find_rule(&manifest.rules))?;
-            text.clauses = clauses;
         }
-        lint::check(modules, texts.iter().flat_map(|text| &text.clauses))?;
         let data = json!({ "argus_data": { manifest.name.as_str(): data } });
         let data = regorus::Value::from_json_str(&data.to_string())
             .map_err(|error| format!("data.json: {error:#}"))?;
         let sources = Self {
-            titles,
             manifest,
             texts,
             data,
         };
-        sources.check_rules()?;
+        if !checked {
+            lint::check(
+                modules,
+                &parsed.words,
+                sources.clauses(),
+                "argus_data",
+                &lint::INPUT,
+            )?;
+            sources.check_rules()?;
+            sources.titles()?;
+        }
         let rules = sources.rules().len();
         let shortcut = Shortcut::new(modules, sources.clauses(), rules, sources.data.clone());
         Ok((sources, shortcut))
@@ -243,6 +261,30 @@ impl Sources {
             }
         }
         Ok(())
+    }
+
+    /// What each rule refuses in one line, by its METADATA.
+    fn titles(&self) -> Result<Vec<String>, String> {
+        let mut found = Vec::new();
+        for Text { path, text, .. } in &self.texts {
+            found.extend(titles(path, text)?);
+        }
+        let known = |id: &str| self.rules().iter().any(|rule| rule.id == id);
+        if let Some((id, _)) = found.iter().find(|(id, _)| !known(id)) {
+            return Err(format!(
+                "the METADATA of `{id}` is about no rule of the manifest"
+            ));
+        }
+        let title = |rule: &Rule| {
+            let title = found.iter().find(|(id, _)| *id == rule.id);
+            title.map(|(_, title)| title.clone()).ok_or_else(|| {
+                format!(
+                    "the rule `{}` has no METADATA: write `# METADATA`, `# title: ...`, `# custom:`, `#   id: {}` above it",
+                    rule.id, rule.id
+                )
+            })
+        };
+        self.rules().iter().map(title).collect()
     }
 
     fn clauses(&self) -> impl Iterator<Item = &Clause> + Clone {
@@ -333,29 +375,6 @@ impl Sources {
         let groups = groups.collect();
         (groups, answers)
     }
-}
-
-fn titles_of(rego: &[(String, String)], manifest: &Manifest) -> Result<Vec<String>, String> {
-    let mut found = Vec::new();
-    for (path, text) in rego {
-        found.extend(titles(path, text)?);
-    }
-    let known = |id: &str| manifest.rules.iter().any(|rule| rule.id == id);
-    if let Some((id, _)) = found.iter().find(|(id, _)| !known(id)) {
-        return Err(format!(
-            "the METADATA of `{id}` is about no rule of the manifest"
-        ));
-    }
-    let title = |rule: &Rule| {
-        let title = found.iter().find(|(id, _)| *id == rule.id);
-        title.map(|(_, title)| title.clone()).ok_or_else(|| {
-            format!(
-                "the rule `{}` has no METADATA: write `# METADATA`, `# title: ...`, `# custom:`, `#   id: {}` above it",
-                rule.id, rule.id
-            )
-        })
-    };
-    manifest.rules.iter().map(title).collect()
 }
 
 /// An engine for Rego v1, or for the Rego before it, in which no error of a function is silent.

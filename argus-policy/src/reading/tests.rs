@@ -63,7 +63,7 @@ fn pack(passing: &str, objecting: &str) -> Result<Pack, String> {
         text,
     };
     let files = vec![file("pack.yaml", manifest.into()), file("p.rego", rego)];
-    Pack::compile("p", files, &Map::new()).map_err(|error| error.to_string())
+    Pack::compile("p", files, &Map::new(), false).map_err(|error| error.to_string())
 }
 
 fn rules(pack: &Pack) -> &Rules {
