@@ -55,9 +55,6 @@ fn rooms(criterion: &mut Criterion) {
                 .unwrap()
         })
     });
-    criterion.bench_function("start the policy engine", |bencher| {
-        bencher.iter(|| RegoEngine::builtin().unwrap())
-    });
 }
 
 fn entry() -> AuditEntry {
