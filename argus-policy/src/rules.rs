@@ -111,7 +111,7 @@ impl Rules {
         &self.sources.manifest.name
     }
 
-    /// The ids of its rules, each with its title.
+    /// The ids of its rules, each with its title, which have been read before where that could fail.
     pub(crate) fn titled(&self) -> Vec<(&str, String)> {
         let ids = self.sources.rules().iter().map(|rule| &*rule.id);
         let titles = self.sources.titles().unwrap_or_default();
