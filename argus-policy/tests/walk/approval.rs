@@ -4,10 +4,10 @@ use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
     Answer, ApprovalError, AuditEvent, Ending, Remediator, RemediatorError, Settings,
 };
-use argus_policy::{Pack, RegoEngine};
+use argus_policy::Pack;
 use futures::future::join_all;
 
-use crate::world::World;
+use crate::world::{World, builtin};
 
 const MANIFEST: &str = "name: pairs\nversion: 1.0.0\ndescription: Two people for every change.\nrules:\n  - {id: pairs-two, phases: [plan]}\n";
 const REGO: &str = "package argus.packs.pairs\n\nimport rego.v1\n\n# METADATA\n# title: Two people\n# custom:\n#   id: pairs-two\npassed contains \"pairs-two\" if count(input.plan.steps) == 0\n\nrequire_approval contains {\"id\": \"pairs-two\", \"step\": null, \"message\": \"two people have to look at it\", \"hint\": \"ask somebody else too\", \"people\": PEOPLE} if count(input.plan.steps) > 0\n";
@@ -29,7 +29,7 @@ fn remediator(world: &World, people: &str) -> Remediator {
             allow_high_risk: false,
         })
         .llm(Scripted::commands(&[&command]))
-        .policy(RegoEngine::builtin().unwrap().with(pack).unwrap())
+        .policy(builtin().with(pack).unwrap())
         .cluster(world.kube())
         .audit(world.audit.clone())
         .build()

@@ -33,7 +33,7 @@ use numbered::{
 };
 use random::random_plans_stay_within_scope_and_policy;
 use serde_json::{Value, json};
-use world::World;
+use world::{World, builtin};
 
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {
@@ -287,7 +287,7 @@ async fn a_host_may_stop_instead_of_undoing(world: &World) {
             allow_high_risk: false,
         })
         .llm(Scripted::commands(&[&commands[0], &commands[1]]))
-        .policy(argus_policy::RegoEngine::builtin().unwrap())
+        .policy(builtin())
         .cluster(impatient(world))
         .audit(world.audit.clone())
         .on_failure(OnFailure::Stop)
@@ -418,7 +418,7 @@ async fn high_risk_needs_the_switch_and_the_name(world: &World) {
             allow_high_risk: true,
         })
         .llm(Scripted::commands(&[&command]))
-        .policy(argus_policy::RegoEngine::builtin().unwrap())
+        .policy(builtin())
         .cluster(world.kube())
         .audit(world.audit.clone())
         .build()

@@ -3,9 +3,10 @@
 
 use argus_core::testing::Scripted;
 use argus_core::{Ending, Remediator, Settings, StepStatus};
-use argus_policy::RegoEngine;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::DeleteParams;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -13,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::impatient;
-use crate::world::World;
+use crate::world::{World, builtin};
 
 /// How many plans; the last step of each fails.
 const PLANS: usize = 24;
@@ -136,7 +137,7 @@ async fn undone(world: &World, number: usize, case: &Case) {
             allow_high_risk: true,
         })
         .llm(Scripted::commands(&texts))
-        .policy(RegoEngine::builtin().unwrap())
+        .policy(builtin())
         .cluster(impatient(world))
         .audit(world.audit.clone())
         .build()
@@ -171,6 +172,11 @@ async fn undone(world: &World, number: usize, case: &Case) {
     );
     for (name, before) in names.iter().zip(before) {
         assert_eq!(wanted(&world.get(name).await), before, "{commands:?}");
+    }
+    // Each look of the controllers is at all that is there.
+    let api: Api<Deployment> = Api::namespaced(world.admin(), world.namespace());
+    for name in names.iter().chain([&last]) {
+        api.delete(name, &DeleteParams::background()).await.unwrap();
     }
 }
 

@@ -614,7 +614,7 @@ fn is_of_the_cluster(object: &Value) -> bool {
 }
 
 /// The built-in packs, loaded once: that takes a second without optimisation.
-fn builtin() -> RegoEngine {
+pub(crate) fn builtin() -> RegoEngine {
     static ENGINE: LazyLock<RegoEngine> = LazyLock::new(|| RegoEngine::builtin().unwrap());
     ENGINE.clone()
 }

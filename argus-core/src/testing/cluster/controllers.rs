@@ -73,9 +73,8 @@ fn uid(object: &Value) -> Value {
 }
 
 pub(super) fn owned_by(object: &Value, owner: &Value) -> bool {
-    object
-        .pointer("/metadata/ownerReferences/0/uid")
-        .is_some_and(|uid| Some(uid) == owner.pointer("/metadata/uid"))
+    let uid = &object["metadata"]["ownerReferences"][0]["uid"];
+    !uid.is_null() && *uid == owner["metadata"]["uid"]
 }
 
 pub(super) fn is_ready(pod: &Value) -> bool {
