@@ -1,31 +1,23 @@
 //! What hosts and authors do with packs: parameters, signatures, replacing them, Gatekeeper templates.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
-use argus_core::{
-    Completion, IncidentId, ObjectInput, Opinion, Phase, Plan, PolicyEngine, PolicyInput, Scope,
-    Settings,
-};
+use argus_core::{ObjectInput, Opinion, Phase, PolicyEngine, PolicyInput};
 use argus_policy::{Pack, PackKey, PolicySwitch, RegoEngine, Suite, sign};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-fn input(commands: &[&str]) -> PolicyInput {
-    let step = |command: &&str| json!({"description": "d", "command": command});
-    let steps: Vec<Value> = commands.iter().map(step).collect();
-    let draft = json!({"summary": "s", "risk_level": "low", "risk_reason": "r", "rollback_steps": [], "steps": steps});
-    let completion = Completion::new(draft.to_string(), "test");
-    let plan = Plan::parse(&completion, &IncidentId::new("INC-1").unwrap()).unwrap();
-    PolicyInput::of_plan(
-        &plan,
-        &Scope::namespaces(["shop"]).unwrap(),
-        Settings::default(),
-    )
+use common::{input, plan};
+
+fn asked(commands: &[&str]) -> PolicyInput {
+    input(&plan(commands, "low"))
 }
 
 fn scale() -> PolicyInput {
-    input(&["kubectl scale deploy/web -n shop --replicas=3"])
+    asked(&["kubectl scale deploy/web -n shop --replicas=3"])
 }
 
 async fn denied_by(engine: &RegoEngine, input: &PolicyInput) -> Vec<String> {
@@ -121,7 +113,7 @@ async fn a_rule_is_asked_only_about_what_it_names() {
     let said = |opinions: Vec<Opinion>| opinions.last().unwrap().evaluated.clone();
     let scaled = said(engine.evaluate(&scale()).await.unwrap());
     assert_eq!(scaled, ["company_registry-has-no-rule-for-this-plan"]);
-    let image = input(&["kubectl set image deploy/web -n shop app=docker.io/miner"]);
+    let image = asked(&["kubectl set image deploy/web -n shop app=docker.io/miner"]);
     assert_eq!(
         said(engine.evaluate(&image).await.unwrap()),
         ["registry-of-commands"]
@@ -219,7 +211,7 @@ async fn packs_are_replaced_all_at_once() {
         .unwrap();
     let (revision, two) = (
         strict.revision(),
-        input(&[
+        asked(&[
             "kubectl scale deploy/a -n shop --replicas=3",
             "kubectl scale deploy/b -n shop --replicas=3",
         ]),

@@ -1,7 +1,9 @@
 //! What this reader is sure of, the engine says as well: of rules that nobody wrote by hand, about values of every shape.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
+use argus_core::{Completion, IncidentId, Plan, PolicyInput, Scope, Settings};
 use proptest::prelude::*;
 use proptest::sample::select;
 use regorus::Value;
@@ -208,7 +210,14 @@ fn work_and_size_are_bounded() {
 /// A name that means two things is none for this reader.
 #[test]
 fn a_local_name_that_a_rule_has_too_is_the_engines() {
-    check("seven := 8; seven == 8", "false", json!({}), false);
+    for passing in [
+        "seven := 8; seven == 8",
+        "[seven] := [8]; seven == 8",
+        "{\"k\": seven} := {\"k\": 8}; seven == 8",
+        "not seven == 7; 8 = seven",
+    ] {
+        check(passing, "false", json!({}), false);
+    }
     check(
         "every seven in value.list { seven == 1 }",
         "false",
@@ -234,6 +243,33 @@ fn what_is_read_is_watched() -> Result<(), String> {
             problem.is_err_and(|problem| problem.contains("`p-rule`")),
             "{name}"
         );
+    }
+    Ok(())
+}
+
+/// Who asks hears of it, whatever the other reading says.
+#[test]
+fn two_readings_that_differ_are_an_error() -> Result<(), Box<dyn std::error::Error>> {
+    let completion = Completion::new(
+        r#"{"summary": "s", "risk_level": "low", "risk_reason": "r", "rollback_steps": [],
+            "steps": [{"description": "d", "command": "kubectl scale deploy/web -n shop --replicas=2"}]}"#,
+        "some-model",
+    );
+    let plan = Plan::parse(&completion, &IncidentId::new("INC-1")?)?;
+    let input = PolicyInput::of_plan(&plan, &Scope::namespaces(["shop"])?, Settings::default());
+    for (passing, objecting) in [
+        ("is_short(\"three\")", "not is_short(\"three\")"),
+        ("not is_short(\"three\")", "is_short(\"three\")"),
+    ] {
+        let mut pack = pack(passing, objecting)?;
+        assert!(pack.evaluate(&input).is_ok());
+        if let Body::Rules(rules) = &mut pack.body {
+            let shortcut = Arc::get_mut(rules).and_then(|rules| rules.shortcut.as_mut());
+            let clauses = shortcut.and_then(|shortcut| shortcut.helpers.get_mut("is_short"));
+            clauses.and_then(Vec::pop).ok_or("it has no clause")?;
+        }
+        let problem = pack.evaluate(&input).map_err(|error| error.to_string());
+        assert!(problem.is_err_and(|problem| problem.contains("a bug of Argus")));
     }
     Ok(())
 }
