@@ -19,7 +19,7 @@ use crate::suite::{Suite, timed};
 
 /// Of how many inputs the last one is put to the engine as a whole, to watch what is known without it; all of them where debug
 /// assertions are on.
-const WATCHED: u64 = if cfg!(debug_assertions) { 1 } else { 256 };
+pub(crate) const WATCHED: u64 = if cfg!(debug_assertions) { 1 } else { 256 };
 
 /// The most people that a rule can ask for.
 const MOST_PEOPLE: u8 = 9;
