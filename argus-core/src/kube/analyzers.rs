@@ -1,5 +1,7 @@
 //! Pure functions from objects to findings, one file per kind.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::seen::Seen;
@@ -54,7 +56,28 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
         let cause = finding.cause;
         cause.is_none_or(|cause| seen.saw_all(rests_on(cause)))
     };
-    findings.filter(holds).collect()
+    each_once(findings.filter(holds))
+}
+
+/// A fault has one id and is one finding; that of several places of an object has the `places` of all in its facts.
+fn each_once(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let mut all: Vec<Finding> = Vec::new();
+    let mut known = BTreeMap::new();
+    for mut finding in findings {
+        let next = all.len();
+        let index = *known.entry(finding.finding_id.clone()).or_insert(next);
+        match all.get_mut(index) {
+            Some(first) => {
+                let places = first.raw_data.get_mut("places");
+                let more = finding.raw_data.get_mut("places");
+                if let (Some(Value::Array(places)), Some(Value::Array(more))) = (places, more) {
+                    places.append(more);
+                }
+            }
+            None => all.push(finding),
+        }
+    }
+    all
 }
 
 /// The kinds of which a finding says that something isn't there: without all of them nobody knows.

@@ -1,7 +1,7 @@
 //! The embedded provider: findings become a draft by fixed rules, offline and the same every time. It is no model, and
 //! says so.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -73,28 +73,43 @@ fn draft(incident: &Incident) -> Draft {
     let mut findings: Vec<&Finding> = incident.findings().iter().collect();
     // The cause before its symptoms: causes are declared in that order.
     findings.sort_by_key(|finding| (cause_of(finding).is_none(), cause_of(finding)));
-    let mut fixes: Vec<Fix> = Vec::new();
-    let mut steps: Vec<DraftStep> = Vec::new();
-    let mut fixed: BTreeSet<ObjectRef> = BTreeSet::new();
+    let mut fixes: Vec<(Fix, Vec<DraftStep>)> = Vec::new();
+    let mut decided: BTreeMap<ObjectRef, (Option<Cause>, usize)> = BTreeMap::new();
+    let mut room = MAX_STEPS;
     for finding in findings {
-        // One finding per workload decides; the others, and what may come from it, are taken for its symptoms.
-        let owner = owner_of(finding);
-        let mut about = owner.iter().chain(&finding.related);
-        if steps.len() == MAX_STEPS || about.any(|object| fixed.contains(object)) {
-            continue;
+        let (owner, cause) = (owner_of(finding), cause_of(finding));
+        let known = owner.as_ref().and_then(|owner| decided.get(owner));
+        let rule = || fix(incident, finding, owner.as_ref()?)?.ok();
+        // One cause per object decides; the others, and what may come from it, are taken for its symptoms.
+        match known {
+            _ if finding
+                .related
+                .iter()
+                .any(|from| decided.contains_key(from)) => {}
+            Some((known, index)) => {
+                let other = rule().filter(|_| *known == cause);
+                if let (Some((first, _)), Some(other)) = (fixes.get_mut(*index), other) {
+                    first.join(other);
+                }
+            }
+            None if room == 0 => {}
+            None => {
+                let fix = rule().unwrap_or_else(|| by_hand(finding, owner.as_ref()));
+                let removed = owner
+                    .iter()
+                    .flat_map(|owner| broken_copies(finding, owner, &fix.step));
+                let removed: Vec<_> = removed.take(room - 1).collect();
+                room -= 1 + removed.len();
+                decided.extend(owner.map(|owner| (owner, (cause, fixes.len()))));
+                fixes.push((fix, removed));
+            }
         }
-        let fix = owner
-            .as_ref()
-            .and_then(|owner| fix(incident, finding, owner)?.ok());
-        let fix = fix.unwrap_or_else(|| by_hand(finding, owner.as_ref()));
-        let removed = owner
-            .iter()
-            .flat_map(|owner| broken_copies(finding, owner, &fix.step));
-        steps.push(fix.step.clone());
-        steps.extend(removed.take(MAX_STEPS - steps.len()));
-        fixed.extend(owner.clone());
-        fixes.push(fix);
     }
+    let (fixes, removed): (Vec<Fix>, Vec<_>) = fixes.into_iter().unzip();
+    let steps = fixes.iter().zip(removed);
+    let steps: Vec<DraftStep> = steps
+        .flat_map(|(fix, removed)| [fix.step.clone()].into_iter().chain(removed))
+        .collect();
     let risk = steps
         .iter()
         .filter_map(|step| step.action.as_ref())
@@ -261,7 +276,7 @@ fn fix(
         Cause::IngressBackend => Some(right_backend(
             app,
             target,
-            text("place")?,
+            fact("places")?.as_array()?,
             fact("wrong")?,
             fact("right").filter(|right| !right.is_null())?,
         )),
@@ -400,5 +415,80 @@ fn shortened(text: String, most: usize) -> String {
         text
     } else {
         text.chars().take(most - 1).chain(['…']).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The commands of the plan for findings about one object.
+    fn planned(kind: &str, findings: &[(&str, Value)]) -> Vec<String> {
+        let owner = json!({ "kind": kind, "namespace": "shop", "name": "web" });
+        let findings = findings.iter().enumerate();
+        let findings: Vec<Value> = findings
+            .map(|(index, (cause, facts))| {
+                json!({
+                    "finding_id": format!("F-{index}"), "category": "pod_health", "severity": "high", "infra_type": "kubernetes",
+                    "title": cause, "description": "", "target": "k8s://shop/web", "timestamp": "2026-01-01T12:00:00Z",
+                    "owner": owner, "cause": cause, "raw_data": facts,
+                })
+            })
+            .collect();
+        let incident = json!({
+            "incident_id": "INC-1", "created_at": "2026-01-01T12:00:00Z", "findings": findings,
+        });
+        let incident = Incident::from_json(&incident.to_string()).unwrap();
+        let commands = draft(&incident).steps.into_iter();
+        commands.filter_map(|step| step.command).collect()
+    }
+
+    fn image(container: &str, only_images: bool) -> (&'static str, Value) {
+        let images = json!({ "app": "r/web:1", "side": "r/side:1" });
+        let working =
+            json!({ "revision": 1, "images": images, "only_images_changed": only_images });
+        (
+            "image_pull",
+            json!({ "container": container, "image": "r/none:1", "working_revision": working }),
+        )
+    }
+
+    #[test]
+    fn faults_of_one_cause_in_one_object_are_mended_in_one_step() {
+        assert_eq!(
+            planned("Deployment", &[image("app", false), image("side", false)]),
+            ["kubectl set image deployment/web -n shop app=r/web:1 side=r/side:1"]
+        );
+        let lost = |place: &str, wrong: Value, right: Value| {
+            let facts = json!({ "places": [place], "wrong": wrong, "right": right });
+            ("ingress_backend", facts)
+        };
+        let findings = [
+            lost("/spec/a", json!("wep"), json!("web")),
+            lost("/spec/b", json!(81), json!(80)),
+        ];
+        assert_eq!(
+            planned("Ingress", &findings),
+            [concat!(
+                "kubectl patch ingress/web -n shop --type=json -p '[",
+                r#"{"op":"test","path":"/spec/a","value":"wep"},{"op":"replace","path":"/spec/a","value":"web"},"#,
+                r#"{"op":"test","path":"/spec/b","value":81},{"op":"replace","path":"/spec/b","value":80}]'"#
+            )]
+        );
+    }
+
+    #[test]
+    fn what_one_step_cannot_mend_twice_is_done_once() {
+        let [undo]: [String; 1] = planned("Deployment", &[image("app", true), image("side", true)])
+            .try_into()
+            .unwrap();
+        assert!(undo.starts_with("kubectl rollout undo"), "{undo}");
+        // Another cause of the same object is a symptom of the first.
+        let switched_off = ("scaled_to_zero", json!({}));
+        assert_eq!(
+            planned("Deployment", &[image("app", false), switched_off]).len(),
+            1
+        );
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::lean::Node;
 use super::super::seen::{Seen, Webhook, is_marked};
-use super::Fault;
+use super::{Fault, each_once};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
 /// Conditions of a node that should not hold, and what they mean for people.
@@ -38,9 +38,7 @@ pub(in crate::kube) fn analyze(
         .filter_map(|name| failed_volume(seen, name));
     let found = nodes.chain(volumes).chain(two_usual_classes(seen));
     let hooks = cluster.webhooks();
-    found
-        .chain(hooks.filter_map(|hook| dead_webhook(seen, &hook, services)))
-        .collect()
+    each_once(found.chain(hooks.filter_map(|hook| dead_webhook(seen, &hook, services))))
 }
 
 fn of_node(seen: &Seen, name: &str, node: &Node) -> Vec<Finding> {

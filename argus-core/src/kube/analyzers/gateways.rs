@@ -73,8 +73,8 @@ fn of_route(seen: &Seen, route: &HttpRoute) -> Vec<Finding> {
     let Some(spec) = &route.spec else {
         return Vec::new();
     };
-    let parents = spec.parent_refs.iter().flatten();
-    let parents = parents.filter_map(|parent| no_gateway(seen, &owner, parent));
+    let parents = spec.parent_refs.iter().flatten().enumerate();
+    let parents = parents.filter_map(|(index, parent)| no_gateway(seen, &owner, index, parent));
     let rules = spec.rules.iter().flatten().enumerate();
     let backends = rules.flat_map(|(rule, of_rule)| {
         let backends = of_rule.backend_refs.iter().flatten().enumerate();
@@ -91,7 +91,7 @@ fn of_route(seen: &Seen, route: &HttpRoute) -> Vec<Finding> {
 }
 
 /// A route of a gateway that isn't there. One of another namespace may be out of sight.
-fn no_gateway(seen: &Seen, owner: &ObjectRef, parent: &ParentRef) -> Option<Finding> {
+fn no_gateway(seen: &Seen, owner: &ObjectRef, index: usize, parent: &ParentRef) -> Option<Finding> {
     let is_gateway = parent.kind.as_deref().is_none_or(|kind| kind == "Gateway");
     let here = is_here(parent.namespace.as_deref(), owner);
     if !is_gateway || !here || seen.objects.gateways.contains_key(&parent.name) {
@@ -101,8 +101,11 @@ fn no_gateway(seen: &Seen, owner: &ObjectRef, parent: &ParentRef) -> Option<Find
         "The address that {} answers is for a gateway {}, which is not there, so no request comes in.",
         owner.name, parent.name
     );
-    let facts = json!({ "gateway": parent.name, "gateways": seen.objects.gateways.keys().collect::<Vec<_>>() });
-    Some(leads_nowhere(seen, owner, &parent.name, description, facts))
+    let gateways: Vec<_> = seen.objects.gateways.keys().collect();
+    let place = format!("/spec/parentRefs/{index}/name");
+    let facts = json!({ "places": [place], "wrong": parent.name, "gateways": gateways });
+    let part = format!("gateway {}", parent.name);
+    Some(leads_nowhere(seen, owner, &part, description, facts))
 }
 
 /// A route to a service, or to a port of it, that isn't there.
@@ -118,7 +121,7 @@ fn nowhere(seen: &Seen, owner: &ObjectRef, place: &str, backend: &BackendRef) ->
             "The address that {} answers leads to a service {name}, which is not there.",
             owner.name
         );
-        let facts = json!({ "place": format!("{place}/name"), "wrong": name });
+        let facts = json!({ "places": [format!("{place}/name")], "wrong": name });
         return Some(leads_nowhere(seen, owner, name, description, facts));
     };
     let wanted = backend.port?;
@@ -134,7 +137,7 @@ fn nowhere(seen: &Seen, owner: &ObjectRef, place: &str, backend: &BackendRef) ->
         "The address that {} answers leads to port {wanted} of the service {name}, which has no such port.",
         owner.name
     );
-    let facts = json!({ "place": format!("{place}/port"), "wrong": wanted, "ports": ports });
+    let facts = json!({ "places": [format!("{place}/port")], "wrong": wanted, "ports": ports });
     let part = format!("{name}:{wanted}");
     Some(leads_nowhere(seen, owner, &part, description, facts))
 }

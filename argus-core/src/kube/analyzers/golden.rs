@@ -246,6 +246,19 @@ fn odd() -> impl Strategy<Value = Value> {
     ]
 }
 
+#[derive(Debug, Clone)]
+enum Change {
+    To(Value),
+    ToThatOf(prop::sample::Index),
+}
+
+fn changed() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        odd().prop_map(Change::To),
+        any::<prop::sample::Index>().prop_map(Change::ToThatOf),
+    ]
+}
+
 /// Every place in a document, as JSON pointers.
 fn places(value: &Value, at: String, all: &mut Vec<String>) {
     match value {
@@ -265,18 +278,23 @@ fn places(value: &Value, at: String, all: &mut Vec<String>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Objects of every kind with odd values in any places: what can be parsed is judged, without a panic and to its end.
+    /// Objects of every kind with values in any places that are odd, or stand elsewhere: what can be parsed is judged, without a panic and
+    /// to its end.
     #[test]
     fn no_object_makes_an_analyzer_stumble(
         case in any::<prop::sample::Index>(),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), odd()), 0..6),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), changed()), 0..6),
     ) {
         let (_, mut objects) = CASES[case.index(CASES.len())].clone();
-        for (place, value) in changes {
+        for (place, change) in changes {
             let mut all = Vec::new();
             places(&Value::Array(objects.clone()), String::new(), &mut all);
             all.retain(|place| place.matches('/').count() > 1 && !place.ends_with("/kind"));
             let mut document = Value::Array(objects);
+            let value = match change {
+                Change::To(value) => value,
+                Change::ToThatOf(other) => document.pointer(&all[other.index(all.len())]).cloned().unwrap_or_default(),
+            };
             if let Some(found) = document.pointer_mut(&all[place.index(all.len())]) {
                 *found = value;
             }
@@ -284,8 +302,11 @@ proptest! {
         }
         if let Ok(given) = Given::of(objects) {
             let scan = given.scan();
-            let ids: std::collections::BTreeSet<_> = scan.findings.iter().map(|finding| &finding.finding_id).collect();
-            prop_assert_eq!(ids.len(), scan.findings.len(), "each finding has an id of its own");
+            let mut known = std::collections::BTreeMap::new();
+            for finding in &scan.findings {
+                let other = known.insert(&finding.finding_id, finding);
+                prop_assert!(other.is_none(), "one id for two findings:\n{}{}", other.map(shown).unwrap_or_default(), shown(finding));
+            }
         }
     }
 }

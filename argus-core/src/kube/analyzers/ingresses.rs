@@ -96,7 +96,7 @@ fn of_backend(
             "The address that {} answers leads to a service {}, which is not there.",
             owner.name, backend.name
         );
-        let facts = json!({ "place": format!("{place}/service/name"), "wrong": backend.name, "right": right });
+        let facts = json!({ "places": [format!("{place}/service/name")], "wrong": backend.name, "right": right });
         return Some(finding(seen, owner, &backend.name, description, facts));
     };
     let port = backend.port.as_ref()?;
@@ -130,8 +130,7 @@ fn of_backend(
     );
     // A port by name becomes one by number only as a whole, which a person should do.
     let right = only.filter(|_| field == "number");
-    let facts =
-        json!({ "place": format!("{place}/service/port/{field}"), "wrong": wrong, "right": right });
+    let facts = json!({ "places": [format!("{place}/service/port/{field}")], "wrong": wrong, "right": right });
     Some(finding(
         seen,
         owner,
@@ -192,7 +191,7 @@ mod tests {
             Timestamp::UNIX_EPOCH,
             Duration::ZERO,
         );
-        let findings = analyze(&seen).into_iter();
+        let findings = super::super::analyze(&seen).into_iter();
         findings
             .map(|finding| Value::Object(finding.raw_data))
             .collect()
@@ -246,8 +245,23 @@ mod tests {
             ),
         ] {
             let facts =
-                json!({ "place": format!("{place}/{field}"), "wrong": wrong, "right": right });
+                json!({ "places": [format!("{place}/{field}")], "wrong": wrong, "right": right });
             assert_eq!(found(spec), [facts]);
         }
+    }
+
+    #[test]
+    fn what_is_wrong_in_several_places_is_one_finding() {
+        let to = |name: &str, number: u16| json!({ "path": "/", "pathType": "Prefix", "backend": { "service": { "name": name, "port": { "number": number } } } });
+        let paths = json!([to("wep", 80), to("web", 80), to("wep", 443), to("web", 81)]);
+        let mut spec = default("wep", json!({ "number": 80 }));
+        spec["rules"] = json!([{ "http": { "paths": paths } }]);
+        let of_path = |path: u8| format!("/spec/rules/0/http/paths/{path}/backend/service");
+        let names = json!({
+            "places": ["/spec/defaultBackend/service/name", of_path(0) + "/name", of_path(2) + "/name"],
+            "wrong": "wep", "right": "web",
+        });
+        let port = json!({ "places": [of_path(3) + "/port/number"], "wrong": 81, "right": 80 });
+        assert_eq!(found(spec), [names, port]);
     }
 }

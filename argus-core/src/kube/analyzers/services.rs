@@ -181,7 +181,9 @@ fn wrong_port(
                 .join(", ")
         ),
     };
-    Some(fault.of(seen, owner, &port.port.to_string(), facts))
+    // One number may be of several protocols.
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    Some(fault.of(seen, owner, &format!("{}/{protocol}", port.port), facts))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::shortened;
 use crate::action::{
     Action, ActionError, Amounts, Image, Kind, Patch, PatchKind, Quantity, Target,
 };
@@ -16,6 +17,43 @@ pub(super) struct Fix {
     pub(super) summary: String,
     pub(super) step: DraftStep,
     pub(super) rollback: Option<DraftStep>,
+}
+
+impl Fix {
+    /// This fix with another one of the same object, where one action can be both: a plan has one step for each object.
+    pub(super) fn join(&mut self, other: Self) {
+        let Some(step) = both(&self.step, &other.step) else {
+            return;
+        };
+        let rollbacks = self.rollback.as_ref().zip(other.rollback.as_ref());
+        self.rollback = rollbacks.and_then(|(one, other)| both(one, other));
+        self.step = step;
+        if self.summary != other.summary {
+            self.summary = format!("{} {}", self.summary, other.summary);
+        }
+    }
+}
+
+fn both(one: &DraftStep, other: &DraftStep) -> Option<DraftStep> {
+    let action = match (one.action.as_ref()?, other.action.as_ref()?) {
+        (Action::SetImage { target, images }, Action::SetImage { images: more, .. }) => {
+            let images = images.clone().into_iter().chain(more.clone());
+            Action::set_image(target.clone(), images.collect())
+        }
+        (Action::Patch { target, patch }, Action::Patch { patch: more, .. }) => {
+            let (Value::Array(operations), Value::Array(more)) = (patch.body(), more.body()) else {
+                return None;
+            };
+            let body = [operations.as_slice(), more].concat();
+            Action::patch(
+                target.clone(),
+                Patch::new(PatchKind::Json, body.into()).ok()?,
+            )
+        }
+        _ => return None,
+    };
+    let description = format!("{} {}", one.description, other.description);
+    Some(step(shortened(description, 1000), action.ok()?))
 }
 
 pub(super) fn step(description: String, action: Action) -> DraftStep {
@@ -283,17 +321,20 @@ pub(super) fn right_target(
 pub(super) fn right_backend(
     app: &str,
     target: impl Fn() -> Result<Target, ActionError>,
-    place: &str,
+    places: &[Value],
     wrong: &Value,
     right: &Value,
 ) -> Result<Fix, ActionError> {
     let set = |from: &Value, to: &Value| {
-        // Only if what is wrong still stands at this place.
-        let body = json!([
-            { "op": "test", "path": place, "value": from },
-            { "op": "replace", "path": place, "value": to },
-        ]);
-        Action::patch(target()?, Patch::new(PatchKind::Json, body)?)
+        // Only if what is wrong still stands at these places.
+        let tests = places
+            .iter()
+            .map(|place| json!({ "op": "test", "path": place, "value": from }));
+        let changes = places
+            .iter()
+            .map(|place| json!({ "op": "replace", "path": place, "value": to }));
+        let body: Vec<Value> = tests.chain(changes).collect();
+        Action::patch(target()?, Patch::new(PatchKind::Json, body.into())?)
     };
     let shown = |value: &Value| {
         value
