@@ -235,6 +235,10 @@ impl Remediator {
         if evaluation.verdict == crate::verdict::Verdict::Deny {
             return Err(self.denied(permitted.plan().clone(), evaluation).await?);
         }
+        let manual = evaluation.manual_of(permitted.plan().steps().len());
+        if !manual.is_empty() {
+            return Err(RemediatorError::Manual { steps: manual });
+        }
         let dry_run = DryRun::new(permitted, previews, evaluation)?;
         let entry = self.entry(dry_run.plan(), AuditEvent::DryRun, &self.actor);
         self.record(AuditEntry {

@@ -208,6 +208,17 @@ impl Evaluation {
             .max(1)
     }
 
+    /// What packs leave to people, in a plan of so many steps: the index of each with the reason.
+    pub(crate) fn manual_of(&self, steps: usize) -> BTreeMap<usize, String> {
+        let manual = self.opinions.iter().flat_map(|opinion| &opinion.manual);
+        // An opinion about no step in particular is about all of them.
+        let of_steps = manual.flat_map(|violation| {
+            let all = violation.step.map_or(0..steps, |step| step..step + 1);
+            all.map(|step| (step, violation.message.clone()))
+        });
+        of_steps.collect()
+    }
+
     /// Why it was refused, with what would help.
     pub(crate) fn hints(&self) -> String {
         let hint = |violation: &Violation| format!("{} ({})", violation.message, violation.hint);
@@ -287,18 +298,7 @@ impl Permitted {
                 Action::Manual { reason, .. } => Some((index, reason.clone())),
                 _ => None,
             });
-        let packs = self
-            .evaluation
-            .opinions
-            .iter()
-            .flat_map(|opinion| &opinion.manual);
-        // A manual opinion about no step in particular is about all of them.
-        let packs = packs.flat_map(|violation| {
-            let all = violation
-                .step
-                .map_or(0..self.plan.steps().len(), |step| step..step + 1);
-            all.map(|step| (step, violation.message.clone()))
-        });
+        let packs = self.evaluation.manual_of(self.plan.steps().len());
         native.chain(packs).collect()
     }
 

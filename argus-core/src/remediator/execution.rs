@@ -455,15 +455,16 @@ impl<'a> Execution<'a> {
                 objects([(step.index(), &back)]),
             )
             .await;
-        match evaluation {
-            Ok(evaluation) if evaluation.verdict != Verdict::Deny => {}
-            Ok(evaluation) => {
-                return Err(format!(
-                    "policy refuses the undo: {}",
-                    evaluation.messages()
-                ));
-            }
-            Err(error) => return Err(error.to_string()),
+        let evaluation = evaluation.map_err(|error| error.to_string())?;
+        if evaluation.verdict == Verdict::Deny {
+            return Err(format!(
+                "policy refuses the undo: {}",
+                evaluation.messages()
+            ));
+        }
+        let manual = evaluation.manual_of(self.approved.plan().steps().len());
+        if let Some(reason) = manual.get(&step.index()) {
+            return Err(format!("policy leaves the undo to a person: {reason}"));
         }
         match self
             .remediator

@@ -7,21 +7,21 @@
     reason = "tests"
 )]
 
+mod policy;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Fault};
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
-    Answer, Approved, AuditEvent, Builder, Digest, Ending, Incident, IncidentId, Kube, Opinion,
-    Outcome, PolicyEngine, PolicyError, PolicyInput, Remediator, RemediatorError, Scope, Settings,
-    StepStatus, step_statuses,
+    Answer, Approved, AuditEvent, Builder, Ending, Incident, IncidentId, Kube, Outcome, Remediator,
+    RemediatorError, Scope, Settings, StepStatus, step_statuses,
 };
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -472,71 +472,6 @@ async fn a_delete_whose_answer_was_lost_is_done() {
     assert_eq!(real_writes(&cluster).len(), 1);
 }
 
-/// A policy whose revision can be changed under an approval.
-#[derive(Clone)]
-struct Edited(Arc<AtomicBool>);
-
-#[async_trait::async_trait]
-impl PolicyEngine for Edited {
-    async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
-        PermitAll::dangerous().evaluate(input).await
-    }
-    fn revision(&self) -> Digest {
-        Digest::of_bytes(if self.0.load(Ordering::SeqCst) {
-            b"after"
-        } else {
-            b"before"
-        })
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_changed_after_the_approval_makes_it_stale() {
-    let cluster = one_app().await;
-    let policy = Edited(Arc::default());
-    let remediator = builder(&cluster).policy(policy.clone()).build().unwrap();
-    let approved = approved(&remediator).await;
-    policy.0.store(true, Ordering::SeqCst);
-    assert!(remediator.execute(approved).await.unwrap_err().is_stale());
-    assert!(real_writes(&cluster).is_empty());
-}
-
-/// An engine that fails, in every way that an engine can.
-struct Broken(Result<Vec<Opinion>, ()>);
-
-#[async_trait::async_trait]
-impl PolicyEngine for Broken {
-    async fn evaluate(&self, _: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
-        self.0
-            .clone()
-            .map_err(|()| PolicyError::new("made to fail"))
-    }
-    fn revision(&self) -> Digest {
-        Digest::ZERO
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_engine_without_evidence_is_never_an_allow() {
-    let cluster = one_app().await;
-    let silent = Opinion {
-        pack: "silent".into(),
-        revision: Digest::ZERO,
-        evaluated: vec![],
-        deny: vec![],
-        manual: vec![],
-        require_approval: vec![],
-        warn: vec![],
-    };
-    for answer in [Err(()), Ok(vec![]), Ok(vec![silent])] {
-        let remediator = builder(&cluster).policy(Broken(answer)).build().unwrap();
-        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-        let plan = remediator.suggest(&incident).await.unwrap();
-        let error = remediator.review(plan).await.unwrap_err();
-        assert!(matches!(error, RemediatorError::Policy(_)), "{error}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_executed_unless_it_is_switched_on() {
     let cluster = one_app().await;
@@ -550,4 +485,22 @@ async fn nothing_is_executed_unless_it_is_switched_on() {
         .unwrap_err();
     assert!(matches!(error, RemediatorError::Disabled), "{error}");
     assert!(real_writes(&cluster).is_empty());
+}
+
+/// A dry run that is taken again has to write the same, and two restarts must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_as_old_as_its_plan() {
+    let cluster = one_app().await;
+    let restart = Scripted::commands(&["kubectl rollout restart deployment/web -n shop"]);
+    let remediator = builder(&cluster).llm(restart).build().unwrap();
+    let approved = approved(&remediator).await;
+    let written = approved.plan().generated_at();
+    remediator.execute(approved).await.unwrap();
+    let template = get(&cluster, "web").await.spec.unwrap().template;
+    let annotations = template.metadata.unwrap().annotations.unwrap();
+    let restarted = &annotations["kubectl.kubernetes.io/restartedAt"];
+    assert_eq!(
+        restarted.parse::<Timestamp>().unwrap().as_second(),
+        written.as_second()
+    );
 }
