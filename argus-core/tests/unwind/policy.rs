@@ -148,3 +148,21 @@ async fn an_undo_that_policy_leaves_to_people_is_not_made() {
         assert_eq!(real_writes(&cluster).len(), writes, "{step:?}");
     }
 }
+
+/// Whatever packs say: text that is no action of Argus is left to people.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_no_action_is_never_run() {
+    let cluster = one_app().await;
+    let commands = [COMMANDS[1], "kubectl drain node-1"];
+    let remediator = builder(&cluster).llm(Scripted::commands(&commands));
+    let remediator = remediator.build().unwrap();
+    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
+    let plan = remediator.suggest(&incident).await.unwrap();
+    let permitted = remediator.review(plan).await.unwrap();
+    let error = remediator.dry_run(permitted).await.unwrap_err();
+    match error {
+        RemediatorError::Manual { steps } => assert_eq!(steps.into_keys().collect::<Vec<_>>(), [1]),
+        other => panic!("{other}"),
+    }
+    assert!(real_writes(&cluster).is_empty());
+}
