@@ -64,8 +64,7 @@ fn each_once(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut all: Vec<Finding> = Vec::new();
     let mut known = BTreeMap::new();
     for mut finding in findings {
-        let next = all.len();
-        let index = *known.entry(finding.finding_id.clone()).or_insert(next);
+        let index = *known.entry(finding.finding_id.clone()).or_insert(all.len());
         match all.get_mut(index) {
             Some(first) => {
                 let places = first.raw_data.get_mut("places");

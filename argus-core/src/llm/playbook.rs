@@ -77,15 +77,18 @@ fn draft(incident: &Incident) -> Draft {
     let mut decided: BTreeMap<ObjectRef, (Option<Cause>, usize)> = BTreeMap::new();
     let mut room = MAX_STEPS;
     for finding in findings {
+        // What may come from another finding is taken for its symptom, and so is another cause of the same object.
+        if finding
+            .related
+            .iter()
+            .any(|from| decided.contains_key(from))
+        {
+            continue;
+        }
         let (owner, cause) = (owner_of(finding), cause_of(finding));
         let known = owner.as_ref().and_then(|owner| decided.get(owner));
         let rule = || fix(incident, finding, owner.as_ref()?)?.ok();
-        // One cause per object decides; the others, and what may come from it, are taken for its symptoms.
         match known {
-            _ if finding
-                .related
-                .iter()
-                .any(|from| decided.contains_key(from)) => {}
             Some((known, index)) => {
                 let other = rule().filter(|_| *known == cause);
                 if let (Some((first, _)), Some(other)) = (fixes.get_mut(*index), other) {
@@ -105,11 +108,10 @@ fn draft(incident: &Incident) -> Draft {
             }
         }
     }
-    let (fixes, removed): (Vec<Fix>, Vec<_>) = fixes.into_iter().unzip();
-    let steps = fixes.iter().zip(removed);
-    let steps: Vec<DraftStep> = steps
-        .flat_map(|(fix, removed)| [fix.step.clone()].into_iter().chain(removed))
-        .collect();
+    let steps = fixes
+        .iter()
+        .flat_map(|(fix, removed)| [&fix.step].into_iter().chain(removed));
+    let steps: Vec<DraftStep> = steps.cloned().collect();
     let risk = steps
         .iter()
         .filter_map(|step| step.action.as_ref())
@@ -123,7 +125,7 @@ fn draft(incident: &Incident) -> Draft {
             shortened(
                 fixes
                     .iter()
-                    .map(|fix| fix.summary.as_str())
+                    .map(|(fix, _)| fix.summary.as_str())
                     .collect::<Vec<_>>()
                     .join(" "),
                 400,
@@ -133,7 +135,7 @@ fn draft(incident: &Incident) -> Draft {
         risk_reason: format!("At most: {reason}."),
         rollback_steps: fixes
             .iter()
-            .filter_map(|fix| fix.rollback.clone())
+            .filter_map(|(fix, _)| fix.rollback.clone())
             .collect(),
         steps,
     }

@@ -17,8 +17,8 @@ use std::time::Duration;
 use argus_core::testing::cluster::{Cluster, Fault};
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
-    Answer, Approved, AuditEvent, Builder, Ending, Incident, IncidentId, Kube, Outcome, Remediator,
-    RemediatorError, Scope, Settings, StepStatus, step_statuses,
+    Answer, Approved, AuditEvent, Builder, Ending, Incident, IncidentId, Kube, Outcome, Plan,
+    Remediator, RemediatorError, Scope, Settings, StepStatus, step_statuses,
 };
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -337,9 +337,13 @@ fn builder(cluster: &Cluster) -> Builder {
         .audit(MemoryAudit::new())
 }
 
-async fn approved(remediator: &Remediator) -> Approved {
+async fn suggested(remediator: &Remediator) -> Plan {
     let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-    let plan = remediator.suggest(&incident).await.unwrap();
+    remediator.suggest(&incident).await.unwrap()
+}
+
+async fn approved(remediator: &Remediator) -> Approved {
+    let plan = suggested(remediator).await;
     let dry_run = remediator
         .dry_run(remediator.review(plan).await.unwrap())
         .await
@@ -347,14 +351,18 @@ async fn approved(remediator: &Remediator) -> Approved {
     dry_run.approve(Answer::confirm("operator")).unwrap()
 }
 
-async fn one_app() -> Cluster {
-    let cluster = Cluster::start();
+async fn add_app(cluster: &Cluster, name: &str) {
     cluster
-        .deployment("shop", "web", "r.example/app:1")
+        .deployment("shop", name, "r.example/app:1")
         .create()
         .await
         .unwrap();
-    ready(&cluster, "web").await;
+    ready(cluster, name).await;
+}
+
+async fn one_app() -> Cluster {
+    let cluster = Cluster::start();
+    add_app(&cluster, "web").await;
     cluster
 }
 
@@ -366,6 +374,11 @@ fn real_writes(cluster: &Cluster) -> Vec<u16> {
     mine.map(|write| write.code).collect()
 }
 
+fn successes(results: &[Result<Outcome, RemediatorError>]) -> usize {
+    let successes = results.iter().flatten().filter(|outcome| outcome.success);
+    successes.count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_plan_of_a_host_at_a_time_changes_an_object() {
     let cluster = one_app().await;
@@ -375,13 +388,7 @@ async fn one_plan_of_a_host_at_a_time_changes_an_object() {
         all.push(approved(&remediator).await);
     }
     let results = join_all(all.into_iter().map(|approved| remediator.execute(approved))).await;
-    assert_eq!(
-        results
-            .iter()
-            .filter(|result| result.as_ref().is_ok_and(|outcome| outcome.success))
-            .count(),
-        1
-    );
+    assert_eq!(successes(&results), 1);
     assert!(
         results
             .iter()
@@ -402,13 +409,7 @@ async fn of_many_hosts_one_wins() {
         all.push(async move { remediator.execute(approved).await });
     }
     let results = join_all(all).await;
-    assert_eq!(
-        results
-            .iter()
-            .filter(|result| result.as_ref().is_ok_and(|outcome| outcome.success))
-            .count(),
-        1
-    );
+    assert_eq!(successes(&results), 1);
     assert!(
         results
             .iter()

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use argus_core::testing::cluster::Fault;
 use argus_core::testing::{PermitAll, Scripted};
 use argus_core::{
-    Digest, Ending, Incident, IncidentId, Opinion, Phase, PolicyEngine, PolicyError, PolicyInput,
-    RemediatorError, Violation,
+    Digest, Ending, Opinion, Phase, PolicyEngine, PolicyError, PolicyInput, RemediatorError,
+    Violation,
 };
 
-use super::{COMMANDS, approved, builder, one_app, ready, real_writes};
+use super::{COMMANDS, add_app, approved, builder, one_app, real_writes, suggested};
 
 /// A policy whose revision can be changed under an approval.
 #[derive(Clone)]
@@ -70,8 +70,7 @@ async fn an_engine_without_evidence_is_never_an_allow() {
     };
     for answer in [Err(()), Ok(vec![]), Ok(vec![silent])] {
         let remediator = builder(&cluster).policy(Broken(answer)).build().unwrap();
-        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-        let plan = remediator.suggest(&incident).await.unwrap();
+        let plan = suggested(&remediator).await;
         let error = remediator.review(plan).await.unwrap_err();
         assert!(matches!(error, RemediatorError::Policy(_)), "{error}");
     }
@@ -108,8 +107,7 @@ async fn what_policy_leaves_to_people_in_any_phase_is_never_run() {
         for step in [Some(0), None] {
             let policy = LeftToPeople(phase, step);
             let remediator = builder(&cluster).policy(policy).build().unwrap();
-            let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-            let plan = remediator.suggest(&incident).await.unwrap();
+            let plan = suggested(&remediator).await;
             let permitted = remediator.review(plan).await.unwrap();
             let steps = match remediator.dry_run(permitted).await {
                 Err(RemediatorError::Manual { steps }) => steps,
@@ -130,12 +128,7 @@ async fn an_undo_that_policy_leaves_to_people_is_not_made() {
         (Some(1), Ending::Undone),
     ] {
         let cluster = one_app().await;
-        cluster
-            .deployment("shop", "api", "r.example/app:1")
-            .create()
-            .await
-            .unwrap();
-        ready(&cluster, "api").await;
+        add_app(&cluster, "api").await;
         let remediator = builder(&cluster)
             .llm(Scripted::commands(&COMMANDS[..2]))
             .policy(LeftToPeople(Phase::Undo, step));
@@ -156,8 +149,7 @@ async fn a_command_that_is_no_action_is_never_run() {
     let commands = [COMMANDS[1], "kubectl drain node-1"];
     let remediator = builder(&cluster).llm(Scripted::commands(&commands));
     let remediator = remediator.build().unwrap();
-    let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-    let plan = remediator.suggest(&incident).await.unwrap();
+    let plan = suggested(&remediator).await;
     let permitted = remediator.review(plan).await.unwrap();
     let error = remediator.dry_run(permitted).await.unwrap_err();
     match error {
