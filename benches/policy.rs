@@ -53,6 +53,7 @@ fn with_objects(input: &PolicyInput) -> PolicyInput {
     };
     let objects = (0..5).map(|step| ObjectInput {
         step,
+        evidence: None,
         before: object(step, "registry.example.com/web:1"),
         after: object(
             step,

@@ -12,15 +12,29 @@ use serde_json::Value;
 
 use crate::names::{DnsLabel, NameError};
 
+mod allowed;
+mod evidence;
+mod field;
+mod judge;
+mod manual;
+mod never;
 mod patch;
 mod quantity;
 mod risk;
 mod target;
 
+pub use allowed::{AllowedChange, AllowedValues};
+pub use evidence::Evidence;
+pub use judge::JudgedField;
 pub use patch::{Patch, PatchKind};
 pub use quantity::{Image, Quantity};
 pub use risk::{Reversibility, Risk};
 pub use target::{Kind, Target};
+
+#[cfg(feature = "kube")]
+pub(crate) use allowed::{pod_template, repository, resolve};
+#[cfg(feature = "kube")]
+pub(crate) use field::{FieldChange, field_changes};
 
 /// The most copies that a scale may ask for.
 pub const MAX_REPLICAS: u32 = 1000;

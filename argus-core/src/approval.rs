@@ -169,7 +169,7 @@ impl DryRun {
     /// The name that a person has to type; only for high risk.
     #[must_use]
     pub fn name_to_type(&self) -> Option<&str> {
-        let high = self.plan().risk_level() == Risk::High;
+        let high = self.risk_level() == Risk::High;
         let target = self
             .plan()
             .steps()

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::action::PatchKind;
+use crate::action::{Evidence, JudgedField, PatchKind, Risk};
 use crate::digest::{Digest, DigestError};
 use crate::plan::Plan;
 use crate::redact::redact;
@@ -41,6 +41,9 @@ pub struct Preview {
     pub after: Value,
     /// The request.
     pub write: Write,
+    /// What was read of the cluster to judge the change by; none where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// What the API server warned of, redacted, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -283,6 +286,7 @@ pub struct DryRun {
     revision: Digest,
     digest: Digest,
     taken_at: Timestamp,
+    risk_level: Risk,
 }
 
 #[derive(Serialize)]
@@ -299,6 +303,9 @@ struct BoundStep<'a> {
     before: Value,
     after: Value,
     write: &'a Write,
+    /// What the evidence made of it; none where nobody looked, as in a dry run of before there was any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    risk: Option<Risk>,
 }
 
 impl DryRun {
@@ -328,12 +335,20 @@ impl DryRun {
     ) -> Result<Self, DigestError> {
         let [actions, objects] = &evaluations;
         let verdict = stricter(actions.verdict, objects.verdict);
-        let dry_run = previews.iter().map(|preview| BoundStep {
-            uid: &preview.uid,
-            before: desired_state(&preview.before),
-            after: desired_state(&preview.after),
-            write: &preview.write,
-        });
+        let fields = judged_fields(&plan, &previews);
+        let worst = |fields: &Vec<JudgedField>| fields.iter().map(|field| field.risk).max();
+        let risk_level = fields.iter().filter_map(worst).max();
+        let risk_level = risk_level.map_or(plan.risk_level(), |risk| risk.max(plan.risk_level()));
+        let dry_run = previews
+            .iter()
+            .zip(&fields)
+            .map(|(preview, fields)| BoundStep {
+                uid: &preview.uid,
+                before: desired_state(&preview.before),
+                after: desired_state(&preview.after),
+                write: &preview.write,
+                risk: preview.evidence.as_ref().and_then(|_| worst(fields)),
+            });
         let digest = Digest::of_json(&Bound {
             plan: &plan,
             policy_revision: revision,
@@ -347,6 +362,7 @@ impl DryRun {
             revision,
             digest,
             taken_at,
+            risk_level,
         })
     }
 
@@ -375,6 +391,18 @@ impl DryRun {
         stricter(actions.verdict, objects.verdict)
     }
 
+    /// How much it can hurt: the plan's risk, or more where what would result is riskier than its actions say.
+    #[must_use]
+    pub fn risk_level(&self) -> Risk {
+        self.risk_level
+    }
+
+    /// Per step, the fields that would change, each held against the table of allowed changes.
+    #[must_use]
+    pub fn judged_fields(&self) -> Vec<Vec<JudgedField>> {
+        judged_fields(&self.plan, &self.previews)
+    }
+
     /// How many people have to approve it: one, unless policy asks for more.
     #[must_use]
     pub fn people(&self) -> u8 {
@@ -401,6 +429,17 @@ impl DryRun {
     }
 }
 
+fn judged_fields(plan: &Plan, previews: &[Preview]) -> Vec<Vec<JudgedField>> {
+    let paired = plan.steps().iter().zip(previews);
+    let judged = paired.map(|(step, preview)| {
+        let unknown = Evidence::default();
+        let evidence = preview.evidence.as_ref().unwrap_or(&unknown);
+        step.action()
+            .judge(&preview.before, &preview.after, evidence)
+    });
+    judged.collect()
+}
+
 fn stricter(a: Verdict, b: Verdict) -> Verdict {
     match (a, b) {
         (Verdict::Deny, _) | (_, Verdict::Deny) => Verdict::Deny,
@@ -417,6 +456,7 @@ pub(crate) fn objects<'a>(
         step,
         before: preview.before.clone(),
         after: preview.after.clone(),
+        evidence: preview.evidence.clone(),
     };
     previews.into_iter().map(object).collect()
 }
@@ -438,6 +478,7 @@ mod tests {
             before: object("1Mi", "1"),
             after: object("2Mi", "2"),
             write,
+            evidence: None,
             warnings: Vec::new(),
         };
         let changes = preview.changes();

@@ -176,12 +176,10 @@ impl fmt::Display for ObjectRef {
 pub(crate) fn owner_of_pod(pod: &str) -> Option<&str> {
     let (rest, suffix) = pod.rsplit_once('-')?;
     let (name, hash) = rest.rsplit_once('-')?;
-    // Kubernetes makes these ends of consonants and digits only.
-    let made = |text: &str| {
-        text.chars()
-            .all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
-    };
-    let matches = suffix.len() == 5 && made(suffix) && (6..=10).contains(&hash.len()) && made(hash);
+    let matches = suffix.len() == 5
+        && is_generated(suffix)
+        && (6..=10).contains(&hash.len())
+        && is_generated(hash);
     matches.then_some(name)
 }
 
@@ -235,6 +233,46 @@ pub struct FindingSummary {
     pub title: String,
     pub target: String,
     pub cause: Option<Cause>,
+    /// The owner of the target, and what it may come from; empty where nobody knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectRef>,
+}
+
+impl FindingSummary {
+    /// Whether the finding is about this object: it names it, as its owner, as what it may come from, or by its target, which may be
+    /// a pod of it.
+    pub(crate) fn is_about(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        let named = self.objects.iter().any(|object| {
+            object.kind == kind && object.namespace == namespace && object.name == name
+        });
+        let mut parts = self
+            .target
+            .strip_prefix("k8s://")
+            .unwrap_or_default()
+            .split('/');
+        let (in_namespace, target) = (parts.next() == Some(namespace), parts.next());
+        let is_target = target.is_some_and(|target| target == name || is_pod_of(target, name));
+        named || (in_namespace && is_target)
+    }
+}
+
+/// Whether a pod has the name that Kubernetes gives to pods of a workload: the workload's, and one or two parts that are
+/// generated, or numbers.
+fn is_pod_of(pod: &str, workload: &str) -> bool {
+    let rest = pod
+        .strip_prefix(workload)
+        .and_then(|rest| rest.strip_prefix('-'));
+    let made = |part: &str| is_generated(part) || part.bytes().all(|byte| byte.is_ascii_digit());
+    rest.is_some_and(|rest| {
+        let mut parts = rest.split('-');
+        parts.clone().count() <= 2 && parts.all(|part| !part.is_empty() && made(part))
+    })
+}
+
+/// Whether Kubernetes may have made this part of a name: it makes them of consonants and digits only.
+fn is_generated(text: &str) -> bool {
+    text.chars()
+        .all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
 }
 
 /// What an AI, or a person, thinks is the cause.
@@ -345,6 +383,12 @@ impl Incident {
             title: finding.title.clone(),
             target: finding.target.clone(),
             cause: finding.cause,
+            objects: finding
+                .owner
+                .iter()
+                .chain(&finding.related)
+                .cloned()
+                .collect(),
         };
         self.findings.iter().map(summary).collect()
     }

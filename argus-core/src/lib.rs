@@ -15,6 +15,8 @@ mod letters;
 
 mod json;
 
+mod pod_security;
+
 mod redact;
 pub use redact::{Redacted, redact};
 
@@ -32,8 +34,8 @@ pub use incident::{
 
 mod action;
 pub use action::{
-    Action, ActionError, Amounts, Image, Kind, MAX_REPLICAS, Patch, PatchKind, Quantity,
-    Reversibility, Risk, Target,
+    Action, ActionError, AllowedChange, AllowedValues, Amounts, Evidence, Image, JudgedField, Kind,
+    MAX_REPLICAS, Patch, PatchKind, Quantity, Reversibility, Risk, Target,
 };
 
 mod kubectl;
@@ -60,7 +62,7 @@ mod verdict;
 pub use verdict::{
     AmountsInput, Evaluation, IncidentInput, ObjectInput, Opinion, POLICY_INPUT_VERSION, Permitted,
     PermittedStep, Phase, PlanInput, PolicyEngine, PolicyError, PolicyInput, ScopeInput, StepInput,
-    TargetInput, Verdict, Violation, floor,
+    TargetInput, Verdict, Violation, floor, floor_of_results,
 };
 
 mod dry_run;

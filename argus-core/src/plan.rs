@@ -185,8 +185,9 @@ impl Serialize for Plan {
 
 impl<'de> Deserialize<'de> for Plan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let plan = Self::deserialize(deserializer)?;
+        let mut plan = Self::deserialize(deserializer)?;
         plan.check().map_err(D::Error::custom)?;
+        plan.raise();
         Ok(plan)
     }
 }
@@ -257,18 +258,31 @@ impl Plan {
                 return altered(format!("it has more than {MAX_STEPS} steps"));
             }
             for (index, step) in steps.iter().enumerate() {
-                if step.command != step.action.command()
-                    || step.is_destructive != step.action.is_destructive()
-                {
+                if step.command != step.action.command() {
                     return altered(format!("{what} {} is not what its action says", index + 1));
                 }
             }
         }
-        each_object_once(&self.steps)?;
-        if floor(&self.steps).is_some_and(|(risk, _)| risk > self.risk_level) {
-            return altered("its risk is lower than that of its actions".into());
+        each_object_once(&self.steps)
+    }
+
+    /// Raises what the plan says of itself to what its actions are: an older Argus may have known less of them, and whoever
+    /// stored it may have said less.
+    fn raise(&mut self) {
+        for step in self.steps.iter_mut().chain(&mut self.rollback_steps) {
+            step.is_destructive |= step.action.is_destructive();
         }
-        Ok(())
+        if let Some((risk, why)) = floor(&self.steps).filter(|(risk, _)| *risk > self.risk_level) {
+            self.risk_level = risk;
+            self.risk_reason = raised(&self.risk_reason, &why);
+        }
+    }
+
+    /// The highest risk of the actions that Argus would run, and why; none where there is nothing to run.
+    pub(crate) fn risk_of_actions(&self) -> Option<(Risk, String)> {
+        let run = self.steps.iter().filter(|step| !step.action.is_manual());
+        run.map(|step| step.action.risk())
+            .max_by_key(|(risk, _)| *risk)
     }
 
     /// The plan's id.
@@ -368,7 +382,7 @@ fn each_object_once(steps: &[Step]) -> Result<(), PlanError> {
 }
 
 /// The highest risk of the actions, and why.
-fn floor(steps: &[Step]) -> Option<(Risk, &'static str)> {
+fn floor(steps: &[Step]) -> Option<(Risk, String)> {
     steps
         .iter()
         .map(|step| step.action.risk())
@@ -378,12 +392,16 @@ fn floor(steps: &[Step]) -> Option<(Risk, &'static str)> {
 /// The model may raise the risk that follows from the actions, never lower it.
 fn risk(draft: &Draft, steps: &[Step]) -> (Risk, String) {
     match floor(steps) {
-        Some((floor, why)) if floor > draft.risk_level => (
-            floor,
-            format!("{} (Argus: {why})", redact(&draft.risk_reason)),
-        ),
+        Some((floor, why)) if floor > draft.risk_level => {
+            (floor, raised(&redact(&draft.risk_reason), &why))
+        }
         _ => (draft.risk_level, redact(&draft.risk_reason)),
     }
+}
+
+/// The reason of a risk that Argus raised, whose words are told from the author's.
+fn raised(reason: &str, why: &str) -> String {
+    format!("{reason} (Argus: {why})")
 }
 
 #[cfg(test)]
@@ -511,16 +529,10 @@ mod tests {
             plan
         );
         for (pointer, value, says) in [
-            ("/risk_level", json!("low"), "its risk is lower"),
             (
                 "/steps/0/command",
                 json!("kubectl rollout undo deployment/api -n shop"),
                 "step 1 is not what its action says",
-            ),
-            (
-                "/steps/1/is_destructive",
-                json!(false),
-                "step 2 is not what its action says",
             ),
             ("/steps/1", stored["steps"][0].clone(), "two steps change"),
             (
@@ -540,6 +552,14 @@ mod tests {
             let error = serde_json::from_value::<Plan>(altered).unwrap_err();
             assert!(error.to_string().contains(says), "{pointer}: {error}");
         }
+        // What it says of itself is at least what its actions are, whoever stored it.
+        let mut tame = stored.clone();
+        tame["risk_level"] = json!("low");
+        tame["steps"][1]["is_destructive"] = json!(false);
+        let read: Plan = serde_json::from_value(tame).unwrap();
+        assert_eq!(read.risk_level(), Risk::Medium);
+        assert!(read.steps()[1].is_destructive());
+        assert!(read.risk_reason().contains("(Argus: "));
     }
 
     #[test]

@@ -21,7 +21,9 @@ use crate::prompt::LlmProvider;
 use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
 use crate::store::{MemoryPlans, PlanStore};
-use crate::verdict::{Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor};
+use crate::verdict::{
+    Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor, floor_of_results,
+};
 
 mod asking;
 mod error;
@@ -325,7 +327,8 @@ impl Remediator {
         let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings)
             .with_actor(self.actor.clone())
             .with_objects(phase, objects);
-        let violations = floor(plan, &self.doors.scope, self.doors.settings);
+        let mut violations = floor(plan, &self.doors.scope, self.doors.settings);
+        violations.extend(floor_of_results(&input));
         Ok(Evaluation::of(&*self.doors.policy, &input, violations).await?)
     }
 

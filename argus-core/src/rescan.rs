@@ -68,7 +68,11 @@ impl Rescan {
             recovery: recovery(before, after, changed, in_force),
             // What people asked not to hear of any more is still wrong.
             fixed: pick(before, &|id| !now.contains(id) && !ignored.contains(id)),
-            remaining: pick(after, &|id| old.contains(id)),
+            remaining: [
+                pick(after, &|id| old.contains(id)),
+                hushed(before, after).cloned().collect(),
+            ]
+            .concat(),
             new: pick(after, &|id| !old.contains(id)),
             incomplete: after.incomplete.clone(),
         }
@@ -104,6 +108,15 @@ impl Rescan {
         }
         text
     }
+}
+
+/// Findings that are only ignored since: still wrong.
+pub(crate) fn hushed<'a>(before: &'a Scan, after: &'a Scan) -> impl Iterator<Item = &'a Finding> {
+    let known = |finding: &&Finding| {
+        let id = &finding.finding_id;
+        before.findings.iter().any(|old| old.finding_id == *id)
+    };
+    after.ignored.iter().filter(known)
 }
 
 fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) -> Recovery {
@@ -222,7 +235,10 @@ mod tests {
         // Not to hear of it is no cure.
         let mut hushed = broken.clone();
         hushed.ignored.append(&mut hushed.findings);
-        assert_eq!(Rescan::compare(&broken, &hushed, &[web()], true).fixed, []);
+        let rescan = Rescan::compare(&broken, &hushed, &[web()], true);
+        assert_eq!(rescan.fixed, []);
+        let sentence = "Fixed: 0 issues resolved. Remaining: 1 issue still present.";
+        assert_eq!(rescan.summary(), sentence);
         let partial = Scan {
             incomplete: vec!["pods".into()],
             ..healthy.clone()

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Risk};
+use crate::action::{Action, JudgedField, Risk};
 use crate::digest::Digest;
 use crate::plan::{Plan, Step};
 use crate::scope::{Scope, Settings};
@@ -334,19 +334,11 @@ impl PermittedStep<'_> {
     }
 }
 
-/// The checks that no pack can loosen: scope, and the switch for high risk.
+/// Checks a plan by rules that no pack can loosen: its scope, changes that are never made, and the switch for high risk.
 ///
-/// The never-executed list needs no check of its own: an [`Action`] can't name a secret, a node, RBAC or storage.
+/// [`floor_of_results`] is the same for what would result.
 #[must_use]
 pub fn floor(plan: &Plan, scope: &Scope, settings: Settings) -> Vec<Violation> {
-    let violation = |id: &str, step: Option<usize>, message: String, hint: &str| Violation {
-        pack: "floor".into(),
-        id: id.into(),
-        message,
-        step,
-        hint: hint.into(),
-        people: None,
-    };
     let mut violations = Vec::new();
     for (steps, what) in [
         (plan.steps(), "step"),
@@ -371,14 +363,92 @@ pub fn floor(plan: &Plan, scope: &Scope, settings: Settings) -> Vec<Violation> {
             }
         }
     }
-    if plan.risk_level() == Risk::High && !settings.allow_high_risk {
-        let message = format!("the plan is high-risk: {}", plan.risk_reason());
-        violations.push(violation(
-            "floor-high-risk",
-            None,
-            message,
-            "find a plan that can hurt less; a host may switch on `remediation.allow_high_risk`",
-        ));
+    for (index, step) in plan.steps().iter().enumerate() {
+        violations.extend(never(index, &step.action().judged_fields()));
+    }
+    if !settings.allow_high_risk
+        && let Some(why) = high_risk_of(plan)
+    {
+        violations.push(high_risk(None, format!("the plan is high-risk: {why}")));
     }
     violations
+}
+
+/// Checks what a plan would make of its objects by rules that no pack can loosen: changes that are never made, and the switch
+/// for high risk. The input is one of phase `objects`; in the others nothing results.
+#[must_use]
+pub fn floor_of_results(input: &PolicyInput) -> Vec<Violation> {
+    if input.phase != Phase::Objects {
+        return Vec::new();
+    }
+    let mut violations = Vec::new();
+    for step in &input.plan.steps {
+        violations.extend(never(step.index, &step.fields));
+        let high = step
+            .fields
+            .iter()
+            .filter(|field| field.risk == Risk::High && !field.never);
+        for field in high.filter(|_| !input.settings.allow_high_risk) {
+            let message = format!(
+                "step {} would change `{}`, which is high-risk: {}",
+                step.index + 1,
+                field.field,
+                field.why
+            );
+            violations.push(high_risk(Some(step.index), message));
+        }
+    }
+    violations
+}
+
+/// The reason why what would run of a plan is high-risk. Nothing is run of a plan with a step for people, so that its author's
+/// word counts only where there is none.
+fn high_risk_of(plan: &Plan) -> Option<String> {
+    let (risk, why) = plan.risk_of_actions()?;
+    let for_people = plan.steps().iter().any(|step| step.action().is_manual());
+    match (risk, plan.risk_level()) {
+        (Risk::High, _) => Some(why),
+        (_, Risk::High) if !for_people => Some("its author calls it so".into()),
+        _ => None,
+    }
+}
+
+fn violation(id: &str, step: Option<usize>, message: String, hint: &str) -> Violation {
+    Violation {
+        pack: "floor".into(),
+        id: id.into(),
+        message,
+        step,
+        hint: hint.into(),
+        people: None,
+    }
+}
+
+fn high_risk(step: Option<usize>, message: String) -> Violation {
+    violation(
+        "floor-high-risk",
+        step,
+        message,
+        "find a plan that can hurt less; a host may switch on `remediation.allow_high_risk`",
+    )
+}
+
+/// What is never done, whatever a host allows.
+fn never(step: usize, fields: &[JudgedField]) -> Vec<Violation> {
+    let never = fields.iter().filter(|field| field.never);
+    let refused = never.map(|field| {
+        let message = format!(
+            "step {} would change `{}`, which Argus never does: {}",
+            step + 1,
+            field.field,
+            field.why
+        );
+        violation(
+            "floor-never",
+            Some(step),
+            message,
+            "leave this field as it is",
+        )
+    });
+    refused.collect()
 }

@@ -218,6 +218,7 @@ fn input(runner: &mut TestRunner) -> PolicyInput {
             step: index,
             before,
             after: if gone { Value::Null } else { after },
+            evidence: None,
         });
     }
     let phase = draw(select(vec![Phase::Objects, Phase::Undo]), runner);

@@ -240,6 +240,7 @@ fn results(after: Value) -> PolicyInput {
             step: 0,
             before,
             after,
+            evidence: None,
         }],
     )
 }

@@ -166,6 +166,85 @@ risk_allowed if {
 	input.settings.allow_high_risk == true
 }
 
+# Nothing is run of a plan with a step for people, nor of an empty one: only what would run of it counts.
+risk_allowed if {
+	input.plan.risk_level == "high"
+	nothing_runs
+	every step in input.plan.steps {
+		step_allowed(step)
+	}
+}
+
+nothing_runs if count(input.plan.steps) == 0
+
+nothing_runs if {
+	some step in input.plan.steps
+	step.kind == "manual"
+}
+
+step_allowed(step) if step.kind == "manual"
+
+step_allowed(step) if step.risk in {"low", "medium"}
+
+# METADATA
+# title: Nothing that Argus never changes, whatever a host allows
+# custom:
+#   id: baseline-never
+passed contains "baseline-never" if none_forbidden
+
+deny contains violation("baseline-never", step.index, message, "leave this field as it is") if {
+	not none_forbidden
+	some step in input.plan.steps
+	some field in step.fields
+	not may_change(field)
+	message := sprintf("step %d would change `%s`, which Argus never does: %s", [step.index + 1, field.field, field.why])
+}
+
+none_forbidden if {
+	every step in input.plan.steps {
+		every field in step.fields {
+			may_change(field)
+		}
+	}
+}
+
+may_change(field) if field.never == false
+
+# METADATA
+# title: Only changes on the table of allowed changes, unless the host allows high risk
+# custom:
+#   id: baseline-listed
+passed contains "baseline-listed" if all_listed
+
+deny contains violation(
+	"baseline-listed", step.index, message,
+	"make a change that is on the table; a host may switch on `remediation.allow_high_risk`",
+) if {
+	not all_listed
+	some step in input.plan.steps
+	some field in step.fields
+	not on_the_table(field)
+	message := sprintf("step %d would change `%s`, which is high-risk: %s", [step.index + 1, field.field, field.why])
+}
+
+all_listed if {
+	every step in input.plan.steps {
+		every field in step.fields {
+			on_the_table(field)
+		}
+	}
+}
+
+on_the_table(field) if {
+	field.listed == true
+	field.risk in {"low", "medium"}
+}
+
+on_the_table(field) if {
+	field.risk == "high"
+	input.settings.allow_high_risk == true
+}
+
 # METADATA
 # title: What Argus can't do is left to people
 # custom:
@@ -201,6 +280,32 @@ harmless if {
 		step.is_destructive == false
 	}
 }
+
+# METADATA
+# title: A person approves a change of another app than the incident's
+# custom:
+#   id: baseline-other-app
+passed contains "baseline-other-app" if all_of_incident
+
+require_approval contains violation(
+	"baseline-other-app", step.index, message,
+	"nothing to change: ask for the approval",
+) if {
+	not all_of_incident
+	some step in input.plan.steps
+	not of_incident(step)
+	message := sprintf("step %d changes something that the incident is not known to be about", [step.index + 1])
+}
+
+all_of_incident if {
+	every step in input.plan.steps {
+		of_incident(step)
+	}
+}
+
+of_incident(step) if step.of_incident == true
+
+of_incident(step) if step.kind == "manual"
 
 # METADATA
 # title: What the API server returns is the object that the plan names

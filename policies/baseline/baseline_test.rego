@@ -20,7 +20,8 @@ test_a_harmless_plan_passes_every_rule if {
 	count(manual) == 0 with input as plan
 	passed == {
 		"baseline-size", "baseline-actions", "baseline-kinds", "baseline-scope", "baseline-no-force",
-		"baseline-high-risk", "baseline-manual", "baseline-approval",
+		"baseline-high-risk", "baseline-never", "baseline-listed", "baseline-manual", "baseline-approval",
+		"baseline-other-app",
 	} with input as plan
 }
 
@@ -57,6 +58,36 @@ test_nothing_is_forced if {
 test_high_risk_needs_the_switch if {
 	"baseline-high-risk" in ids(deny) with input as plan_with({"plan": {"risk_level": "high"}})
 	count(deny) == 0 with input as plan_with({"plan": {"risk_level": "high"}, "settings": {"allow_high_risk": true}})
+}
+
+test_what_people_do_by_hand_may_be_high_risk if {
+	manual_step := object.union(plan.plan.steps[0], {"kind": "manual", "target": null, "reason": "r", "fields": []})
+	every steps in [[], [manual_step], [manual_step, plan.plan.steps[0]]] {
+		"baseline-high-risk" in passed with input as plan_with({"plan": {"risk_level": "high", "steps": steps}})
+	}
+	stops := object.union(plan.plan.steps[0], {"risk": "high"})
+	"baseline-high-risk" in ids(deny) with input as plan_with({"plan": {"risk_level": "high", "steps": [manual_step, stops]}})
+}
+
+listed_field := plan.plan.steps[0].fields[0]
+
+test_what_is_never_changed if {
+	secret := object.union(listed_field, {"listed": false, "risk": "high", "never": true})
+	refused := step_with({"fields": [listed_field, secret]})
+	"baseline-never" in ids(deny) with input as refused
+	"baseline-never" in ids(deny) with input as object.union(refused, {"settings": {"allow_high_risk": true}})
+}
+
+test_what_is_not_on_the_table if {
+	unlisted := step_with({"fields": [listed_field, object.union(listed_field, {"listed": false, "risk": "high"})]})
+	"baseline-listed" in ids(deny) with input as unlisted
+	count(deny) == 0 with input as object.union(unlisted, {"settings": {"allow_high_risk": true}})
+	"baseline-listed" in ids(deny) with input as step_with({"fields": [object.union(listed_field, {"listed": false})]})
+}
+
+test_another_app_needs_a_person if {
+	ids(require_approval) == {"baseline-other-app"} with input as step_with({"of_incident": false})
+	ids(require_approval) == {"baseline-other-app"} with input as step_with({"of_incident": null})
 }
 
 test_manual_steps_are_left_to_people if {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ActionError;
+use super::field::{FieldPath, Segment, identity};
 use crate::letters::{is_hidden, mixed_word};
 
 /// The largest patch, in bytes of JSON.
@@ -50,36 +51,6 @@ pub struct Patch {
 
 /// Where a patch may write.
 const ROOTS: [&str; 3] = ["/spec/", "/metadata/labels/", "/metadata/annotations/"];
-
-/// Field names that change what a workload is allowed to do or to read, where it runs, or what belongs to it.
-const SENSITIVE: [&str; 26] = [
-    "securityContext",
-    "serviceAccountName",
-    "serviceAccount",
-    "automountServiceAccountToken",
-    "hostNetwork",
-    "hostPID",
-    "hostIPC",
-    "hostUsers",
-    "hostPath",
-    "hostPort",
-    "shareProcessNamespace",
-    "volumes",
-    "volumeDevices",
-    "command",
-    "args",
-    "secretKeyRef",
-    "secretRef",
-    "imagePullSecrets",
-    "nodeName",
-    "schedulerName",
-    "priorityClassName",
-    "runtimeClassName",
-    "externalIPs",
-    "externalName",
-    "loadBalancerIP",
-    "matchLabels",
-];
 
 impl Patch {
     /// Checks a patch.
@@ -203,32 +174,75 @@ impl Patch {
         }
     }
 
-    /// Whether it changes what the workload may do or read, where it runs, or which pods belong to it.
-    #[must_use]
-    pub fn is_sensitive(&self) -> bool {
-        let sensitive = |field: &String| {
-            field.split('/').any(|part| SENSITIVE.contains(&part))
-                || field == "/spec/type"
-                || replaces_pods(field)
-        };
-        self.fields_touched().iter().any(sensitive)
+    /// The fields that it writes with their values; none takes a field away. Elements of a strategic patch's lists are told
+    /// by what the API server merges them by.
+    pub(super) fn writes(&self) -> Vec<(FieldPath, Option<Value>)> {
+        let mut writes = Vec::new();
+        match &self.body {
+            Value::Array(operations) => {
+                for operation in operations {
+                    let path = FieldPath::of_pointer(text(operation, "path"));
+                    match text(operation, "op") {
+                        "test" => {}
+                        "remove" => writes.push((path, None)),
+                        _ => {
+                            let value = operation.get("value").unwrap_or(&Value::Null);
+                            written(value, path, false, &mut writes);
+                        }
+                    }
+                }
+            }
+            body => {
+                let merges = self.kind == PatchKind::Strategic;
+                written(body, FieldPath::default(), merges, &mut writes);
+            }
+        }
+        writes
     }
 }
 
-/// Whether the field is a whole container or more, whatever is allowed or forbidden in it included.
-fn replaces_pods(field: &str) -> bool {
-    let job = field.strip_prefix("/spec/jobTemplate").unwrap_or(field);
-    if matches!(job, "" | "/spec") {
-        return true;
-    }
-    match job.strip_prefix("/spec/template") {
-        Some("" | "/spec") => true,
-        Some(pod) => {
-            let parts: Vec<&str> = pod.split('/').skip(1).collect();
-            let container = |list: &str| list == "containers" || list == "initContainers";
-            matches!(parts.as_slice(), ["spec", list] | ["spec", list, _] if container(list))
+fn written(
+    value: &Value,
+    path: FieldPath,
+    merges: bool,
+    writes: &mut Vec<(FieldPath, Option<Value>)>,
+) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                written(value, path.key(key), merges, writes);
+            }
         }
-        None => false,
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let list = path.segments().last().map_or("", Segment::as_str);
+            for (index, item) in items.iter().enumerate() {
+                let keys = merge_keys(list);
+                let merged = identity(list, item).filter(|_| merges && !keys.is_empty());
+                let mut fields = item.clone();
+                if let (Some(_), Some(fields)) = (&merged, fields.as_object_mut()) {
+                    fields.retain(|field, _| !keys.contains(&field.as_str()));
+                }
+                let element = path.element(merged.unwrap_or_else(|| index.to_string()));
+                written(&fields, element, merges, writes);
+            }
+        }
+        Value::Null => writes.push((path, None)),
+        value => writes.push((path, Some(value.clone()))),
+    }
+}
+
+/// The fields by which the API server merges the elements of a list; none where it replaces the list.
+///
+/// Source: `x-kubernetes-patch-merge-key` and `x-kubernetes-list-map-keys` of the API's OpenAPI document.
+fn merge_keys(list: &str) -> &'static [&'static str] {
+    match list {
+        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => &["name"],
+        "ports" => &["containerPort", "port", "protocol"],
+        "volumeMounts" => &["mountPath"],
+        "volumeDevices" => &["devicePath"],
+        "hostAliases" => &["ip"],
+        "topologySpreadConstraints" => &["topologyKey"],
+        _ => &[],
     }
 }
 
@@ -368,10 +382,9 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_named_and_sensitive_ones_seen() {
+    fn fields_are_named() {
         let body = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "securityContext": {"privileged": true}}]}}}});
         let patch = Patch::new(PatchKind::Strategic, body).unwrap();
-        assert!(patch.is_sensitive());
         assert_eq!(
             patch.fields_touched(),
             [
@@ -379,6 +392,27 @@ mod tests {
                 "/spec/template/spec/containers/app/securityContext/privileged"
             ]
         );
+        let written = |patch: &Patch| -> Vec<String> {
+            let writes = patch.writes().into_iter();
+            writes.map(|(path, _)| path.to_string()).collect()
+        };
+        assert_eq!(
+            written(&patch),
+            ["spec.template.spec.containers[app].securityContext.privileged"]
+        );
+        // A merge patch replaces the list, names and all.
+        let merge = Patch::new(PatchKind::Merge, patch.body().clone()).unwrap();
+        assert_eq!(
+            written(&merge),
+            [
+                "spec.template.spec.containers[0].name",
+                "spec.template.spec.containers[0].securityContext.privileged"
+            ]
+        );
+        let ports =
+            json!({"spec": {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 9090}]}});
+        let ports = Patch::new(PatchKind::Strategic, ports).unwrap();
+        assert_eq!(written(&ports), ["spec.ports[80/TCP].targetPort"]);
     }
 
     #[test]
@@ -394,7 +428,6 @@ mod tests {
         // A strategic patch changes the one container, a merge patch throws the others away.
         let strategic = Patch::new(PatchKind::Strategic, containers.clone()).unwrap();
         assert!(!strategic.fields_touched().contains(&whole.to_owned()));
-        assert!(!strategic.is_sensitive());
         let merge = Patch::new(PatchKind::Merge, containers).unwrap();
         assert_eq!(
             merge.fields_touched(),
@@ -404,25 +437,6 @@ mod tests {
                 &format!("{whole}/0/name")
             ]
         );
-        assert!(merge.is_sensitive());
-        for (path, sensitive) in [
-            (whole, true),
-            ("/spec/template/spec/containers/0", true),
-            ("/spec/template/spec/initContainers/-", true),
-            ("/spec/template/spec/containers/0/readinessProbe", false),
-            ("/spec/template/metadata/labels/a", false),
-            ("/spec/jobTemplate/spec/template", true),
-            (
-                "/spec/jobTemplate/spec/template/spec/containers/0/image",
-                false,
-            ),
-            ("/spec/type", true),
-            ("/spec/strategy/type", false),
-        ] {
-            let body = json!([{"op": "replace", "path": path, "value": "x"}]);
-            let patch = Patch::new(PatchKind::Json, body).unwrap();
-            assert_eq!(patch.is_sensitive(), sensitive, "{path}");
-        }
     }
 
     #[test]

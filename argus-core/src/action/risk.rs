@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::manual::ManualText;
 use crate::names::DnsLabel;
 
 /// Whether an action can be undone.
@@ -48,7 +49,11 @@ impl Action {
     /// Whether something is removed that undo can't bring back as it was: a pod, or all copies of an app.
     #[must_use]
     pub fn is_destructive(&self) -> bool {
-        matches!(self, Self::DeletePod { .. }) || self.stops_every_copy()
+        match self {
+            Self::DeletePod { .. } => true,
+            Self::Manual { command, .. } => ManualText::of(command).is_destructive(),
+            _ => self.stops_every_copy(),
+        }
     }
 
     /// Whether no copy of an app would be left, however that is written.
@@ -70,26 +75,34 @@ impl Action {
         }
     }
 
-    /// The least risk that this action has, and why. A model may call it riskier, never safer.
+    /// The least risk that this action has, by the action alone, and why. A model may call it riskier, never safer; what
+    /// would result may be riskier too, see [`judge`](Self::judge).
     #[must_use]
-    pub fn risk(&self) -> (Risk, &'static str) {
+    pub fn risk(&self) -> (Risk, String) {
         match self {
-            _ if self.stops_every_copy() => (Risk::High, "every copy of the app would stop"),
-            Self::Patch { patch, .. } if patch.is_sensitive() => (
+            _ if self.stops_every_copy() => {
+                return (Risk::High, "every copy of the app would stop".into());
+            }
+            Self::DeletePod { .. } => {
+                return (
+                    Risk::Medium,
+                    "one copy stops until its replacement runs".into(),
+                );
+            }
+            Self::Manual { command, .. } => {
+                let text = ManualText::of(command);
+                return (text.risk(), text.why().into());
+            }
+            _ => {}
+        }
+        let fields = self.judged_fields();
+        match fields.iter().max_by_key(|judged| judged.risk) {
+            Some(judged) if !judged.listed => (
                 Risk::High,
-                "it changes how the app is allowed to run, or what belongs to it",
+                format!("it changes `{}`: {}", judged.field, judged.why),
             ),
-            Self::RolloutRestart { .. } => (
-                Risk::Low,
-                "copies are replaced one by one with the same definition",
-            ),
-            Self::Scale { .. } => (Risk::Low, "only the number of copies changes"),
-            Self::DeletePod { .. } => (Risk::Medium, "one copy stops until its replacement runs"),
-            Self::SetResources { .. } => (Risk::Medium, "the app restarts with other limits"),
-            Self::SetImage { .. } => (Risk::Medium, "the app restarts with another version"),
-            Self::RolloutUndo { .. } => (Risk::Medium, "the app goes back to an earlier version"),
-            Self::Patch { .. } => (Risk::Medium, "fields of the object change"),
-            Self::Manual { .. } => (Risk::Low, "Argus does not run it"),
+            Some(judged) => (judged.risk, judged.why.clone()),
+            None => (Risk::High, "it is not known what it changes".into()),
         }
     }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::action::{JudgedField, Risk};
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
 use crate::plan::Plan;
@@ -15,6 +16,8 @@ pub struct Shown {
     pub plan: Plan,
     /// What an approval is for.
     pub digest: Digest,
+    /// How much it can hurt: the plan's risk, or more where what would result is riskier.
+    pub risk_level: Risk,
     /// What policy says: `allow` or `require_approval`.
     pub verdict: Verdict,
     /// Each pack's opinion, of the actions and then of the resulting objects.
@@ -32,6 +35,8 @@ pub struct Shown {
 pub struct ShownStep {
     /// The fields that would change; none for a restart's own mark.
     pub changes: Vec<ShownChange>,
+    /// The same fields, each held against the table of allowed changes.
+    pub fields: Vec<JudgedField>,
     /// What the cluster warned of.
     pub warnings: Vec<String>,
 }
@@ -47,8 +52,8 @@ pub struct ShownChange {
     pub after: String,
 }
 
-impl From<&Preview> for ShownStep {
-    fn from(preview: &Preview) -> Self {
+impl ShownStep {
+    fn new(preview: &Preview, fields: Vec<JudgedField>) -> Self {
         let changes = preview.changes().into_iter().map(|change| {
             let (before, after) = change.values();
             ShownChange {
@@ -59,6 +64,7 @@ impl From<&Preview> for ShownStep {
         });
         Self {
             changes: changes.collect(),
+            fields,
             warnings: preview.warnings.clone(),
         }
     }
@@ -67,16 +73,20 @@ impl From<&Preview> for ShownStep {
 impl From<&DryRun> for Shown {
     fn from(dry_run: &DryRun) -> Self {
         let opinions = dry_run.evaluations().iter();
+        let previews = dry_run.previews().iter().zip(dry_run.judged_fields());
         Self {
             plan: dry_run.plan().clone(),
             digest: dry_run.digest(),
+            risk_level: dry_run.risk_level(),
             verdict: dry_run.verdict(),
             opinions: opinions
                 .flat_map(|evaluation| evaluation.opinions.clone())
                 .collect(),
             people: dry_run.people(),
             name_to_type: dry_run.name_to_type().map(ToOwned::to_owned),
-            steps: dry_run.previews().iter().map(ShownStep::from).collect(),
+            steps: previews
+                .map(|(preview, fields)| ShownStep::new(preview, fields))
+                .collect(),
         }
     }
 }

@@ -7,12 +7,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Map, Value, json};
 
-use super::pod_security::{ENFORCE, refused};
 use super::{FIELD_MANAGER, Kube, TRIES, json, refusal, resource_version, uid};
 use crate::action::{Action, Amounts, PatchKind, Target};
 use crate::dry_run::{DryRunError, DryRunner, Preview, Write, desired_state};
 use crate::names::DnsLabel;
+use crate::pod_security::unmet;
 use crate::verdict::{Permitted, PermittedStep};
+
+/// The label by which a namespace refuses pods.
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 #[async_trait]
 impl DryRunner for Kube {
@@ -36,8 +39,10 @@ impl DryRunner for Kube {
             );
             return Err(DryRunError::Impossible(problem));
         }
+        let evidence = kube.evidence(target, &before, &after).await;
         Ok(Preview {
             uid: uid(&before).to_owned(),
+            evidence: Some(evidence),
             before,
             after,
             write,
@@ -178,8 +183,7 @@ impl Kube {
         let namespace = namespaces.get_metadata(target.namespace()).await;
         let labels = namespace.map_err(dry_run_error)?.metadata.labels;
         let level = labels.as_ref().and_then(|labels| labels.get(ENFORCE));
-        let spec = pod.get("spec").unwrap_or(&Value::Null);
-        match level.and_then(|level| Some((level, refused(level, spec)?))) {
+        match level.and_then(|level| Some((level, unmet(level, pod).pop_first()?))) {
             None => Ok(()),
             Some((level, problem)) => Err(DryRunError::Impossible(format!(
                 "deleting {target} would lose it: its namespace takes only pods that are `{level}`, and a new one would not be ({problem})"

@@ -117,7 +117,7 @@ fn draft(incident: &Incident) -> Draft {
         .filter_map(|step| step.action.as_ref())
         .map(Action::risk)
         .max_by_key(|(risk, _)| *risk);
-    let (risk_level, reason) = risk.unwrap_or((Risk::Low, "nothing is changed"));
+    let (risk_level, reason) = risk.unwrap_or((Risk::Low, "nothing is changed".into()));
     Draft {
         summary: if fixes.is_empty() {
             "Nothing needs to be changed: no finding asks for it.".into()

@@ -13,7 +13,7 @@ use crate::executor::{ApplyError, UndoStep, Undone};
 use crate::incident::{Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
 use crate::redact::{Redacted, redact};
-use crate::rescan::{Recovery, Rescan};
+use crate::rescan::{Recovery, Rescan, hushed};
 use crate::store::Document;
 use crate::verdict::{Phase, Verdict};
 
@@ -503,8 +503,8 @@ impl<'a> Execution<'a> {
             .collect();
         let rescan = Rescan::compare(before, &after, &changed, in_force);
         let entry = self.entry(AuditEvent::Rescanned, None, Some(rescan.summary()));
-        let (findings_before, findings_after) =
-            (Some(before.findings.len()), Some(after.findings.len()));
+        let wrong = after.findings.len() + hushed(before, &after).count();
+        let (findings_before, findings_after) = (Some(before.findings.len()), Some(wrong));
         self.append(AuditEntry {
             findings_before,
             findings_after,

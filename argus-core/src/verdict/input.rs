@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::action::{Action, Amounts, Kind, PatchKind, Quantity, Reversibility, Risk, Target};
+use crate::action::{
+    Action, Amounts, Evidence, JudgedField, Kind, PatchKind, Quantity, Reversibility, Risk, Target,
+};
 use crate::actor::Actor;
 use crate::incident::{FindingSummary, Severity};
 use crate::plan::{Plan, Step};
@@ -102,7 +104,12 @@ pub struct StepInput {
     pub target: Option<TargetInput>,
     /// The fields that it writes, as JSON pointers.
     pub fields_touched: Vec<String>,
-    /// The risk that follows from the action.
+    /// The same fields, each held against the table of allowed changes: by the action alone, in phase `objects` by the
+    /// objects that would result.
+    pub fields: Vec<JudgedField>,
+    /// Whether the incident names the object or its owner; null where the incident's findings aren't known.
+    pub of_incident: Option<bool>,
+    /// The risk that follows from the action, in phase `objects` from what would result.
     pub risk: Risk,
     /// Whether it can be undone.
     pub reversibility: Reversibility,
@@ -126,6 +133,9 @@ pub struct StepInput {
     pub to_revision: Option<u32>,
     /// Of a manual step.
     pub reason: Option<String>,
+    #[serde(skip)]
+    #[schemars(skip)]
+    action: Action,
 }
 
 /// An object's address as packs see it.
@@ -157,6 +167,9 @@ pub struct ObjectInput {
     pub before: Value,
     /// The object as it would be; null if it would be gone.
     pub after: Value,
+    /// What the dry runner read of the cluster to judge the change by; null where nobody looked.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
 }
 
 impl PolicyInput {
@@ -193,13 +206,13 @@ impl PolicyInput {
                     .steps()
                     .iter()
                     .enumerate()
-                    .map(StepInput::new)
+                    .map(|step| StepInput::new(step, plan.findings()))
                     .collect(),
                 rollback_steps: plan
                     .rollback_steps()
                     .iter()
                     .enumerate()
-                    .map(StepInput::new)
+                    .map(|step| StepInput::new(step, plan.findings()))
                     .collect(),
             },
             objects: Vec::new(),
@@ -223,17 +236,24 @@ impl PolicyInput {
         self
     }
 
-    /// The same input with the objects of a dry run or an undo.
+    /// The same input with the objects of a dry run or an undo. What a step would make of its object raises its risk, and
+    /// the plan's.
     #[must_use]
     pub fn with_objects(mut self, phase: Phase, objects: Vec<ObjectInput>) -> Self {
         self.phase = phase;
+        for object in objects.iter().filter(|_| phase == Phase::Objects) {
+            if let Some(step) = self.plan.steps.get_mut(object.step) {
+                step.judge(object);
+                self.plan.risk_level = self.plan.risk_level.max(step.risk);
+            }
+        }
         self.objects = objects;
         self
     }
 }
 
 impl StepInput {
-    fn new((index, step): (usize, &Step)) -> Self {
+    fn new((index, step): (usize, &Step), findings: &[FindingSummary]) -> Self {
         let action = step.action();
         let mut input = Self {
             index,
@@ -242,6 +262,17 @@ impl StepInput {
             kind: action.kind().to_owned(),
             target: action.target().map(TargetInput::new),
             fields_touched: action.fields_touched(),
+            fields: action.judged_fields(),
+            of_incident: action
+                .target()
+                .filter(|_| !findings.is_empty())
+                .map(|target| {
+                    let kind = target.kind().to_string();
+                    let about = |finding: &FindingSummary| {
+                        finding.is_about(&kind, target.namespace(), target.name())
+                    };
+                    findings.iter().any(about)
+                }),
             risk: action.risk().0,
             reversibility: action.reversibility(),
             is_destructive: step.is_destructive(),
@@ -254,6 +285,7 @@ impl StepInput {
             patch: Value::Null,
             to_revision: None,
             reason: None,
+            action: action.clone(),
         };
         match action {
             Action::Scale { replicas, .. } => input.replicas = Some(*replicas),
@@ -282,6 +314,19 @@ impl StepInput {
             Action::RolloutRestart { .. } | Action::DeletePod { .. } => {}
         }
         input
+    }
+
+    /// Holds what would result against the table.
+    fn judge(&mut self, object: &ObjectInput) {
+        let unknown = Evidence::default();
+        let evidence = object.evidence.as_ref().unwrap_or(&unknown);
+        let judged = self.action.judge(&object.before, &object.after, evidence);
+        // A deleted object has no fields.
+        if !object.after.is_null() {
+            let worst = judged.iter().map(|field| field.risk).max();
+            self.risk = self.risk.max(worst.unwrap_or(Risk::Low));
+            self.fields = judged;
+        }
     }
 }
 

@@ -105,7 +105,13 @@ pub(crate) async fn what_the_cluster_warns_of_is_shown(world: &World) {
             vec![],
         ),
     ] {
-        let remediator = world.remediator(Scripted::commands(&[&format!("kubectl {command}")]));
+        let commands = Scripted::commands(&[&format!("kubectl {command}")]);
+        let builder = world.builder(commands, world.kube()).settings(Settings {
+            enabled: true,
+            // No node has the label.
+            allow_high_risk: true,
+        });
+        let remediator = builder.audit(world.audit.clone()).build().unwrap();
         let dry_run = world.walk(&remediator, Vec::new()).await.unwrap();
         assert_eq!(dry_run.previews()[0].warnings, warnings, "{command}");
     }

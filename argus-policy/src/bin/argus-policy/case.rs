@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use argus_core::{
     Completion, Evaluation, IncidentId, ObjectInput, Phase, Plan, PolicyInput, Scope, Settings,
-    floor,
+    floor, floor_of_results,
 };
 use argus_policy::RegoEngine;
 use clap::Args;
@@ -75,6 +75,15 @@ impl Case {
         let (plan, config) = (self.plan()?, self.config()?);
         let (scope, settings) = (config.scope()?, config.settings());
         let mut input = PolicyInput::of_plan(&plan, &scope, settings);
+        // A draft names no incident: it is taken for one about what it changes.
+        for step in input
+            .plan
+            .steps
+            .iter_mut()
+            .filter(|step| step.target.is_some())
+        {
+            step.of_incident.get_or_insert(true);
+        }
         if let Some(time) = self.time {
             input = input.at(time);
         }
@@ -96,7 +105,8 @@ impl Case {
             engine = engine.with_parameters(pack, parameters)?;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let floor = floor(&plan, &config.scope()?, config.settings());
+        let mut floor = floor(&plan, &config.scope()?, config.settings());
+        floor.extend(floor_of_results(&input));
         let evaluation = runtime.block_on(Evaluation::of(&engine, &input, floor))?;
         Ok((evaluation, engine))
     }
