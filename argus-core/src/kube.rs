@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::action::Target;
 
+mod admission;
 mod analyzers;
 mod connect;
 mod dry_run;

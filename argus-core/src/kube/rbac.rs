@@ -87,6 +87,14 @@ impl Roles {
         self
     }
 
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.iter().map(String::as_str)
+    }
+
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        self.kinds.clone().into_iter()
+    }
+
     /// The rules of `argus-ops-reader`, as RBAC has them.
     #[must_use]
     pub fn reader(&self) -> Vec<Value> {
@@ -205,11 +213,15 @@ impl Roles {
     /// # Errors
     /// [`NameError`] for what can't be the name of a namespace or a service account.
     pub fn to_yaml(&self, namespace: &str, account: &str) -> Result<String, NameError> {
-        let objects = self.objects(namespace, account)?;
-        // JSON is YAML too.
-        let yaml = |object: &Value| serde_saphyr::to_string(object).unwrap_or(object.to_string());
-        Ok(objects.iter().map(yaml).collect::<Vec<_>>().join("---\n"))
+        Ok(yaml(&self.objects(namespace, account)?))
     }
+}
+
+/// Objects as YAML, each a document of its own.
+pub(super) fn yaml(objects: &[Value]) -> String {
+    // JSON is YAML too.
+    let yaml = |object: &Value| serde_saphyr::to_string(object).unwrap_or(object.to_string());
+    objects.iter().map(yaml).collect::<Vec<_>>().join("---\n")
 }
 
 /// One rule per API group.

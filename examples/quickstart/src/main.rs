@@ -50,6 +50,10 @@ struct Arguments {
         conflicts_with = "kubeconfig"
     )]
     print_roles: Option<String>,
+    /// With --print-roles: a second lock in the API server too, admission policies for the account. They let it change only what
+    /// the table of allowed changes lists, even if somebody else has its token.
+    #[arg(long, requires = "print_roles")]
+    admission: bool,
     /// Look at all namespaces at once, which is faster where there are many, and takes a ClusterRole to read them.
     #[arg(long, requires = "namespaces")]
     across_namespaces: bool,
@@ -110,7 +114,12 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
         if arguments.reading_logs {
             roles = roles.reading_logs();
         }
-        screen.yaml(&roles.to_yaml(namespace, account)?);
+        let mut yaml = roles.to_yaml(namespace, account)?;
+        if arguments.admission {
+            yaml += "---\n";
+            yaml += &roles.admission_yaml(namespace, account)?;
+        }
+        screen.yaml(&yaml);
         return Ok(());
     }
     let folder = match &arguments.audit {
