@@ -17,6 +17,8 @@ mod json;
 
 mod pod_security;
 
+mod deadline;
+
 mod redact;
 pub use redact::{Redacted, redact};
 

@@ -365,3 +365,15 @@ async fn a_placeholder_is_never_taken_for_a_name() {
     );
     assert!(hears.0.lock().unwrap().contains("space-h2h"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_left_alone_for_ever_is_left_alone() {
+    let llm = Scripted::new(&[Err((true, None)), Ok("a")]);
+    let throttle = Throttle::new(llm.clone()).breaking(1, Duration::MAX);
+    let prompt = prompt("1");
+    assert!(throttle.complete(&prompt).await.is_err());
+    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    let error = throttle.complete(&prompt).await.unwrap_err();
+    assert!(error.retry_after > Some(Duration::from_secs(86_400)));
+    assert_eq!(llm.times(), 1);
+}

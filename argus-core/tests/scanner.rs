@@ -640,3 +640,12 @@ async fn what_becomes_late_is_seen_though_nothing_changes() {
     }
     panic!("a pod that is not ready for seconds was never reported");
 }
+
+#[tokio::test]
+async fn a_scan_that_may_take_for_ever_is_no_panic() {
+    let cluster = cluster().await;
+    let kube = Kube::new(cluster.client()).scan_within(Duration::MAX);
+    assert_eq!(causes(&kube.scan(&shop()).await.unwrap()).len(), 1);
+    let watch = kube.watch(&shop()).unwrap();
+    assert_eq!(causes(&watch.scan(&shop()).await.unwrap()).len(), 1);
+}

@@ -422,3 +422,15 @@ fn a_budget_can_be_read() {
         assert!(serde_json::from_str::<Budget>(wrong).is_err(), "{wrong}");
     }
 }
+
+/// Times that no clock holds come from providers' headers and hosts' JSON.
+#[tokio::test]
+async fn a_time_beyond_every_clock_is_no_panic() {
+    let forever: Budget = serde_json::from_str(r#"{"seconds": 1e19}"#).unwrap();
+    let asked = ask(vec![runs(GOOD)], forever).await;
+    assert_eq!(asked.result.unwrap().steps()[0].command(), GOOD);
+    let wait = Some(Duration::from_secs(10_000_000_000_000_000_000));
+    let asked = ask(vec![fails(true, wait), runs(GOOD)], Budget::default()).await;
+    assert!(asked.result.is_err());
+    assert_eq!(asked.prompts.len(), 1);
+}

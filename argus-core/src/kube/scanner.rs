@@ -21,6 +21,7 @@ use super::lean::{EndpointSlice, GATEWAY_API, Node, Pod};
 use super::pages::{Bound, Page, Pages};
 use super::seen::{ClusterObjects, Keys, Named, Objects, PodFacts, Seen};
 use super::{Kube, refusal};
+use crate::deadline::deadline;
 use crate::incident::{Cause, Finding, Scan, ScanError, Scanner};
 use crate::scope::Scope;
 
@@ -194,7 +195,7 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn new(kube: &'a Kube) -> Self {
-        let deadline = Instant::now() + kube.scan_within;
+        let deadline = deadline(kube.scan_within);
         Self {
             kube,
             deadline,

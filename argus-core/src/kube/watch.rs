@@ -36,6 +36,7 @@ use super::scanner::{
     OF_OTHERS, is_waiting, judge, lean, of_cluster, of_namespaces, of_several, place,
 };
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
+use crate::deadline::deadline;
 use crate::incident::{Scan, ScanError, Scanner};
 use crate::scope::Scope;
 
@@ -546,7 +547,7 @@ async fn fill<T: Send + 'static>(place: Arc<Shared<T>>, streams: Streams<T>) {
 #[async_trait]
 impl Scanner for Watch {
     async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError> {
-        let deadline = Instant::now() + self.kube.scan_within;
+        let deadline = deadline(self.kube.scan_within);
         let mut scan = Scan::default();
         scan.incomplete
             .extend(self.cluster.settled(deadline, "").await);

@@ -17,6 +17,8 @@ use crate::redact::redact_to;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a provider may have itself left alone.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How many tokens an answer may have, reasoning included.
 const MAX_TOKENS: u32 = 8192;
 /// How many bytes an answer may have: a hundred times what a plan takes.
@@ -297,13 +299,14 @@ fn words(body: &str) -> Option<String> {
     Some(redact_to(words, MAX_WORDS))
 }
 
-/// In seconds, or with `-ms` in thousandths; the other form is a date, which nobody sends here.
+/// In seconds, or with `-ms` in thousandths, a day at most; the other form is a date, which nobody sends here.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let seconds = number("retry-after-ms")
         .map(|thousandths| thousandths / 1000.0)
         .or_else(|| number("retry-after"))?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(wait.min(DAY))
 }
 
 fn tls() -> Result<ClientConfig, LlmError> {

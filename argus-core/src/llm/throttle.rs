@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
+use crate::deadline::deadline;
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 
 /// What a rate is for.
@@ -110,7 +111,7 @@ impl<L: LlmProvider> Throttle<L> {
                 None => {
                     // One call finds out; others stay away meanwhile.
                     if state.alone_until.is_some() {
-                        state.alone_until = Some(now + rest);
+                        state.alone_until = Some(deadline(rest));
                     }
                     Ok(())
                 }
@@ -134,7 +135,7 @@ impl<L: LlmProvider> Throttle<L> {
             Err(error) if error.retryable => {
                 state.failures = state.failures.saturating_add(1);
                 if state.failures >= most {
-                    state.alone_until = Some(Instant::now() + rest);
+                    state.alone_until = Some(deadline(rest));
                 }
             }
             _ => {

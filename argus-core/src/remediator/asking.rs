@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Remediator, RemediatorError};
 use crate::audit::{AuditEntry, AuditEvent, AuditQuery, ModelCall};
 use crate::cost::{Usage, Usd};
+use crate::deadline::deadline;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
 use crate::prompt::{Completion, LlmError, Prompt};
@@ -94,7 +95,7 @@ impl<'a> Asking<'a> {
             attempts: 0,
             tokens: 0,
             cost: Usd::default(),
-            deadline: Instant::now() + remediator.doors.budget.time,
+            deadline: deadline(remediator.doors.budget.time),
         }
     }
 
@@ -152,7 +153,8 @@ impl<'a> Asking<'a> {
             // A second, two, four: unless the provider says how long.
             let backoff = Duration::from_secs(1 << (self.attempts - 1).min(6));
             let wait = error.retry_after.unwrap_or(backoff);
-            if !error.retryable || !self.may_ask_again() || Instant::now() + wait > self.deadline {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if !error.retryable || !self.may_ask_again() || wait > left {
                 return Err(error.into());
             }
             sleep(wait).await;

@@ -165,6 +165,14 @@ async fn every_refusal_is_one_clear_sentence_without_key_or_payload() {
             second,
         ),
         (
+            "429 Too Many Requests",
+            "retry-after: 1e19\r\n",
+            "{}",
+            "the provider says HTTP 429",
+            true,
+            Some(Duration::from_secs(86_400)),
+        ),
+        (
             "500 Internal Server Error",
             "retry-after: soon\r\n",
             "{}",
