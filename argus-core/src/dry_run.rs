@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::action::{Evidence, JudgedField, PatchKind, Risk};
 use crate::digest::{Digest, DigestError};
+use crate::identity::differences;
 use crate::plan::Plan;
 use crate::redact::redact;
 use crate::verdict::{Evaluation, ObjectInput, Permitted, PermittedStep, Verdict};
@@ -87,15 +88,55 @@ impl Preview {
                 after: Some("is deleted; its owner makes a new one".into()),
             });
         } else {
-            compare(
-                &desired_state(&self.before),
-                &desired_state(&self.after),
-                String::new(),
-                &mut changes,
-            );
+            let (before, after) = (self.state(&self.before), self.state(&self.after));
+            let found = differences(&before, &after).into_iter();
+            changes.extend(found.map(|difference| Change {
+                field: difference.path.to_string(),
+                before: difference.before,
+                after: difference.after,
+            }));
         }
         changes
     }
+
+    /// Whether an object, as it was stored, is what was approved.
+    pub(crate) fn is_as_approved(&self, stored: &Value) -> bool {
+        self.state(stored) == self.state(&self.after)
+    }
+
+    /// The [desired state](desired_state) of the step's object at any time, with what controllers and `kubectl apply` note
+    /// down where the step itself changes that.
+    pub(crate) fn state(&self, object: &Value) -> Value {
+        let mut state = desired_state(object);
+        if let Some(kept) = state
+            .pointer_mut("/metadata/annotations")
+            .and_then(Value::as_object_mut)
+        {
+            let notes = [&self.before, &self.after]
+                .into_iter()
+                .flat_map(annotations);
+            for (key, _) in notes.filter(|(key, _)| is_note(key)) {
+                let of = |object| annotations(object).find(|(other, _)| *other == key);
+                if of(&self.before) != of(&self.after)
+                    && let Some((_, value)) = of(object)
+                {
+                    kept.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        state
+    }
+}
+
+fn annotations(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let annotations = object.pointer("/metadata/annotations");
+    annotations.and_then(Value::as_object).into_iter().flatten()
+}
+
+/// Whether an annotation is one that the Deployment controller or `kubectl apply` notes down for itself.
+fn is_note(key: &str) -> bool {
+    key.starts_with("deployment.kubernetes.io/")
+        || key == "kubectl.kubernetes.io/last-applied-configuration"
 }
 
 /// The part of an object that people and hosts decide: spec, data, labels, annotations, owners; not status, versions,
@@ -122,109 +163,13 @@ pub fn desired_state(object: &Value) -> Value {
             metadata.insert(key.into(), value.clone());
         }
     }
-    let annotations = object
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object);
-    let annotations: Map<String, Value> = annotations
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| {
-            !key.starts_with("deployment.kubernetes.io/")
-                && *key != "kubectl.kubernetes.io/last-applied-configuration"
-        })
+    let annotations: Map<String, Value> = annotations(object)
+        .filter(|(key, _)| !is_note(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     metadata.insert("annotations".into(), annotations.into());
     kept.insert("metadata".into(), metadata.into());
     kept.into()
-}
-
-fn compare(before: &Value, after: &Value, field: String, changes: &mut Vec<Change>) {
-    let below = |key: &str| {
-        if field.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{field}.{key}")
-        }
-    };
-    match (before, after) {
-        (before, after) if before == after => {}
-        (Value::Object(old), Value::Object(new)) => {
-            let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
-            for (key, old) in gone {
-                changes.push(Change {
-                    field: below(key),
-                    before: Some(old.clone()),
-                    after: None,
-                });
-            }
-            for (key, new) in new {
-                match old.get(key) {
-                    Some(old) => compare(old, new, below(key), changes),
-                    None => added(new, below(key), changes),
-                }
-            }
-        }
-        (Value::Array(old), Value::Array(new)) if named(old) && named(new) => {
-            let find = |items: &[Value], name: &Value| {
-                items
-                    .iter()
-                    .find(|item| item.get("name") == Some(name))
-                    .cloned()
-            };
-            let name = |item: &Value| item.get("name").cloned().unwrap_or_default();
-            let label = |name: &Value| format!("{field}[{}]", name.as_str().unwrap_or_default());
-            for item in old.iter().filter(|item| find(new, &name(item)).is_none()) {
-                changes.push(Change {
-                    field: label(&name(item)),
-                    before: Some(item.clone()),
-                    after: None,
-                });
-            }
-            for item in new {
-                match find(old, &name(item)) {
-                    Some(old) => compare(&old, item, label(&name(item)), changes),
-                    None => changes.push(Change {
-                        field: label(&name(item)),
-                        before: None,
-                        after: Some(item.clone()),
-                    }),
-                }
-            }
-            // The same elements in another order is a change too.
-            if changes.is_empty() && old.len() == new.len() {
-                changes.push(Change {
-                    field,
-                    before: Some(before.clone()),
-                    after: Some(after.clone()),
-                });
-            }
-        }
-        (before, after) => changes.push(Change {
-            field,
-            before: Some(before.clone()),
-            after: Some(after.clone()),
-        }),
-    }
-}
-
-fn added(value: &Value, field: String, changes: &mut Vec<Change>) {
-    match value {
-        Value::Object(fields) if !fields.is_empty() => fields
-            .iter()
-            .for_each(|(key, value)| added(value, format!("{field}.{key}"), changes)),
-        value => changes.push(Change {
-            field,
-            before: None,
-            after: Some(value.clone()),
-        }),
-    }
-}
-
-fn named(items: &[Value]) -> bool {
-    items
-        .iter()
-        .all(|item| item.get("name").is_some_and(Value::is_string))
 }
 
 /// Why there is no dry run.
@@ -344,8 +289,8 @@ impl DryRun {
             .zip(&fields)
             .map(|(preview, fields)| BoundStep {
                 uid: &preview.uid,
-                before: desired_state(&preview.before),
-                after: desired_state(&preview.after),
+                before: preview.state(&preview.before),
+                after: preview.state(&preview.after),
                 write: &preview.write,
                 risk: preview.evidence.as_ref().and_then(|_| worst(fields)),
             });
@@ -469,7 +414,7 @@ mod tests {
     #[test]
     fn a_diff_names_the_field_by_the_container() {
         let object = |memory: &str, rv: &str| {
-            json!({"metadata": {"name": "web", "resourceVersion": rv, "annotations": {"deployment.kubernetes.io/revision": rv}},
+            json!({"metadata": {"name": "web", "resourceVersion": rv, "annotations": {"deployment.kubernetes.io/revision": "1"}},
                    "spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": memory}}}]}, "status": {"x": rv}})
         };
         let write = Write::Delete;
@@ -488,6 +433,40 @@ mod tests {
             "spec.containers[app].resources.limits.memory"
         );
         assert_eq!(changes[0].values(), ("1Mi".into(), "2Mi".into()));
+    }
+
+    /// What controllers and `kubectl apply` note down is nobody's change, unless the step makes it.
+    #[test]
+    fn notes_are_hidden_unless_the_step_changes_them() {
+        let object = |revision: &str, applied: &str| {
+            json!({"metadata": {"name": "web", "annotations": {
+                "deployment.kubernetes.io/revision": revision,
+                "kubectl.kubernetes.io/last-applied-configuration": applied,
+            }}})
+        };
+        let preview = |before: Value, after: Value| Preview {
+            uid: "u".into(),
+            before,
+            after,
+            write: Write::Delete,
+            warnings: Vec::new(),
+        };
+        let forged = preview(object("1", "a"), object("1", "b"));
+        let changes = forged.changes();
+        assert_eq!(changes.len(), 1);
+        let field = "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration";
+        assert_eq!(changes[0].field, field);
+        // The controller's own note makes nothing stale, the one that the step changes does.
+        let state = forged.state(&forged.before);
+        assert_eq!(forged.state(&object("2", "a")), state);
+        assert_ne!(forged.state(&object("1", "c")), state);
+        assert!(forged.is_as_approved(&object("2", "b")));
+        assert!(!forged.is_as_approved(&object("1", "a")));
+        // Of a step that changes none of them, everything is as it always was.
+        let plain = preview(object("1", "a"), object("1", "a"));
+        assert_eq!(plain.state(&plain.before), desired_state(&plain.before));
+        let revised = preview(object("1", "a"), object("9", "a"));
+        assert_eq!(revised.changes().len(), 1);
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub use verdict::{
     TargetInput, Verdict, Violation, floor, floor_of_results,
 };
 
+mod identity;
+
 mod dry_run;
 pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desired_state};
 

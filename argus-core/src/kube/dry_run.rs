@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{FIELD_MANAGER, Kube, TRIES, json, refusal, resource_version, uid};
 use crate::action::{Action, Amounts, PatchKind, Target};
-use crate::dry_run::{DryRunError, DryRunner, Preview, Write, desired_state};
+use crate::dry_run::{DryRunError, DryRunner, Preview, Write};
 use crate::names::DnsLabel;
 use crate::pod_security::unmet;
 use crate::verdict::{Permitted, PermittedStep};
@@ -32,22 +32,22 @@ impl DryRunner for Kube {
         };
         let (kube, heard) = self.heard();
         let (before, write, after) = kube.attempt(action, target, time).await?;
-        let after = whole(&write, &before, after);
-        if desired_state(&before) == desired_state(&after) {
+        let mut preview = Preview {
+            uid: uid(&before).to_owned(),
+            evidence: None,
+            after: whole(&write, &before, after),
+            before,
+            write,
+            warnings: heard.all(),
+        };
+        if preview.state(&preview.before) == preview.state(&preview.after) {
             let problem = format!(
                 "{target} already is as the step wants it, or the fields have other names: the step would change nothing"
             );
             return Err(DryRunError::Impossible(problem));
         }
-        let evidence = kube.evidence(target, &before, &after).await;
-        Ok(Preview {
-            uid: uid(&before).to_owned(),
-            evidence: Some(evidence),
-            before,
-            after,
-            write,
-            warnings: heard.all(),
-        })
+        preview.evidence = Some(kube.evidence(target, &preview.before, &preview.after).await);
+        Ok(preview)
     }
 }
 

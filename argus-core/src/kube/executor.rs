@@ -14,8 +14,9 @@ use super::seen::{controller, is_ready};
 use super::{Kube, TRIES, dry_run::send, dry_run::whole, json, refusal, resource_version, uid};
 use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;
-use crate::dry_run::{Preview, Write, desired_state};
+use crate::dry_run::{Preview, Write};
 use crate::executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
+use crate::identity::{Restored, patch};
 
 /// How soon to look again whether what a status says is still so.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -24,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 impl Executor for Kube {
     async fn apply(&self, step: ApprovedStep<'_>) -> Result<Value, ApplyError> {
         let (target, preview) = (target(step)?, step.preview());
-        let approved = desired_state(&preview.before);
+        let approved = preview.state(&preview.before);
         // What the last try was answered, if that leaves open what became of it.
         let mut open = None;
         for attempt in 0..TRIES {
@@ -46,7 +47,7 @@ impl Executor for Kube {
                 return Ok(Value::Null);
             }
             let current = current.ok_or_else(|| ApplyError::Stale(target.to_string()))?;
-            if uid(&current) != preview.uid || desired_state(&current) != approved {
+            if uid(&current) != preview.uid || preview.state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
             }
             match send(
@@ -135,20 +136,21 @@ impl Executor for Kube {
             let current = current
                 .filter(|object| uid(object) == preview.uid)
                 .ok_or_else(|| UndoError::Gone(target.to_string()))?;
-            if desired_state(&current) == desired_state(&preview.before) {
-                return Ok(Undone::Restored);
-            }
-            let fields = taken_over(&current, preview);
-            if !fields.is_empty() {
+            let restored = restored(&current, preview);
+            if !restored.foreign.is_empty() {
+                let fields = restored.foreign.iter().map(ToString::to_string);
                 return Err(UndoError::NotOurs {
                     target: target.to_string(),
-                    fields: fields.join(", "),
+                    fields: fields.collect::<Vec<_>>().join(", "),
                 });
+            }
+            if restored.object == preview.state(&current) {
+                return Ok(Undone::Restored);
             }
             match send(
                 &self.api(target),
                 target,
-                &inverse(preview),
+                &inverse(&current, &restored.object, preview),
                 &preview.uid,
                 resource_version(&current),
                 false,
@@ -351,14 +353,6 @@ fn exceeded(object: &Value) -> Option<Value> {
     condition.get("lastUpdateTime").cloned()
 }
 
-/// The changes that lead from the object as applied back to the object as it was.
-fn back(preview: &Preview) -> json_patch::Patch {
-    json_patch::diff(
-        &desired_state(&preview.after),
-        &desired_state(&preview.before),
-    )
-}
-
 /// Whether what the step writes is there.
 fn in_force(current: Option<&Value>, preview: &Preview) -> bool {
     match current {
@@ -366,52 +360,45 @@ fn in_force(current: Option<&Value>, preview: &Preview) -> bool {
         Some(current) if preview.after.is_null() => {
             uid(current) != preview.uid || current.pointer("/metadata/deletionTimestamp").is_some()
         }
-        Some(current) => uid(current) == preview.uid && taken_over(current, preview).is_empty(),
+        Some(current) => uid(current) == preview.uid && restored(current, preview).is_ours(),
     }
 }
 
-/// The fields that the step changed and that aren't as it left them.
-fn taken_over(current: &Value, preview: &Preview) -> Vec<String> {
-    let (current, ours) = (desired_state(current), desired_state(&preview.after));
-    let paths = back(preview)
-        .0
-        .into_iter()
-        .map(|operation| operation.path().to_string());
-    let changed = paths.filter(|path| {
-        // An index means nothing by itself: the whole list must be as we left it.
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let place = if ours.pointer(parent).is_some_and(Value::is_array) {
-            parent
-        } else {
-            path
-        };
-        current.pointer(place) != ours.pointer(place)
-    });
-    changed.collect()
+/// The object as it is, with the fields that the step changed as they were before.
+fn restored(current: &Value, preview: &Preview) -> Restored {
+    Restored::new(
+        &preview.state(&preview.before),
+        &preview.state(&preview.after),
+        &preview.state(current),
+    )
 }
 
-fn inverse(preview: &Preview) -> Write {
-    match &preview.write {
-        Write::Patch {
-            subresource: Some(name),
-            ..
-        } => {
-            let replicas = preview
-                .before
-                .pointer("/spec/replicas")
-                .cloned()
-                .unwrap_or_default();
-            Write::Patch {
-                subresource: Some(name.clone()),
-                patch_type: PatchKind::Merge,
-                body: json!({ "spec": { "replicas": replicas } }),
-            }
-        }
-        _ => Write::Patch {
-            subresource: None,
-            patch_type: PatchKind::Json,
-            body: serde_json::to_value(back(preview)).unwrap_or_default(),
-        },
+/// The write that makes `wanted` of the object as it is.
+fn inverse(current: &Value, wanted: &Value, preview: &Preview) -> Write {
+    if let Write::Patch {
+        subresource: Some(name),
+        ..
+    } = &preview.write
+    {
+        let replicas = wanted.pointer("/spec/replicas").unwrap_or(&Value::Null);
+        return Write::Patch {
+            subresource: Some(name.clone()),
+            patch_type: PatchKind::Merge,
+            body: json!({ "spec": { "replicas": replicas } }),
+        };
+    }
+    let mut live = preview.state(current);
+    // A state always has annotations, an object needn't.
+    let has_annotations = current.pointer("/metadata/annotations").is_some();
+    if let Some(metadata) = live.get_mut("metadata").and_then(Value::as_object_mut)
+        && !has_annotations
+    {
+        metadata.remove("annotations");
+    }
+    Write::Patch {
+        subresource: None,
+        patch_type: PatchKind::Json,
+        body: patch(&live, wanted).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Ending, OnFailure, Outcome, Remediator, RemediatorError, object_ref}
 use crate::actor::Actor;
 use crate::approval::{Approved, ApprovedStep};
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus, step_statuses};
-use crate::dry_run::{Preview, desired_state, objects};
+use crate::dry_run::{Preview, objects};
 use crate::executor::{ApplyError, UndoStep, Undone};
 use crate::incident::{Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
@@ -279,7 +279,7 @@ impl<'a> Execution<'a> {
         match executor.apply(step).await {
             Ok(object)
                 if object.is_null()
-                    || desired_state(&object) == desired_state(&step.preview().after) => {}
+                    || step.preview().is_as_approved(&object) => {}
             Ok(_) => {
                 let problem = "the cluster stored something else than what was approved";
                 return Err(self

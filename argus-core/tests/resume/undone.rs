@@ -112,7 +112,7 @@ async fn what_somebody_changed_since_stays_as_they_left_it() {
     assert_eq!(outcome.steps, stuck);
     assert_eq!(shop.get(NAMES[1]).await.spec.unwrap().replicas, Some(5));
     assert!(
-        outcome.output.contains("/spec/replicas"),
+        outcome.output.contains("at spec.replicas"),
         "{}",
         outcome.output
     );
