@@ -1,6 +1,7 @@
 //! A cluster behind one function that speaks JSON: for executors and scanners in other languages.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,20 +67,88 @@ pub trait JsonDoor: Send + Sync {
 /// A cluster whose doors are one [`JsonDoor`].
 ///
 /// An answer of another shape is never taken for a success: after `apply` it means that nobody knows.
+///
+/// A write (`apply`, `undo`) that takes too long runs on: until it comes to its end nobody knows what became of its object, and
+/// no other write of that object is begun.
 #[derive(Debug)]
-pub struct JsonCluster<D>(Arc<D>);
+pub struct JsonCluster<D> {
+    door: Arc<D>,
+    writing: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl<D> Clone for JsonCluster<D> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            door: Arc::clone(&self.door),
+            writing: Arc::clone(&self.writing),
+        }
     }
 }
 
-impl<D: JsonDoor> JsonCluster<D> {
+/// The object that a write runs for, until it comes to its end.
+struct Writing {
+    object: String,
+    all: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.object);
+    }
+}
+
+fn unknown(message: String) -> JsonRefusal {
+    JsonRefusal {
+        kind: JsonRefusalKind::Unknown,
+        message,
+    }
+}
+
+fn late<E>(method: &str) -> impl FnOnce(E) -> JsonRefusal {
+    let message = format!("`{method}` took longer than {} seconds", LIMIT.as_secs());
+    |_| unknown(message)
+}
+
+/// What is sent about a step.
+fn about(step: ApprovedStep<'_>) -> Value {
+    json!({
+        "plan_id": step.plan_id(),
+        "index": step.index(),
+        "action": step.action(),
+        "command": step.command(),
+        "preview": step.preview(),
+    })
+}
+
+fn object(step: ApprovedStep<'_>) -> String {
+    let target = step.action().target();
+    target.map(ToString::to_string).unwrap_or_default()
+}
+
+fn answered<T: DeserializeOwned>(
+    method: &str,
+    answer: Result<Value, JsonRefusal>,
+) -> Result<T, JsonRefusal> {
+    let answer = answer.map_err(|refusal| JsonRefusal {
+        message: redact(&refusal.message),
+        ..refusal
+    })?;
+    serde_json::from_value(answer).map_err(|error| {
+        unknown(format!(
+            "the answer to `{method}` has another shape: {error}"
+        ))
+    })
+}
+
+impl<D: JsonDoor + 'static> JsonCluster<D> {
     /// Behind this door.
     #[must_use]
     pub fn new(door: D) -> Self {
-        Self(Arc::new(door))
+        Self {
+            door: Arc::new(door),
+            writing: Arc::default(),
+        }
     }
 
     async fn call<T: DeserializeOwned>(
@@ -87,46 +156,41 @@ impl<D: JsonDoor> JsonCluster<D> {
         method: &'static str,
         request: Value,
     ) -> Result<T, JsonRefusal> {
-        let unknown = |message: String| JsonRefusal {
-            kind: JsonRefusalKind::Unknown,
-            message,
+        let call = self.door.call(method, request);
+        let answer = match method {
+            "settle" => call.await,
+            _ => timeout(LIMIT, call).await.map_err(late(method))?,
         };
-        let call = self.0.call(method, request);
-        let answer = if method == "settle" {
-            call.await
-        } else {
-            let late = |_| {
-                unknown(format!(
-                    "`{method}` took longer than {} seconds",
-                    LIMIT.as_secs()
-                ))
-            };
-            timeout(LIMIT, call).await.map_err(late)?
-        };
-        let answer = answer.map_err(|refusal| JsonRefusal {
-            message: redact(&refusal.message),
-            ..refusal
-        })?;
-        serde_json::from_value(answer).map_err(|error| {
-            unknown(format!(
-                "the answer to `{method}` has another shape: {error}"
-            ))
-        })
+        answered(method, answer)
     }
 
-    async fn of_step<T: DeserializeOwned>(
+    /// Has a step written, by a call that runs to its end also when nobody waits for it any more.
+    async fn write<T: DeserializeOwned>(
         &self,
         method: &'static str,
         step: ApprovedStep<'_>,
     ) -> Result<T, JsonRefusal> {
-        let request = json!({
-            "plan_id": step.plan_id(),
-            "index": step.index(),
-            "action": step.action(),
-            "command": step.command(),
-            "preview": step.preview(),
+        let object = object(step);
+        if !self.writing().insert(object.clone()) {
+            return Err(JsonRefusal {
+                kind: JsonRefusalKind::NotDone,
+                message: format!("an earlier write of {object} has not come to its end"),
+            });
+        }
+        let all = Arc::clone(&self.writing);
+        let writing = Writing { object, all };
+        let (door, request) = (Arc::clone(&self.door), about(step));
+        let call = tokio::spawn(async move {
+            let _writing = writing;
+            door.call(method, request).await
         });
-        self.call(method, request).await
+        let answer = timeout(LIMIT, call).await.map_err(late(method))?;
+        let answer = answer.map_err(|_| unknown(format!("`{method}` did not come to its end")))?;
+        answered(method, answer)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,7 +217,7 @@ fn unapplied(refusal: JsonRefusal) -> ApplyError {
 }
 
 #[async_trait]
-impl<D: JsonDoor> DryRunner for JsonCluster<D> {
+impl<D: JsonDoor + 'static> DryRunner for JsonCluster<D> {
     async fn missing_permissions(&self, plan: &Permitted) -> Result<Vec<String>, DryRunError> {
         let request = json!({ "plan": plan.plan() });
         let missing = self.call("missing_permissions", request).await;
@@ -171,20 +235,27 @@ impl<D: JsonDoor> DryRunner for JsonCluster<D> {
 }
 
 #[async_trait]
-impl<D: JsonDoor> Executor for JsonCluster<D> {
+impl<D: JsonDoor + 'static> Executor for JsonCluster<D> {
     async fn apply(&self, step: ApprovedStep<'_>) -> Result<Value, ApplyError> {
-        self.of_step("apply", step).await.map_err(unapplied)
+        self.write("apply", step).await.map_err(unapplied)
     }
 
     async fn settle(&self, step: ApprovedStep<'_>) -> Result<(), SettleError> {
-        let settled: Result<Value, _> = self.of_step("settle", step).await;
+        let settled: Result<Value, _> = self.call("settle", about(step)).await;
         settled
             .map(|_| ())
             .map_err(|refusal| SettleError(refusal.message))
     }
 
     async fn is_in_force(&self, step: ApprovedStep<'_>) -> Result<bool, ApplyError> {
-        let there = self.of_step("is_in_force", step).await;
+        let object = object(step);
+        let is_written = self.writing().contains(&object);
+        let there = match is_written {
+            true => Err(unknown(format!(
+                "an earlier write of {object} has not come to its end"
+            ))),
+            false => self.call("is_in_force", about(step)).await,
+        };
         there.map_err(|refusal| ApplyError::Unknown {
             problem: refusal.message,
             source: None,
@@ -193,16 +264,12 @@ impl<D: JsonDoor> Executor for JsonCluster<D> {
 
     async fn undo(&self, undo: UndoStep<'_>) -> Result<Undone, UndoError> {
         let step = undo.step();
-        match self.of_step::<Undone>("undo", step).await {
+        match self.write::<Undone>("undo", step).await {
             Ok(undone) => Ok(undone),
             Err(refusal) => Err(match refusal.kind {
                 JsonRefusalKind::NotDone => UndoError::Refused(refusal.message),
                 JsonRefusalKind::Stale => UndoError::NotOurs {
-                    target: step
-                        .action()
-                        .target()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
+                    target: object(step),
                     fields: refusal.message,
                 },
                 JsonRefusalKind::Unknown => UndoError::Unreachable(refusal.message),
@@ -212,7 +279,7 @@ impl<D: JsonDoor> Executor for JsonCluster<D> {
 }
 
 #[async_trait]
-impl<D: JsonDoor> Scanner for JsonCluster<D> {
+impl<D: JsonDoor + 'static> Scanner for JsonCluster<D> {
     async fn scan(&self, scope: &Scope) -> Result<Scan, ScanError> {
         let namespaces: Vec<&str> = scope.iter().collect();
         let scan = self.call("scan", json!({ "namespaces": namespaces })).await;

@@ -26,21 +26,29 @@ impl Executor for Kube {
     async fn apply(&self, step: ApprovedStep<'_>) -> Result<Value, ApplyError> {
         let (target, preview) = (target(step)?, step.preview());
         let approved = preview.state(&preview.before);
-        // What the last try was answered, if that leaves open what became of it.
-        let mut open = None;
-        for attempt in 0..TRIES {
-            if open.is_some() {
+        // How the last try failed, if it may go out again.
+        let mut problem = None;
+        // The version that a write without a clear answer was for: while it is the object's, the write may still be made.
+        let mut pending: Option<String> = None;
+        for attempt in 0..=TRIES {
+            let is_last = attempt == TRIES;
+            if problem.is_some() && !is_last {
                 pause(attempt).await;
             }
-            let current = self.read(target).await.map_err(|error| match open {
+            let current = self.read(target).await.map_err(|error| match problem {
                 None => ApplyError::Refused(words(&error)),
                 Some(_) => unknown(error),
             })?;
             // Never blindly again: it may have been done.
-            if open.is_some() && in_force(current.as_ref(), preview) {
+            if problem.is_some() && in_force(current.as_ref(), preview) {
                 // A pod that takes its time to stop is deleted, as far as the write goes.
                 let gone = preview.after.is_null();
                 return Ok(current.filter(|_| !gone).unwrap_or_default());
+            }
+            let version = current.as_ref().map(resource_version);
+            pending = pending.filter(|pending| version == Some(pending));
+            if is_last {
+                break;
             }
             // A StatefulSet replaces a copy itself where that worked for a moment after the change.
             if preview.after.is_null() && in_force(current.as_ref(), preview) {
@@ -50,30 +58,30 @@ impl Executor for Kube {
             if uid(&current) != preview.uid || preview.state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
             }
-            match send(
-                &self.api(target),
-                target,
-                &preview.write,
-                &preview.uid,
-                resource_version(&current),
-                false,
-            )
-            .await
-            {
+            let version = resource_version(&current);
+            let api = self.api(target);
+            let sent = send(&api, target, &preview.write, &preview.uid, version, false);
+            let error = match sent.await {
                 Ok(answer) => return Ok(whole(&preview.write, &current, answer)),
-                Err(error) => match refusal(&error) {
-                    // The version moved: look again whether it was only the status.
-                    Some((409 | 422, _)) if self.moved(target, &current).await => {}
-                    Some((404, _)) => return Err(ApplyError::Stale(target.to_string())),
-                    Some((code, message)) if code < 500 && code != 429 => {
-                        return Err(ApplyError::Refused(message));
-                    }
-                    _ => open = Some(error),
-                },
+                Err(error) => error,
+            };
+            match refusal(&error) {
+                // The version moved: look again whether it was only the status.
+                Some((409 | 422, _)) if self.moved(target, &current).await => {}
+                // Too many requests: it was not even looked at.
+                Some((429, _)) => problem = Some(error),
+                Some((code, _)) if code < 500 && pending.is_some() => return Err(unknown(error)),
+                Some((404, _)) => return Err(ApplyError::Stale(target.to_string())),
+                Some((code, message)) if code < 500 => return Err(ApplyError::Refused(message)),
+                _ => {
+                    pending = Some(version.to_owned());
+                    problem = Some(error);
+                }
             }
         }
-        Err(match open {
+        Err(match problem {
             None => ApplyError::Refused(format!("{target} changes all the time")),
+            Some(error) if pending.is_none() => ApplyError::Refused(words(&error)),
             Some(error) => unknown(error),
         })
     }

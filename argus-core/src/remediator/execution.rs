@@ -24,6 +24,8 @@ pub(super) struct Execution<'a> {
     statuses: Vec<StepStatus>,
     lines: Vec<String>,
     started: Timestamp,
+    /// The step of which nobody knew whether its write was made or still would be.
+    in_doubt: Option<usize>,
     /// Whether a person wants it undone, whatever the host does about failures.
     undo_asked: bool,
     /// In whose name it is recorded.
@@ -55,6 +57,7 @@ impl<'a> Execution<'a> {
             statuses,
             lines: Vec::new(),
             started: Timestamp::now(),
+            in_doubt: None,
             undo_asked: false,
             actor: approved.approver(),
         }
@@ -106,6 +109,11 @@ impl<'a> Execution<'a> {
                     | UndoFailed
             )
         };
+        let in_doubt = |record: &&AuditRecord| record.entry.event == AuditEvent::StepUnknown;
+        self.in_doubt = records
+            .iter()
+            .find(in_doubt)
+            .and_then(|record| record.entry.step);
         let asked = |record: &AuditRecord| record.entry.event == AuditEvent::UndoAsked;
         self.undo_asked = records.iter().any(asked);
         let reason = if self.undo_asked {
@@ -277,9 +285,7 @@ impl<'a> Execution<'a> {
             .map_err(Failure::Audit)?;
         self.set(step, StepStatus::Unknown);
         match executor.apply(step).await {
-            Ok(object)
-                if object.is_null()
-                    || step.preview().is_as_approved(&object) => {}
+            Ok(object) if object.is_null() || step.preview().is_as_approved(&object) => {}
             Ok(_) => {
                 let problem = "the cluster stored something else than what was approved";
                 return Err(self
@@ -291,19 +297,10 @@ impl<'a> Execution<'a> {
                     )
                     .await);
             }
-            Err(error @ ApplyError::Unknown { .. }) => match executor.is_in_force(step).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    return Err(self
-                        .fail(
-                            step,
-                            StepStatus::Untouched,
-                            AuditEvent::StepFailed,
-                            error.to_string(),
-                        )
-                        .await);
-                }
-                Err(_) => {
+            Err(error @ ApplyError::Unknown { .. }) => {
+                // A write that isn't there now may still be made: only one that is there is known.
+                if !executor.is_in_force(step).await.unwrap_or(false) {
+                    self.in_doubt = Some(step.index());
                     return Err(self
                         .fail(
                             step,
@@ -313,7 +310,7 @@ impl<'a> Execution<'a> {
                         )
                         .await);
                 }
-            },
+            }
             Err(error) => {
                 let failure = self
                     .fail(
@@ -440,6 +437,11 @@ impl<'a> Execution<'a> {
     }
 
     async fn undo_one(&self, step: ApprovedStep<'a>) -> Result<String, String> {
+        let executor = &self.remediator.doors.executor;
+        let in_doubt = self.in_doubt == Some(step.index());
+        if in_doubt && !executor.is_in_force(step).await.unwrap_or(false) {
+            return Err("nobody knows whether the change was made, and it may still be: look at the object, then plan again".into());
+        }
         // Undo passes policy too: the object as it would be restored is judged like any other.
         let preview = step.preview();
         let back = Preview {
@@ -466,13 +468,7 @@ impl<'a> Execution<'a> {
         if let Some(reason) = manual.get(&step.index()) {
             return Err(format!("policy leaves the undo to a person: {reason}"));
         }
-        match self
-            .remediator
-            .doors
-            .executor
-            .undo(UndoStep::new(step))
-            .await
-        {
+        match executor.undo(UndoStep::new(step)).await {
             Ok(Undone::Restored) => Ok("the fields are as they were".into()),
             Ok(Undone::NothingToRestore) => Ok("nothing to restore".into()),
             Err(error) => Err(error.to_string()),
