@@ -4,9 +4,9 @@
 use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
-    Answer, Ending, Incident, Kube, Outcome, Remediator, Scope, Settings,
+    Answer, Ending, Incident, Kube, Outcome, Preview, Remediator, RemediatorError, Scope, Settings,
 };
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -75,6 +75,18 @@ impl Shop {
         let path = "/spec/template/spec/containers";
         self.patch(json!([{ "op": "replace", "path": path, "value": containers }]))
             .await;
+    }
+
+    async fn previews(&self) -> Result<Vec<Preview>, RemediatorError> {
+        let incident = Incident::from_json(r#"{"incident_id": "INC-1"}"#).unwrap();
+        let plan = self.remediator.suggest(&incident).await?;
+        let permitted = self.remediator.review(plan).await?;
+        Ok(self
+            .remediator
+            .dry_run(permitted)
+            .await?
+            .previews()
+            .to_vec())
     }
 
     async fn execute(&self) -> Outcome {
@@ -235,4 +247,34 @@ async fn the_last_annotation_comes_back() {
     assert_eq!(outcome.ending, Ending::Undone, "{outcome:?}");
     let annotations = services.get("web").await.unwrap().metadata.annotations;
     assert_eq!(annotations.unwrap()["example.com/team"], "a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planted_replica_set_is_no_earlier_revision() {
+    let shop = Shop::open("kubectl rollout undo deployment/web -n shop --to-revision=7").await;
+    let uid = shop.get().await["metadata"]["uid"].clone();
+    let sets: Api<ReplicaSet> = Api::namespaced(shop.cluster.client(), "shop");
+    for (name, controls, labels, taken) in [
+        ("not-controlled", false, json!({ "app": "web" }), false),
+        ("not-selected", true, json!({ "app": "evil" }), false),
+        ("one-of-its", true, json!({ "app": "web" }), true),
+    ] {
+        let set: ReplicaSet = serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {
+                "name": name, "namespace": "shop", "labels": labels,
+                "annotations": { "deployment.kubernetes.io/revision": "7" },
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": uid, "controller": controls }],
+            },
+            "spec": {
+                "replicas": 0, "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "app", "image": "evil.example/x:1" }] } },
+            },
+        }))
+        .unwrap();
+        sets.create(&Default::default(), &set).await.unwrap();
+        let previews = shop.previews().await;
+        assert_eq!(previews.is_ok(), taken, "{name}: {previews:?}");
+        sets.delete(name, &Default::default()).await.unwrap();
+    }
 }

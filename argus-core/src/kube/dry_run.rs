@@ -1,10 +1,14 @@
 //! A permitted step becomes a server-side dry run: the request that apply will send, with `dryRun=All`.
 
-use ::kube::api::{DeleteParams, Patch, PatchParams, Preconditions, ValidationDirective};
-use ::kube::{Api, Error, core::DynamicObject};
+use ::kube::api::{
+    DeleteParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective,
+};
+use ::kube::core::{DynamicObject, Selector, SelectorExt};
+use ::kube::{Api, Error};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Map, Value, json};
 
 use super::{FIELD_MANAGER, Kube, TRIES, json, refusal, resource_version, uid};
@@ -191,27 +195,43 @@ impl Kube {
         }
     }
 
-    /// The ReplicaSet that keeps an earlier revision.
+    /// The ReplicaSet that keeps an earlier revision: one that the Deployment controls and whose pods its selector takes.
+    ///
+    /// Source: `kubectl rollout undo`, which lists by the selector and takes those that are controlled.
     async fn earlier_set(
         &self,
         target: &Target,
         deployment: &Value,
         revision: Option<u32>,
     ) -> Result<Value, DryRunError> {
+        let impossible = |problem: &str| DryRunError::Impossible(format!("{target} {problem}"));
+        let selector = deployment.pointer("/spec/selector").cloned();
+        let selector: LabelSelector = serde_json::from_value(selector.unwrap_or_default())
+            .map_err(|_| impossible("has no selector that can be read"))?;
+        let selector = Selector::try_from(selector)
+            .map_err(|_| impossible("has no selector that can be read"))?;
         let sets = self
             .replica_sets(target.namespace())
-            .list(&Default::default())
+            .list(&ListParams::default().labels_from(&selector))
             .await
             .map_err(dry_run_error)?;
+        let is_its = |set: &Value| {
+            let of = |owner: &Value| {
+                owner.get("controller") == Some(&Value::Bool(true))
+                    && owner.get("uid").and_then(Value::as_str) == Some(uid(deployment))
+            };
+            let owners = set.pointer("/metadata/ownerReferences");
+            let owners = owners.and_then(Value::as_array);
+            let labels = set.pointer("/spec/template/metadata/labels").cloned();
+            let labels = serde_json::from_value(labels.unwrap_or_default());
+            owners.is_some_and(|owners| owners.iter().any(of))
+                && labels.is_ok_and(|labels| selector.matches(&labels))
+        };
         let mut revisions: Vec<(u32, Value)> = sets
             .items
             .iter()
             .map(json)
-            .filter(|set| {
-                set.pointer("/metadata/ownerReferences/0/uid")
-                    .and_then(Value::as_str)
-                    == Some(uid(deployment))
-            })
+            .filter(is_its)
             .filter_map(|set| Some((set_revision(&set)?, set)))
             .collect();
         revisions.sort_by_key(|(revision, _)| *revision);
