@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Difference, Part, Restored, differences, keyed, patch};
+use super::patch::patch;
+use super::{Difference, Part, Restored, differences, keyed};
 
 fn workload(containers: Value) -> Value {
     json!({ "spec": { "replicas": 1, "template": { "spec": { "containers": containers } } } })

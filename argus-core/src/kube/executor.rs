@@ -16,7 +16,8 @@ use crate::action::{Kind, PatchKind, Target};
 use crate::approval::ApprovedStep;
 use crate::dry_run::{Preview, Write};
 use crate::executor::{ApplyError, Executor, SettleError, UndoError, UndoStep, Undone};
-use crate::identity::{Restored, patch};
+use crate::identity::Restored;
+use crate::identity::patch::patch;
 
 /// How soon to look again whether what a status says is still so.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
