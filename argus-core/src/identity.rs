@@ -116,6 +116,11 @@ impl fmt::Display for Key {
     }
 }
 
+/// What an element of the list `list` is called; none if only its place tells it from the others.
+pub(crate) fn name_of(list: &str, element: &Value) -> Option<String> {
+    Identity::of(list, element).map(|identity| Key(identity, 0).to_string())
+}
+
 /// The elements of a list, each with its key; none if an element has no identity, so that the list is one value.
 fn keyed<'a>(list: &str, elements: &'a [Value]) -> Option<Vec<(Key, &'a Value)>> {
     let mut seen: BTreeMap<Identity, usize> = BTreeMap::new();

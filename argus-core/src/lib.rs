@@ -15,6 +15,8 @@ mod letters;
 
 mod json;
 
+mod identity;
+
 mod pod_security;
 
 mod deadline;
@@ -74,8 +76,6 @@ pub use verdict::{
         reason = "only the executor that speaks to Kubernetes undoes"
     )
 )]
-mod identity;
-
 mod dry_run;
 pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desired_state};
 

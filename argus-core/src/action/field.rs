@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::identity::name_of;
+
 /// The way to one field: names of fields, keys of maps, and elements of lists by their identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FieldPath(Vec<Segment>);
@@ -225,36 +227,12 @@ fn identified<'a>(list: &str, items: &'a [Value]) -> Vec<(String, &'a Value)> {
     identified
 }
 
-/// What an element of a list is told apart by; none where only its place says it.
+/// What an element of a list is called; none where only its place tells it from the others. A source of variables stays the
+/// same when it reads another ConfigMap.
 pub(crate) fn identity(list: &str, item: &Value) -> Option<String> {
-    let field = |name: &str| match item.get(name) {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => None,
-    };
-    let protocol = || field("protocol").unwrap_or_else(|| "TCP".to_owned());
     match list {
-        "ports" => field("containerPort")
-            .or_else(|| field("port"))
-            .map(|port| format!("{port}/{}", protocol())),
-        "volumeMounts" => field("mountPath"),
-        "volumeDevices" => field("devicePath"),
-        "hostAliases" => field("ip"),
-        "topologySpreadConstraints" => field("topologyKey"),
-        "rules" => Some(field("host").unwrap_or_default()),
-        "paths" => Some(format!("{} {}", field("path")?, field("pathType")?)),
-        // Two tolerations that differ are two tolerations.
-        "tolerations" => {
-            let parts = ["key", "operator", "value", "effect", "tolerationSeconds"];
-            Some(
-                parts
-                    .into_iter()
-                    .filter_map(field)
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            )
-        }
-        _ => field("name"),
+        "envFrom" => None,
+        _ => name_of(list, item),
     }
 }
 

@@ -412,7 +412,7 @@ mod tests {
         let ports =
             json!({"spec": {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 9090}]}});
         let ports = Patch::new(PatchKind::Strategic, ports).unwrap();
-        assert_eq!(written(&ports), ["spec.ports[80/TCP].targetPort"]);
+        assert_eq!(written(&ports), ["spec.ports[80, TCP].targetPort"]);
     }
 
     #[test]
