@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use argus_core::testing::{MemoryAudit, laws};
 use argus_core::{
-    Actor, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditSigner, AuditSink,
-    AuditTee, CSV_HEAD, FileAudit, IncidentId, InclusionProof, PlanId, PlanState, StepStatus, csv,
+    Actor, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditRecord, AuditSigner,
+    AuditSink, AuditTee, CSV_HEAD, CheckpointError, FileAudit, IncidentId,
+    InclusionProof, PlanId, PlanState, StepStatus, csv,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -526,9 +527,11 @@ async fn old_files_are_removed_and_a_checkpoint_stands_for_them() {
     let left = audit.records(&AuditQuery::default()).await.unwrap();
     assert_eq!(left.len() as u64, 70 - removed - more);
     drop(audit);
-    assert_eq!(FileAudit::verify(folder.path()).unwrap().records, 70);
+    let tail = FileAudit::verify(folder.path()).unwrap();
+    assert_eq!((tail.records, tail.unproven), (70, removed + more));
     let verify = || FileAudit::verify_signed(folder.path(), &key(), None);
-    assert_eq!(verify().unwrap().records, 70);
+    let tail = verify().unwrap();
+    assert_eq!((tail.records, tail.unproven), (70, 0));
     let audit = segments(folder.path(), 1).await;
     assert_eq!(FileAudit::verify(folder.path()).unwrap().records, 71);
     drop(audit);
@@ -689,4 +692,107 @@ async fn errors_name_the_file() {
             .to_string()
             .contains("openssl genpkey")
     );
+}
+
+/// Cuts the front off a trail of `records` records, as anybody can who may write the folder: the first file is gone, and a base of their
+/// own making stands for it. The answer is how many records that are.
+fn cut_front(folder: &Path) -> u64 {
+    let all = files(folder, ".jsonl");
+    let second = std::fs::read_to_string(&all[1]).unwrap();
+    let next: serde_json::Value = serde_json::from_str(second.lines().next().unwrap()).unwrap();
+    let removed = next["sequence"].as_str().unwrap().parse::<u64>().unwrap() - 1;
+    let peak = "sha256:0101010101010101010101010101010101010101010101010101010101010101";
+    let base = serde_json::json!({
+        "records": removed, "digest": next["previous"],
+        "peaks": vec![peak; removed.count_ones() as usize], "checkpoint": "",
+    });
+    std::fs::write(folder.join("base.json"), base.to_string()).unwrap();
+    for file in [
+        all[0].clone(),
+        all[0].with_extension("index"),
+        folder.join("checkpoint"),
+    ] {
+        let _ = std::fs::remove_file(file);
+    }
+    removed
+}
+
+#[tokio::test]
+async fn a_front_that_was_cut_off_is_counted_without_a_key_and_found_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(segments(folder.path(), 60).await);
+    assert_eq!(FileAudit::verify(folder.path()).unwrap().unproven, 0);
+    let removed = cut_front(folder.path());
+    assert!(removed > 0);
+    let tail = FileAudit::verify(folder.path()).unwrap();
+    assert_eq!((tail.records, tail.unproven), (60, removed));
+    let verified = FileAudit::verify_signed(folder.path(), &key(), None);
+    assert!(matches!(verified, Err(AuditError::Checkpoint(_))));
+    // Whoever signs the trail doesn't go on from a beginning that nobody signed.
+    let options = FileAudit::options().signed_by(signer());
+    let opened = options.open(folder.path()).await;
+    assert!(matches!(opened, Err(AuditError::Checkpoint(_))));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_older_than_what_was_removed_is_not_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = segments(folder.path(), 5).await;
+    let old = audit.checkpoint().await.unwrap().to_string();
+    drop(audit);
+    let audit = segments(folder.path(), 55).await;
+    let removed = audit.remove_before(Timestamp::MAX).await.unwrap();
+    let new = audit.checkpoint().await.unwrap().to_string();
+    drop(audit);
+    let verify = |text: &str| FileAudit::verify_signed(folder.path(), &key(), Some(text));
+    assert_eq!(verify(&new).unwrap().records, 60);
+    let AuditError::Checkpoint(error) = verify(&old).unwrap_err() else {
+        panic!("the old checkpoint is ignored")
+    };
+    let wanted = CheckpointError::Old {
+        records: 5,
+        removed,
+    };
+    assert_eq!(error, wanted);
+    // A host that signed nothing since goes on from what it signed last: that they were removed.
+    std::fs::write(folder.path().join("checkpoint"), &old).unwrap();
+    assert_eq!(
+        FileAudit::verify_signed(folder.path(), &key(), None)
+            .unwrap()
+            .records,
+        60
+    );
+    drop(segments(folder.path(), 1).await);
+}
+
+#[tokio::test]
+async fn records_are_handed_on_one_at_a_time_for_as_long_as_they_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = segments(folder.path(), 60).await;
+    let read = async |query: AuditQuery, most: usize| {
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&found);
+        let each = move |record: AuditRecord| {
+            let mut found = to.lock().unwrap();
+            found.push(record.sequence);
+            found.len() < most
+        };
+        audit.for_each(&query, each).await.unwrap();
+        std::mem::take(&mut *found.lock().unwrap())
+    };
+    let all = AuditQuery::default();
+    assert_eq!(
+        read(all.clone(), 100).await,
+        (1..=60).rev().collect::<Vec<_>>()
+    );
+    assert_eq!(read(all, 3).await, [60, 59, 58]);
+    for before in [1, 2, 17, 60, 61] {
+        let page = AuditQuery {
+            before: Some(before),
+            limit: Some(2),
+            ..AuditQuery::default()
+        };
+        let wanted: Vec<u64> = (1..before.min(61)).rev().take(2).collect();
+        assert_eq!(read(page, 100).await, wanted, "before {before}");
+    }
 }

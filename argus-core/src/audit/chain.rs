@@ -66,6 +66,9 @@ impl Waiting {
 pub struct Tail {
     /// How many records there are.
     pub records: u64,
+    /// How many of those stand before the first that is there, and are only said to have been removed: a check without a key can't tell
+    /// whether whoever keeps the trail removed them, or which they were. None after a check with the key.
+    pub unproven: u64,
     /// The digest of the last one.
     pub digest: Digest,
 }
@@ -165,7 +168,11 @@ impl Time {
 impl Link {
     pub(super) fn tail(self) -> Tail {
         let Self { records, digest } = self;
-        Tail { records, digest }
+        Tail {
+            records,
+            unproven: 0,
+            digest,
+        }
     }
 
     /// Whether these bytes are the next record, by what every record begins with: none is ever written another way.

@@ -34,6 +34,16 @@ pub enum CheckpointError {
     /// The text is no checkpoint.
     #[error("the checkpoint is malformed: {0}")]
     Malformed(&'static str),
+    /// It stands for fewer records than were removed since.
+    #[error(
+        "the checkpoint stands for {records} records, and the first {removed} were removed since: nothing is left to hold it against, take a newer one"
+    )]
+    Old {
+        /// How many it stands for.
+        records: u64,
+        /// How many were removed.
+        removed: u64,
+    },
     /// Nobody who is trusted signed it.
     #[error("the checkpoint is not signed by the key of `{0}`, or was changed")]
     Signature(String),

@@ -246,7 +246,8 @@ impl FileAudit {
     }
 
     /// Checks every record of the trail in `folder`, without a key: what was changed, taken out, put in or moved is found, a
-    /// trail that ends too early is not.
+    /// trail that ends too early is not, and records that are missing before the first one are counted in [`Tail::unproven`]: anybody
+    /// who can write the folder can say that they were removed.
     ///
     /// # Errors
     /// [`AuditError::Damaged`] names the first bad record.
@@ -257,11 +258,11 @@ impl FileAudit {
     }
 
     /// The same with a key, and a checkpoint that was kept elsewhere or, without one, the newest in the folder: a trail that ends
-    /// too early is found too.
+    /// too early is found too, and so is a beginning that was removed without the key's signature of it.
     ///
     /// # Errors
     /// [`AuditError::Damaged`] names the first bad or missing record, [`AuditError::Checkpoint`] for a checkpoint that is missing
-    /// or that the key didn't sign.
+    /// that the key didn't sign, or that is older than what was removed.
     pub fn verify_signed(
         folder: impl AsRef<Path>,
         key: &AuditKey,
@@ -280,14 +281,32 @@ impl FileAudit {
     ) -> Result<Vec<AuditRecord>, AuditError> {
         inside(folder.as_ref(), |disk| {
             let names = disk.names().map_err(io_error("", "read"))?;
-            let mut found = Found::new(query);
+            let mut records = Vec::new();
+            let mut found = Found::new(query, |record| {
+                records.push(record);
+                true
+            });
             for first in firsts(&names).into_iter().rev() {
                 if !backwards(disk, &name_of(first), None, |record| found.add(record))? {
                     break;
                 }
             }
-            Ok(found.records)
+            Ok(records)
         })
+    }
+
+    /// Hands on the records of a query, newest first, one at a time, for as long as `each` wants more: a trail of any length takes no
+    /// more memory than one record. `each` runs on a thread where it may block.
+    ///
+    /// # Errors
+    /// [`AuditError`] when the trail can't be read.
+    pub async fn for_each(
+        &self,
+        query: &AuditQuery,
+        each: impl FnMut(AuditRecord) -> bool + Send + 'static,
+    ) -> Result<(), AuditError> {
+        let (shared, query) = (Arc::clone(&self.shared), query.clone());
+        blocking(move || shared.within(shared.find(&query, each))).await
     }
 
     /// Proves that record `sequence` of the trail in `folder` is one of those that the checkpoint stands for.
@@ -314,7 +333,16 @@ impl AuditSink for FileAudit {
 
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
         let (shared, query) = (Arc::clone(&self.shared), query.clone());
-        blocking(move || shared.within(shared.find(&query))).await
+        blocking(move || {
+            let mut records = Vec::new();
+            let each = |record| {
+                records.push(record);
+                true
+            };
+            shared.within(shared.find(&query, each))?;
+            Ok(records)
+        })
+        .await
     }
 }
 

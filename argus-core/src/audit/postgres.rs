@@ -246,7 +246,11 @@ impl AuditSink for PostgresAudit {
     }
 
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
-        let mut found = Found::new(query);
+        let mut records = Vec::new();
+        let mut found = Found::new(query, |record| {
+            records.push(record);
+            true
+        });
         let mut before = query.before.map_or(i64::MAX, number);
         loop {
             let mut select = QueryBuilder::<Postgres>::new(
@@ -279,11 +283,11 @@ impl AuditSink for PostgresAudit {
             for (sequence, record) in &rows {
                 before = *sequence;
                 if !found.add(parse(*sequence, record)?) {
-                    return Ok(found.records);
+                    return Ok(records);
                 }
             }
             if (rows.len() as i64) < PAGE {
-                return Ok(found.records);
+                return Ok(records);
             }
         }
     }

@@ -90,30 +90,35 @@ impl AuditQuery {
     }
 }
 
-/// Records that a query means, as far as they were found.
-pub(super) struct Found<'a> {
+/// Hands on the records that a query means, as they are found.
+pub(super) struct Found<'a, F> {
     query: &'a AuditQuery,
-    pub(super) records: Vec<AuditRecord>,
+    count: usize,
+    each: F,
 }
 
-impl<'a> Found<'a> {
-    pub(super) fn new(query: &'a AuditQuery) -> Self {
+impl<'a, F: FnMut(AuditRecord) -> bool> Found<'a, F> {
+    /// `each` says whether it wants more.
+    pub(super) fn new(query: &'a AuditQuery, each: F) -> Self {
         Self {
             query,
-            records: Vec::new(),
+            count: 0,
+            each,
         }
     }
 
     /// Takes a record, newest first, if it is meant; the answer is whether older ones could be.
     pub(super) fn add(&mut self, record: AuditRecord) -> bool {
         let limit = self.query.limit.unwrap_or(usize::MAX);
-        if self.records.len() >= limit || self.query.ends_at(&record) {
+        if self.count >= limit || self.query.ends_at(&record) {
             return false;
         }
+        let mut more = true;
         if self.query.matches(&record) {
-            self.records.push(record);
+            self.count += 1;
+            more = (self.each)(record);
         }
-        self.records.len() < limit
+        more && self.count < limit
     }
 }
 

@@ -190,6 +190,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                     "{} records, one chain; without --key nobody can tell whether some are missing at the end",
                     tail.records
                 );
+                if tail.unproven > 0 {
+                    println!(
+                        "of those the first {} are not there: they are said to have been removed, and without --key nothing proves it",
+                        tail.unproven
+                    );
+                }
             }
             Some(key) => {
                 let text = checkpoint.map(|path| read(&path)).transpose()?;

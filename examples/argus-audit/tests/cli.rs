@@ -163,6 +163,22 @@ async fn a_trail_is_checked_shown_exported_and_proved() {
         code == 1 && error.contains("record 4") && error.contains("it is missing"),
         "{error}"
     );
+    // That the first ones are not there is said without the key, and found with it.
+    let rest = good.split_inclusive('\n').skip(3).collect::<String>();
+    let next: serde_json::Value = serde_json::from_str(rest.lines().next().unwrap()).unwrap();
+    std::fs::remove_file(&records).unwrap();
+    std::fs::write(path.join("records-00000000000000000004.jsonl"), rest).unwrap();
+    let peak = format!("sha256:{}", "1".repeat(64));
+    let base = serde_json::json!({ "records": 3, "digest": next["previous"], "peaks": [peak, peak], "checkpoint": "" });
+    std::fs::write(path.join("base.json"), base.to_string()).unwrap();
+    let (code, out, error) = run(&["verify", &place]);
+    assert!(
+        code == 0
+            && out
+                .contains("of those the first 3 are not there: they are said to have been removed"),
+        "{out}{error}"
+    );
+    assert_eq!(with_key(&["verify", &place]).0, 1);
     let (code, _, error) = run(&["verify", "nowhere"]);
     assert!(code == 2 && error.contains("nowhere"), "{error}");
 }

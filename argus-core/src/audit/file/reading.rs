@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InclusionProof;
 use crate::audit::chain::{Chain, Link, MAX_RECORD_BYTES, damaged, io_error};
-use crate::audit::checkpoint::{AuditKey, Checkpoint, Signed};
+use crate::audit::checkpoint::{AuditKey, Checkpoint, CheckpointError, Signed};
 use crate::audit::merkle::{Tree, leaf, prove};
 use crate::audit::segment::{Row, firsts, follow, index, index_of, name_of};
 use crate::audit::{AuditError, AuditRecord, Tail};
@@ -41,6 +41,19 @@ impl Base {
             },
             tree: Some(tree),
         })
+    }
+
+    /// The checkpoint by which this key says that these records were removed.
+    fn proven(&self, key: &AuditKey) -> Result<Checkpoint, AuditError> {
+        let signed = key
+            .check(&self.checkpoint)
+            .map_err(AuditError::Checkpoint)?;
+        let tree = self.chain()?.tree.unwrap_or_default();
+        if tree.size() == signed.records() && tree.root() == *signed.root() {
+            return Ok(signed);
+        }
+        let problem = "its checkpoint is for other records";
+        Err(damaged(BASE, self.records, problem))
     }
 }
 
@@ -80,7 +93,10 @@ impl Reading {
                 link.records + 1,
                 "the last line is cut short",
             )),
-            _ => Ok(link.tail()),
+            _ => Ok(Tail {
+                unproven: self.base.as_ref().map_or(0, |base| base.records),
+                ..link.tail()
+            }),
         }
     }
 }
@@ -122,7 +138,13 @@ pub(super) fn read(
         torn: None,
         leftovers,
     };
-    let checkpoint = checkpoint.filter(|checkpoint| checkpoint.records() >= removed);
+    if let Some(old) = checkpoint.filter(|checkpoint| checkpoint.records() < removed) {
+        let records = old.records();
+        return Err(AuditError::Checkpoint(CheckpointError::Old {
+            records,
+            removed,
+        }));
+    }
     let mut signed = Signed::to(checkpoint, &reading.chain);
     for (position, first) in reading.segments.iter().enumerate() {
         let (name, next) = (name_of(*first), reading.chain.link.records + 1);
@@ -180,13 +202,19 @@ pub(super) fn read_base(disk: &dyn Disk) -> Result<Option<Base>, AuditError> {
         .map_err(|error| damaged(BASE, 0, error.to_string()))
 }
 
-/// The newest checkpoint in the folder, as signed.
+/// The newest checkpoint in the folder, as signed. That of what was removed has to hold too, and counts where it is the newer one.
 pub(super) fn read_checkpoint(
     disk: &dyn Disk,
     key: &AuditKey,
 ) -> Result<Option<Checkpoint>, AuditError> {
+    let removed = read_base(disk)?.map(|base| base.proven(key)).transpose()?;
     let signed = text_of(disk, CHECKPOINT)?.map(|text| key.check(&text));
-    signed.transpose().map_err(AuditError::Checkpoint)
+    let signed = signed.transpose().map_err(AuditError::Checkpoint)?;
+    let newest = |signed: Checkpoint| {
+        let newest = removed.into_iter().chain([signed]);
+        newest.max_by_key(Checkpoint::records)
+    };
+    Ok(signed.and_then(newest))
 }
 
 /// A small file, if it is there.
@@ -200,25 +228,19 @@ pub(super) fn verify_signed(
     key: &AuditKey,
     checkpoint: Option<&str>,
 ) -> Result<Tail, AuditError> {
+    if let Some(base) = read_base(disk)? {
+        base.proven(key)?;
+    }
     let signed = match checkpoint {
         Some(text) => key.check(text).map_err(AuditError::Checkpoint)?,
         None => read_checkpoint(disk, key)?.ok_or(AuditError::Unsigned)?,
     };
-    let reading = read(disk, Purpose::Check, Some(&signed))?;
-    if let Some(base) = &reading.base {
-        let signed = key
-            .check(&base.checkpoint)
-            .map_err(AuditError::Checkpoint)?;
-        let tree = base.chain()?.tree.unwrap_or_default();
-        if tree.size() != signed.records() || tree.root() != *signed.root() {
-            return Err(damaged(
-                BASE,
-                base.records,
-                "its checkpoint is for other records",
-            ));
-        }
-    }
-    reading.tail()
+    let tail = read(disk, Purpose::Check, Some(&signed))?.tail()?;
+    // What was removed is what the key signed.
+    Ok(Tail {
+        unproven: 0,
+        ..tail
+    })
 }
 
 pub(super) fn prove_on(

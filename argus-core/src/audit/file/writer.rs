@@ -57,17 +57,24 @@ impl Shared {
         self.writer.lock().map_err(|_| AuditError::Poisoned)
     }
 
-    /// The records of a query, newest first.
-    pub(super) fn find(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+    /// The records of a query, newest first, for as long as `each` wants more.
+    pub(super) fn find(
+        &self,
+        query: &AuditQuery,
+        each: impl FnMut(AuditRecord) -> bool,
+    ) -> Result<(), AuditError> {
         let (segments, bytes, mut newest) = {
             let writer = self.writer()?;
             let newest = lookup(&writer.rows, query);
             (writer.segments.clone(), Some(writer.bytes), newest)
         };
         let disk = &*self.disk;
-        let mut found = Found::new(query);
+        let mut found = Found::new(query, each);
         let mut more = true;
         for (position, first) in segments.iter().rev().enumerate() {
+            if query.before.is_some_and(|before| before <= *first) {
+                continue;
+            }
             let name = name_of(*first);
             let (end, offsets) = if position == 0 {
                 (bytes, newest.take())
@@ -90,7 +97,7 @@ impl Shared {
                 break;
             }
         }
-        Ok(found.records)
+        Ok(())
     }
 }
 
