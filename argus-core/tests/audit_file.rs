@@ -1,5 +1,5 @@
 //! The file trail: durable before it returns, chained, one writer, and every damage is found.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use argus_core::testing::{MemoryAudit, laws};
 use argus_core::{
     Actor, AuditEntry, AuditError, AuditEvent, AuditKey, AuditQuery, AuditRecord, AuditSigner,
-    AuditSink, AuditTee, CSV_HEAD, CheckpointError, FileAudit, IncidentId,
-    InclusionProof, PlanId, PlanState, StepStatus, csv,
+    AuditSink, AuditTee, CSV_HEAD, CheckpointError, CopiedAudit, FileAudit, IncidentId,
+    InclusionProof, PlanId, PlanState, RecordCopy, StepStatus, csv,
 };
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 fn entry(outcome: &str) -> AuditEntry {
     AuditEntry {
@@ -795,4 +796,123 @@ async fn records_are_handed_on_one_at_a_time_for_as_long_as_they_are_wanted() {
         let wanted: Vec<u64> = (1..before.min(61)).rev().take(2).collect();
         assert_eq!(read(page, 100).await, wanted, "before {before}");
     }
+}
+
+/// A sink and a copy that takes a record only when it is let.
+#[derive(Debug, Clone)]
+struct Gated {
+    open: Arc<Semaphore>,
+    sink: MemoryAudit,
+}
+
+impl Gated {
+    fn closed() -> Self {
+        Self {
+            open: Arc::new(Semaphore::new(0)),
+            sink: MemoryAudit::new(),
+        }
+    }
+
+    fn outcomes(&self) -> Vec<String> {
+        outcomes(&self.sink)
+    }
+}
+
+fn outcomes(sink: &MemoryAudit) -> Vec<String> {
+    let outcome = |record: &AuditRecord| record.entry.outcome.as_ref().map(ToString::to_string);
+    sink.all().iter().filter_map(outcome).collect()
+}
+
+#[async_trait::async_trait]
+impl AuditSink for Gated {
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+        self.open.acquire().await.unwrap().forget();
+        self.sink.append(entry).await
+    }
+
+    async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+        self.sink.records(query).await
+    }
+}
+
+#[async_trait::async_trait]
+impl RecordCopy for Gated {
+    async fn copy(&self, record: &AuditRecord) -> Result<(), String> {
+        let copied = self.append(record.entry.clone()).await;
+        copied.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_between_two_sinks_comes_to_its_end_in_both() {
+    let (first, second) = (MemoryAudit::new(), Gated::closed());
+    let tee: Arc<dyn AuditSink> = Arc::new(AuditTee::new(first.clone(), second.clone()));
+    let (trail, copy) = (MemoryAudit::new(), Gated::closed());
+    let copied: Arc<dyn AuditSink> = Arc::new(CopiedAudit::new(trail.clone(), copy.clone()));
+    for (both, first, second) in [(tee, first, second), (copied, trail, copy)] {
+        let patience = std::time::Duration::from_millis(50);
+        let dropped = tokio::time::timeout(patience, both.append(entry("one"))).await;
+        assert!(dropped.is_err());
+        assert_eq!(outcomes(&first), ["one"]);
+        second.open.add_permits(2);
+        let record = both.append(entry("two")).await.unwrap();
+        assert_eq!(record.sequence, 2);
+        assert_eq!(outcomes(&first), ["one", "two"]);
+        assert_eq!(second.outcomes(), ["one", "two"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sinks_have_one_order() {
+    /// A sink that is slow, and slower with some.
+    #[derive(Debug)]
+    struct Slow(MemoryAudit);
+
+    #[async_trait::async_trait]
+    impl AuditSink for Slow {
+        async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+            let length = entry
+                .outcome
+                .as_ref()
+                .map_or(0, |text| text.len() as u64 % 2);
+            tokio::time::sleep(std::time::Duration::from_millis(2 * length)).await;
+            self.0.append(entry).await
+        }
+
+        async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
+            self.0.records(query).await
+        }
+    }
+
+    let (first, second) = (MemoryAudit::new(), MemoryAudit::new());
+    let tee = Arc::new(AuditTee::new(first.clone(), Slow(second.clone())));
+    let appends = (0..40).map(|n| {
+        let tee = Arc::clone(&tee);
+        tokio::spawn(async move { tee.append(entry(&"x".repeat(n))).await.map(drop) })
+    });
+    for appended in futures::future::join_all(appends).await {
+        appended.unwrap().unwrap();
+    }
+    assert_eq!(outcomes(&first).len(), 40);
+    assert_eq!(outcomes(&first), outcomes(&second));
+}
+
+/// A copy that panics, or a sink that does.
+#[tokio::test]
+async fn a_copy_that_panics_is_a_failure_and_nothing_more_is_taken() {
+    struct Broken;
+
+    #[async_trait::async_trait]
+    impl RecordCopy for Broken {
+        async fn copy(&self, _: &AuditRecord) -> Result<(), String> {
+            panic!("full")
+        }
+    }
+
+    let trail = MemoryAudit::new();
+    let copied = CopiedAudit::new(trail.clone(), Broken);
+    assert!(copied.append(entry("one")).await.is_err());
+    let after = copied.append(entry("two")).await;
+    assert!(matches!(after, Err(AuditError::Poisoned)));
+    assert_eq!(outcomes(&trail), ["one"]);
 }

@@ -1,11 +1,13 @@
 //! A trail whose records go to one more place, as they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::tee::detached;
 use super::{AuditEntry, AuditError, AuditQuery, AuditRecord, AuditSink};
 use crate::redact::redact;
 
@@ -40,7 +42,7 @@ impl<C: RecordCopy> RecordCopy for Option<C> {
 ///
 /// # Guarantees
 /// `append` returns after both, and copies come in the order of the chain. After either failed, nothing more is taken. An
-/// append that is dropped may leave the copy without its record; the numbers of the others tell.
+/// append that is dropped comes to its end in both.
 ///
 /// # Example
 /// ```
@@ -64,7 +66,10 @@ impl<C: RecordCopy> RecordCopy for Option<C> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct CopiedAudit<A, C> {
+pub struct CopiedAudit<A, C>(Arc<Both<A, C>>);
+
+#[derive(Debug)]
+struct Both<A, C> {
     trail: A,
     copy: C,
     failed: Mutex<bool>,
@@ -74,38 +79,43 @@ impl<A: AuditSink, C: RecordCopy> CopiedAudit<A, C> {
     /// Of these two.
     #[must_use]
     pub fn new(trail: A, copy: C) -> Self {
-        Self {
+        Self(Arc::new(Both {
             trail,
             copy,
             failed: Mutex::new(false),
-        }
+        }))
     }
 }
 
-#[async_trait]
-impl<A: AuditSink, C: RecordCopy> AuditSink for CopiedAudit<A, C> {
+impl<A: AuditSink, C: RecordCopy> Both<A, C> {
     async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
         let mut failed = self.failed.lock().await;
         if *failed {
             return Err(AuditError::Poisoned);
         }
-        let record = match self.trail.append(entry).await {
-            Ok(record) => record,
-            Err(error) => {
-                *failed = true;
-                return Err(error);
-            }
-        };
+        // Until both have it, whatever ends this.
+        *failed = true;
+        let record = self.trail.append(entry).await?;
         let problem = match timeout(LIMIT, self.copy.copy(&record)).await {
-            Ok(Ok(())) => return Ok(record),
+            Ok(Ok(())) => {
+                *failed = false;
+                return Ok(record);
+            }
             Ok(Err(problem)) => redact(&problem),
             Err(_) => format!("the copy took longer than {} seconds", LIMIT.as_secs()),
         };
-        *failed = true;
         Err(AuditError::Sink(problem))
+    }
+}
+
+#[async_trait]
+impl<A: AuditSink + 'static, C: RecordCopy + 'static> AuditSink for CopiedAudit<A, C> {
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, AuditError> {
+        let both = Arc::clone(&self.0);
+        detached(async move { both.append(entry).await }).await
     }
 
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
-        self.trail.records(query).await
+        self.0.trail.records(query).await
     }
 }
