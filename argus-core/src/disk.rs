@@ -1,9 +1,9 @@
 //! What durable files ask of a folder. A seam, so that a test can put a disk there that forgets what wasn't synced.
 
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A folder of files.
 pub(crate) trait Disk: Debug + Send + Sync {
@@ -65,14 +65,15 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Disk for Folder {
     fn make(&self) -> io::Result<()> {
-        std::fs::create_dir_all(&self.0)
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&self.0)
     }
 
     fn lock(&self) -> io::Result<Option<Box<dyn Debug + Send + Sync>>> {
-        let file = options()
-            .create(true)
-            .append(true)
-            .open(self.0.join("lock"))?;
+        let file = open(options().create(true).append(true), &self.0.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -96,15 +97,12 @@ impl Disk for Folder {
     }
 
     fn append(&self, name: &str) -> io::Result<Box<dyn Append>> {
-        let file = options()
-            .create(true)
-            .append(true)
-            .open(self.0.join(name))?;
+        let file = open(options().create(true).append(true), &self.0.join(name))?;
         Ok(Box::new(file))
     }
 
     fn truncate(&self, name: &str, length: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.0.join(name))?;
+        let file = open(options().write(true), &self.0.join(name))?;
         file.set_len(length)?;
         file.sync_all()
     }
@@ -135,10 +133,84 @@ impl Append for File {
     }
 }
 
-/// Options for files that only the host's user may read.
+/// Options to write files that only the host's user may read. A link isn't followed: whoever put it there would choose what is written to.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // A FIFO would wait for a reader.
+        options
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    }
     options
+}
+
+/// Opens a file to write it, if it is a file.
+fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        let problem = "it is no regular file";
+        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    }
+    Ok(file)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::{Disk, Folder};
+
+    fn mode(path: &Path) -> u32 {
+        let metadata = std::fs::metadata(path).unwrap_or_else(|error| panic!("{error}"));
+        metadata.permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_and_its_files_are_for_their_owner_alone() -> std::io::Result<()> {
+        let place = tempfile::tempdir()?;
+        let folder = Folder(place.path().join("new").join("trail"));
+        folder.make()?;
+        folder.make()?;
+        folder.append("records")?.write(b"x")?;
+        let lock = folder.lock()?;
+        assert!(lock.is_some());
+        assert_eq!(mode(&folder.0), 0o700);
+        assert_eq!(mode(&place.path().join("new")), 0o700);
+        assert_eq!(mode(&folder.0.join("records")), 0o600);
+        assert_eq!(mode(&folder.0.join("lock")), 0o600);
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_or_into_what_is_no_file() -> std::io::Result<()> {
+        let place = tempfile::tempdir()?;
+        let folder = Folder(place.path().join("trail"));
+        folder.make()?;
+        let target = place.path().join("precious");
+        std::fs::write(&target, "precious")?;
+        let missing = place.path().join("missing");
+        for (link, to) in [("records", &target), ("lock", &target), ("new", &missing)] {
+            symlink(to, folder.0.join(link))?;
+        }
+        assert!(folder.append("records").is_err());
+        assert!(folder.append("new").is_err());
+        assert!(folder.truncate("records", 0).is_err());
+        assert!(folder.lock().is_err());
+        assert_eq!(std::fs::read(&target)?, b"precious");
+        assert!(!missing.exists(), "nothing was made at the end of a link");
+        // A socket, and a folder: neither is written to, and neither is waited for.
+        let _socket = std::os::unix::net::UnixListener::bind(folder.0.join("socket"))?;
+        assert!(folder.append("socket").is_err());
+        std::fs::create_dir(folder.0.join("folder"))?;
+        assert!(folder.append("folder").is_err());
+        // Replacing takes the link away, and leaves what it leads to.
+        folder.replace("records", b"own")?;
+        assert_eq!(std::fs::read(folder.0.join("records"))?, b"own");
+        assert_eq!(std::fs::read(&target)?, b"precious");
+        Ok(())
+    }
 }
