@@ -36,7 +36,8 @@ const OWN_WORDS: [&str; 9] = [
 ];
 
 /// Hides from a provider the names of namespaces and objects, repositories of images and IP addresses, and puts them back into
-/// its answer, exactly.
+/// its answer, exactly. A text that can't be a name in Kubernetes isn't put back: it could end the text that it stands in, or become
+/// another word of a command.
 ///
 /// The same name has the same placeholder everywhere, also within longer names, so that a model sees what belongs together; kinds,
 /// tags of images, amounts and the words of events and logs stay. A name is hidden as it is written in the incident and the scope:
@@ -141,6 +142,7 @@ impl Names {
         }
         let names: BTreeMap<String, String> = placeholders
             .iter()
+            .filter(|(name, _)| is_plain(name))
             .map(|(name, placeholder)| (placeholder.clone(), name.clone()))
             .collect();
         // The longest first: a pod's name has that of its owner in it.
@@ -195,11 +197,17 @@ impl Names {
         replaced(text, self.find.as_ref(), placeholder)
     }
 
-    /// A placeholder that the model made up stays, and is refused like any name that doesn't exist.
+    /// A placeholder that the model made up, or that stands for what is no name, stays, and is refused like any name that doesn't exist.
     fn restored(&self, text: &str) -> String {
         let name = |placeholder: &str| self.names.get(placeholder).cloned();
         replaced(text, self.find_placeholder.as_ref(), name)
     }
+}
+
+/// Whether a name can be put into a text without changing what stands around it, however deep in quotes that is.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
 }
 
 /// A letter that no text has, in the place of `_`: that is no part of a name, but regular expressions take it for a letter of a word.
