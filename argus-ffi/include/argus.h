@@ -228,8 +228,11 @@ int32_t argus_provider_new(const struct argus_provider_table *table,
 
 // The packs that Argus comes with, and the host's own.
 //
-// `options` is null or JSON: "packs", a list of folders, and "parameters" by the name of a pack.
-int32_t argus_policy_new(const char *options, struct argus_policy **out, char **error);
+// `options` is null or JSON: "packs", a list of folders, "parameters" by the name of a pack, and "trusted_keys", a list of Ed25519
+// public keys in PEM: with it, also if it is empty, only packs that one of them signed are taken, and their tests don't run.
+int32_t argus_policy_new(const char *options,
+                         struct argus_policy **out,
+                         char **error);
 
 // A Kubernetes cluster.
 //
@@ -253,9 +256,12 @@ int32_t argus_cluster_host(const struct argus_runtime *runtime,
 // Reads what the broken containers of an incident logged last, three at most, and writes the incident with it to `out`: evidence for a
 // model, redacted. Logs may hold anything: it takes the right to read them.
 //
+// `scope` is JSON, the list of namespaces whose containers are asked; of others nothing is read.
+//
 // ARGUS_BAD_ARGUMENT for a cluster of the host's own.
 int32_t argus_cluster_with_last_words(const struct argus_cluster *cluster,
                                       const char *incident,
+                                      const char *scope,
                                       char **out,
                                       char **error);
 
@@ -294,10 +300,14 @@ int32_t argus_audit_records(const struct argus_audit *audit,
                             char **out,
                             char **error);
 
-// Checks the trail of a folder, record by record; how many there are goes to `records`, which may be null.
+// Checks the trail of a folder, record by record; how many there are goes to `records`, and how many of those stand before the first
+// that is there, and are only said to have been removed, to `unproven`: without a key nothing proves it. Both may be null.
 //
 // ARGUS_AUDIT_FAILED names the first bad record.
-int32_t argus_audit_verify(const char *folder, uint64_t *records, char **error);
+int32_t argus_audit_verify(const char *folder,
+                           uint64_t *records,
+                           uint64_t *unproven,
+                           char **error);
 
 // Frees a handle of any kind; null is ignored.
 //
@@ -505,8 +515,11 @@ int32_t argus_provider_new(const struct argus_provider_table *table,
 
 // The packs that Argus comes with, and the host's own.
 //
-// `options` is null or JSON: "packs", a list of folders, and "parameters" by the name of a pack.
-int32_t argus_policy_new(const char *options, struct argus_policy **out, char **error);
+// `options` is null or JSON: "packs", a list of folders, "parameters" by the name of a pack, and "trusted_keys", a list of Ed25519
+// public keys in PEM: with it, also if it is empty, only packs that one of them signed are taken, and their tests don't run.
+int32_t argus_policy_new(const char *options,
+                         struct argus_policy **out,
+                         char **error);
 
 // A Kubernetes cluster.
 //
@@ -530,9 +543,12 @@ int32_t argus_cluster_host(const struct argus_runtime *runtime,
 // Reads what the broken containers of an incident logged last, three at most, and writes the incident with it to `out`: evidence for a
 // model, redacted. Logs may hold anything: it takes the right to read them.
 //
+// `scope` is JSON, the list of namespaces whose containers are asked; of others nothing is read.
+//
 // ARGUS_BAD_ARGUMENT for a cluster of the host's own.
 int32_t argus_cluster_with_last_words(const struct argus_cluster *cluster,
                                       const char *incident,
+                                      const char *scope,
                                       char **out,
                                       char **error);
 
@@ -571,10 +587,14 @@ int32_t argus_audit_records(const struct argus_audit *audit,
                             char **out,
                             char **error);
 
-// Checks the trail of a folder, record by record; how many there are goes to `records`, which may be null.
+// Checks the trail of a folder, record by record; how many there are goes to `records`, and how many of those stand before the first
+// that is there, and are only said to have been removed, to `unproven`: without a key nothing proves it. Both may be null.
 //
 // ARGUS_AUDIT_FAILED names the first bad record.
-int32_t argus_audit_verify(const char *folder, uint64_t *records, char **error);
+int32_t argus_audit_verify(const char *folder,
+                           uint64_t *records,
+                           uint64_t *unproven,
+                           char **error);
 
 // Collects the doors.
 //

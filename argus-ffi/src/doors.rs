@@ -9,9 +9,9 @@ use std::time::Duration;
 use argus_core::testing::cluster::{Cluster as Memory, Served};
 use argus_core::{
     Anonymous, AuditQuery, AuditSink, FileAudit, GenAi, JsonCluster, Kube, LlmProvider, Playbook,
-    Wire,
+    Scope, Wire,
 };
-use argus_policy::RegoEngine;
+use argus_policy::{PackKey, RegoEngine};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -192,13 +192,15 @@ pub unsafe extern "C" fn argus_provider_new(
 struct PolicyOptions {
     #[serde(default)]
     packs: Vec<PathBuf>,
+    trusted_keys: Option<Vec<String>>,
     #[serde(default)]
     parameters: BTreeMap<String, Map<String, Value>>,
 }
 
 /// The packs that Argus comes with, and the host's own.
 ///
-/// `options` is null or JSON: "packs", a list of folders, and "parameters" by the name of a pack.
+/// `options` is null or JSON: "packs", a list of folders, "parameters" by the name of a pack, and "trusted_keys", a list of Ed25519
+/// public keys in PEM: with it, also if it is empty, only packs that one of them signed are taken, and their tests don't run.
 ///
 /// # Safety
 /// As the header says of strings, `out` and `error`.
@@ -214,6 +216,11 @@ pub unsafe extern "C" fn argus_policy_new(
             let given: PolicyOptions = self::options(options)?;
             let load = || {
                 let mut engine = RegoEngine::builtin()?;
+                if let Some(keys) = &given.trusted_keys {
+                    let keys: Result<Vec<_>, _> =
+                        keys.iter().map(|pem| PackKey::from_pem(pem)).collect();
+                    engine = engine.trusting(keys?);
+                }
                 for folder in &given.packs {
                     engine = engine.with_pack(folder)?;
                 }
@@ -335,6 +342,8 @@ pub unsafe extern "C" fn argus_cluster_host(
 /// Reads what the broken containers of an incident logged last, three at most, and writes the incident with it to `out`: evidence for a
 /// model, redacted. Logs may hold anything: it takes the right to read them.
 ///
+/// `scope` is JSON, the list of namespaces whose containers are asked; of others nothing is read.
+///
 /// ARGUS_BAD_ARGUMENT for a cluster of the host's own.
 ///
 /// # Safety
@@ -343,6 +352,7 @@ pub unsafe extern "C" fn argus_cluster_host(
 pub unsafe extern "C" fn argus_cluster_with_last_words(
     cluster: *const Cluster,
     incident: *const c_char,
+    scope: *const c_char,
     out: *mut *mut c_char,
     error: *mut *mut c_char,
 ) -> i32 {
@@ -354,7 +364,9 @@ pub unsafe extern "C" fn argus_cluster_with_last_words(
                 return Err(Failure::argument("a cluster of the host's own has no logs"));
             };
             let (kube, incident) = (kube.clone(), crate::walk::incident(incident)?);
-            let heard = async move { kube.with_last_words(incident).await };
+            let scope: Scope = serde_json::from_str(text(scope)?)
+                .map_err(|problem| Failure::argument(format!("`scope`: {problem}")))?;
+            let heard = async move { kube.with_last_words(incident, &scope).await };
             let incident = cluster.runtime.wait(heard)?;
             let incident = incident.map_err(|problem| Failure::of("scan_failed")(&problem))?;
             give_json(out, &incident)
@@ -545,16 +557,18 @@ pub unsafe extern "C" fn argus_audit_records(
     }
 }
 
-/// Checks the trail of a folder, record by record; how many there are goes to `records`, which may be null.
+/// Checks the trail of a folder, record by record; how many there are goes to `records`, and how many of those stand before the first
+/// that is there, and are only said to have been removed, to `unproven`: without a key nothing proves it. Both may be null.
 ///
 /// ARGUS_AUDIT_FAILED names the first bad record.
 ///
 /// # Safety
-/// As the header says of strings and `error`; `records` is null or may be written.
+/// As the header says of strings and `error`; `records` and `unproven` are null or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn argus_audit_verify(
     folder: *const c_char,
     records: *mut u64,
+    unproven: *mut u64,
     error: *mut *mut c_char,
 ) -> i32 {
     // SAFETY: the caller vouches for the pointers.
@@ -564,6 +578,9 @@ pub unsafe extern "C" fn argus_audit_verify(
             let tail = tail.map_err(|problem| Failure::of("audit_failed")(&problem))?;
             if !records.is_null() {
                 *records = tail.records;
+            }
+            if !unproven.is_null() {
+                *unproven = tail.unproven;
             }
             Ok(())
         })

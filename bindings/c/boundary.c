@@ -374,6 +374,7 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_provider_new(&table, NULL, &p, NULL));
   SAYS(ARGUS_PACK_REFUSED, "/does/not/exist", argus_policy_new("{\"packs\": [\"/does/not/exist\"]}", &o, &error));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_policy_new("{\"parameters\": {\"pack\": 3}}", &o, NULL));
+  SAYS(ARGUS_PACK_REFUSED, "no public Ed25519 key", argus_policy_new("{\"trusted_keys\": [\"x\"]}", &o, &error));
   SAYS(ARGUS_CLUSTER_FAILED, "kubeconfig", argus_cluster_new(runtime, "{\"kubeconfig\": \"/does/not/exist\"}", &c, &error));
   EXPECT(ARGUS_CLUSTER_FAILED, argus_cluster_new(runtime, NULL, &c, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_cluster_new(NULL, NULL, &c, NULL));
@@ -381,13 +382,16 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_test_cluster_deployment(cluster, "{\"namespace\": 1}", NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_deployment(NULL, "{}", NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_test_cluster_state(NULL, &out, NULL));
-  EXPECT(ARGUS_OK, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\", \"findings\": []}", &out, &error));
+  EXPECT(ARGUS_OK, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\", \"findings\": []}", "[\"shop\"]", &out, &error));
   EXPECT(1, strstr(out, "\"INC-1\"") != NULL);
   argus_string_free(out);
   out = NULL;
-  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{", &out, NULL));
-  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\"}", NULL, NULL));
-  EXPECT(ARGUS_BAD_HANDLE, argus_cluster_with_last_words(NULL, "{}", &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{", "[\"shop\"]", &out, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\"}", "[\"shop\"]", NULL, NULL));
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\"}", NULL, &out, NULL));
+  SAYS(ARGUS_BAD_ARGUMENT, "scope", argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\"}", "[]", &out, &error));
+  SAYS(ARGUS_BAD_ARGUMENT, "scope", argus_cluster_with_last_words(cluster, "{\"incident_id\": \"INC-1\"}", "[\"a/b\"]", &out, &error));
+  EXPECT(ARGUS_BAD_HANDLE, argus_cluster_with_last_words(NULL, "{}", "[\"shop\"]", &out, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_audit_file(NULL, folder, NULL, NULL, &a, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_file(runtime, NULL, NULL, NULL, &a, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_file(runtime, folder, NULL, NULL, NULL, NULL));
@@ -396,7 +400,7 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_audit_records(audit, "{\"plan\": \"1\"}", &out, NULL));
   EXPECT(ARGUS_OK, argus_audit_records(audit, "{\"limit\": 1}", &out, NULL));
   argus_string_free(out);
-  EXPECT(ARGUS_AUDIT_FAILED, argus_audit_verify("/does/not/exist", NULL, NULL));
+  EXPECT(ARGUS_AUDIT_FAILED, argus_audit_verify("/does/not/exist", NULL, NULL, NULL));
 
   EXPECT(ARGUS_OK, argus_provider_playbook(&p, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_new(runtime, NULL, p, policy, cluster, audit, &m, NULL));
@@ -530,9 +534,10 @@ int main(int argc, char **argv) {
   threads();
   const void *handles[] = {audit, cluster, policy, runtime};
   for (size_t i = 0; i < 4; i++) EXPECT(ARGUS_OK, argus_free(handles[i]));
-  uint64_t records = 0;
-  EXPECT(ARGUS_OK, argus_audit_verify(path, &records, NULL));
+  uint64_t records = 0, unproven = 1;
+  EXPECT(ARGUS_OK, argus_audit_verify(path, &records, &unproven, NULL));
   EXPECT(1, records > 300);
+  EXPECT(0, unproven);
   printf("%d passed, %d failed\n", atomic_load(&passed), atomic_load(&failed));
   return atomic_load(&failed) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -127,8 +127,10 @@ int main(int argc, char **argv) {
   const void *handles[] = {approved, dry_run, permitted, plan, remediator, audit, policy, provider, cluster, runtime};
   for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) argus_free(handles[i]);
 
-  uint64_t records = 0;
-  check(argus_audit_verify(argv[1], &records, &error), error, "verify");
-  printf("The trail is whole: %llu records.\n", (unsigned long long)records);
+  uint64_t records = 0, unproven = 0;
+  check(argus_audit_verify(argv[1], &records, &unproven, &error), error, "verify");
+  printf("The trail is whole: %llu records", (unsigned long long)records);
+  if (unproven > 0) printf(", of which the first %llu were removed, unproven", (unsigned long long)unproven);
+  printf(".\n");
   return fixed ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -525,7 +525,11 @@ async fn a_container_has_last_words() {
             .iter()
             .find(|finding| finding.cause == Some(Cause::CrashLoop))
             .unwrap();
-        let said = world.kube().last_words(finding).await.unwrap();
+        let said = world
+            .kube()
+            .last_words(finding, &world.scope())
+            .await
+            .unwrap();
         assert_eq!(
             said,
             [
@@ -535,7 +539,11 @@ async fn a_container_has_last_words() {
             ]
         );
         let incident = Incident::new(IncidentId::new("INC-1").unwrap(), findings, None).unwrap();
-        let incident = world.kube().with_last_words(incident).await.unwrap();
+        let incident = world
+            .kube()
+            .with_last_words(incident, &world.scope())
+            .await
+            .unwrap();
         let prompt = Prompt::new(&incident, &world.scope());
         assert!(
             prompt.user().contains("fatal: no database"),
@@ -622,7 +630,7 @@ async fn every_rule_of_the_roles_is_needed() {
             let mut said = scan.incomplete.join("; ");
             if let Err(error) = world
                 .kube()
-                .last_words(&about_a_container(namespace, &pod))
+                .last_words(&about_a_container(namespace, &pod), &world.scope())
                 .await
             {
                 said.push_str(&error.problem);

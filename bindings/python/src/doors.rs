@@ -12,7 +12,7 @@ use argus_core::{
     LlmError, LlmProvider, PlanId, PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope,
     Settings, Usage, Wire, floor,
 };
-use argus_policy::RegoEngine;
+use argus_policy::{PackKey, RegoEngine};
 use async_trait::async_trait;
 use futures::FutureExt;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -197,15 +197,17 @@ pub(crate) struct PolicyEngine(pub(crate) Arc<RegoEngine>);
 
 #[pymethods]
 impl PolicyEngine {
-    /// `packs` are folders; `parameters` are those of packs, by the pack's name.
+    /// `packs` are folders; `parameters` are those of packs, by the pack's name. With `trusted_keys`, Ed25519 public keys in PEM, only packs
+    /// that one of them signed are taken, also if the list is empty, and their tests don't run.
     ///
-    /// :raises PackError: for a folder that is no pack, or a pack that its own tests don't hold.
+    /// :raises PackError: for a folder that is no pack, a pack that its own tests don't hold or that isn't signed, or what is no key.
     #[new]
-    #[pyo3(signature = (packs=None, *, parameters=None))]
+    #[pyo3(signature = (packs=None, *, parameters=None, trusted_keys=None))]
     fn new(
         py: Python<'_>,
         packs: Option<Vec<PathBuf>>,
         parameters: Option<&Bound<'_, PyAny>>,
+        trusted_keys: Option<Vec<String>>,
     ) -> PyResult<Self> {
         let parameters: BTreeMap<String, Map<String, Value>> = match parameters {
             Some(given) => read(&from_python(given)?)?,
@@ -213,6 +215,11 @@ impl PolicyEngine {
         };
         let load = move || {
             let mut engine = RegoEngine::builtin()?;
+            if let Some(keys) = &trusted_keys {
+                let keys: Result<Vec<_>, _> =
+                    keys.iter().map(|pem| PackKey::from_pem(pem)).collect();
+                engine = engine.trusting(keys?);
+            }
             for folder in packs.iter().flatten() {
                 engine = engine.with_pack(folder)?;
             }
@@ -314,8 +321,8 @@ impl Kube {
         Ok(Self(kube))
     }
 
-    /// The incident with what its broken containers logged last, three at most, as evidence for a model, redacted. Logs may hold
-    /// anything: it takes the right to read them.
+    /// The incident with what its broken containers logged last, three at most, as evidence for a model, redacted; of containers outside
+    /// the namespaces of `scope` nothing is read. Logs may hold anything: it takes the right to read them.
     ///
     /// :raises IncidentError: for what is no incident.
     /// :raises ScanFailed: when a log may not be read, or the cluster doesn't answer.
@@ -323,9 +330,14 @@ impl Kube {
         &self,
         py: Python<'py>,
         incident: &Bound<'py, PyAny>,
+        scope: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (kube, incident) = (self.0.clone(), crate::remediator::incident(py, incident)?);
-        let heard = wait(py, async move { kube.with_last_words(incident).await })?;
+        let scope = self::scope(py, scope)?;
+        let heard = wait(
+            py,
+            async move { kube.with_last_words(incident, &scope).await },
+        )?;
         let incident = heard.map_err(|error| errors::plain(py, "ScanFailed", &error))?;
         to_python(py, &incident)
     }
@@ -541,6 +553,16 @@ fn wanted<'py>(
     to_python(py, &records)
 }
 
+/// What a check of a trail found.
+fn verified(
+    py: Python<'_>,
+    tail: Result<argus_core::Tail, argus_core::AuditError>,
+) -> PyResult<Bound<'_, PyAny>> {
+    let tail = tail.map_err(|error| errors::plain(py, "AuditFailed", &error))?;
+    let found = serde_json::json!({ "records": tail.records, "unproven": tail.unproven });
+    to_python(py, &found)
+}
+
 /// The audit trail in the files of a folder; one writer at a time.
 ///
 /// `also` is one more place for every record: an object with a method `append(record)`, which may be async. Nothing is done that
@@ -573,14 +595,14 @@ impl FileAudit {
         wanted(py, &self.0, query)
     }
 
-    /// Checks the trail of a folder, record by record; how many there are.
+    /// Checks the trail of a folder, record by record: how many `records` there are, and how many of those are `unproven`: they stand
+    /// before the first that is there, and are only said to have been removed.
     ///
     /// :raises AuditFailed: names the first bad record.
     #[staticmethod]
-    fn verify(py: Python<'_>, folder: PathBuf) -> PyResult<u64> {
+    fn verify(py: Python<'_>, folder: PathBuf) -> PyResult<Bound<'_, PyAny>> {
         let tail = py.detach(move || argus_core::FileAudit::verify(folder));
-        tail.map(|tail| tail.records)
-            .map_err(|error| errors::plain(py, "AuditFailed", &error))
+        verified(py, tail)
     }
 }
 
@@ -628,14 +650,13 @@ impl PostgresAudit {
         made.map_err(|error| errors::plain(py, "AuditFailed", &error))
     }
 
-    /// Checks the trail, record by record; how many there are.
+    /// Checks the trail, record by record; see `FileAudit.verify`.
     ///
     /// :raises AuditFailed: names the first bad record.
     #[staticmethod]
-    fn verify(py: Python<'_>, url: String) -> PyResult<u64> {
+    fn verify(py: Python<'_>, url: String) -> PyResult<Bound<'_, PyAny>> {
         let tail = wait(py, async move { Postgres::verify(&url).await })?;
-        tail.map(|tail| tail.records)
-            .map_err(|error| errors::plain(py, "AuditFailed", &error))
+        verified(py, tail)
     }
 }
 

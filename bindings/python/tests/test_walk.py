@@ -67,7 +67,7 @@ def test_from_an_incident_to_proof(
     assert real_writes(cluster) == [("patch", "/apis/apps/v1/namespaces/shop/deployments/web")]
     records = doors["audit"].records(plan_id=plan.plan_id)
     assert records[0]["event"] == "finished" and [record["event"] for record in records[:-3:-1]] == ["asked", "suggested"]
-    assert argus.FileAudit.verify(tmp_path / "audit") == len(records)
+    assert argus.FileAudit.verify(tmp_path / "audit") == {"records": len(records), "unproven": 0}
     with pytest.raises(RuntimeError, match="used already"):
         remediator.execute(approved)
     assert len(real_writes(cluster)) == 1
@@ -291,6 +291,8 @@ def test_wrong_doors_are_refused(doors: dict[str, Any], tmp_path: pathlib.Path) 
         argus.PolicyEngine([tmp_path / "none"])
     with pytest.raises(argus.PackError):
         argus.PolicyEngine(parameters={"none": {}})
+    with pytest.raises(argus.PackError, match="no public Ed25519 key"):
+        argus.PolicyEngine(trusted_keys=["x"])
     with pytest.raises(argus.ClusterError):
         argus.Kube(tmp_path / "none")
     with pytest.raises(argus.AuditFailed):
@@ -314,11 +316,15 @@ def test_what_a_container_logged_last_is_evidence(
 ) -> None:
     (tmp_path / "kubeconfig").write_text(cluster.kubeconfig)
     kube = argus.Kube(tmp_path / "kubeconfig")
-    heard = kube.with_last_words(incident)
+    heard = kube.with_last_words(incident, ["shop"])
     assert heard["incident_id"] == "INC-1"
     assert "log: listening on 0.0.0.0:8080" in [line for finding in heard["findings"] for line in finding["evidence"]]
     with pytest.raises(argus.IncidentError):
-        kube.with_last_words("{")
+        kube.with_last_words("{", ["shop"])
+    # Of what is out of scope nothing is read.
+    assert kube.with_last_words(incident, ["other"])["findings"][0]["evidence"] == incident["findings"][0]["evidence"]
+    with pytest.raises(argus.ScopeError):
+        kube.with_last_words(incident, [])
 
 
 def test_a_scan_becomes_incidents_and_logs(remediator: argus.Remediator) -> None:

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use argus_core::{
     APPROVAL_LASTS, Actor, Answer, ApprovalError, Approved, AuditRecord, Diagnosis, Digest, DryRun,
     FileAudit, Finding, Incident, IncidentId, Kube, NodeState, Outcome, Playbook, Remediator, Scan,
-    ScanError, Severity,
+    ScanError, Scope, Severity,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -276,10 +276,11 @@ impl Host {
 
     /// With what its containers logged last, where the host may read that. A plan can be made without.
     pub(crate) async fn heard(&self, incident: Incident) -> Incident {
-        if !self.0.about.reading_logs {
+        let scope = Scope::namespaces(self.0.about.namespaces.clone());
+        let (true, Ok(scope)) = (self.0.about.reading_logs, scope) else {
             return incident;
-        }
-        match self.0.kube.with_last_words(incident.clone()).await {
+        };
+        match self.0.kube.with_last_words(incident.clone(), &scope).await {
             Ok(heard) => heard,
             Err(error) => {
                 tracing::warn!(%error, "the logs of the broken containers could not be read");
