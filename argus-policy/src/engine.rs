@@ -75,7 +75,9 @@ impl RegoEngine {
         engine.again()
     }
 
-    /// The same engine with the pack in a folder besides, if it passes its own tests, as [`Suite`] has them.
+    /// The same engine with the pack in a folder besides, if it passes its own tests, as [`Suite`] has them. Where signatures are wanted,
+    /// as [`RegoEngine::trusting`] says, its tests aren't run: the signature is for what decides, and nothing else of the folder is
+    /// evaluated.
     ///
     /// # Errors
     /// [`PackError`] for a folder that is no pack, a pack that its tests don't hold, or a name that is taken.
@@ -83,14 +85,9 @@ impl RegoEngine {
         let pack = Pack::load(&folder)?;
         if let Some(keys) = &self.keys {
             signature::check(folder.as_ref(), &pack, keys)?;
+            return self.with(pack);
         }
-        let suite = Suite::of(|| Ok(pack.clone()), folder.as_ref())?;
-        if let Some(problem) = suite.problems().next() {
-            return Err(PackError::Tests {
-                folder: folder.as_ref().display().to_string(),
-                problem,
-            });
-        }
+        Suite::holds(&pack, folder.as_ref())?;
         self.with(pack)
     }
 
@@ -106,7 +103,7 @@ impl RegoEngine {
         self.again()
     }
 
-    /// The same engine, which takes packs of folders only if one of these keys signed them.
+    /// The same engine, which takes packs of folders from now on only if one of these keys signed them; with no key, none.
     #[must_use]
     pub fn trusting(mut self, keys: impl IntoIterator<Item = PackKey>) -> Self {
         self.keys = Some(keys.into_iter().collect());

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::clauses::{Clause, clauses};
 use crate::hoist::parse;
 use crate::lint;
-use crate::pack::File;
+use crate::pack::{File, PackError, read_one};
 use crate::rules::{analysed, empty};
 use crate::suite::timed;
 
@@ -261,7 +261,7 @@ fn compile(
     let clauses: Vec<Clause> = modules_with_words
         .flat_map(|(module, words)| clauses(module, words))
         .collect();
-    lint::check(modules, &parsed.words, clauses.iter(), "lib", &INPUT)?;
+    lint::check(modules, &parsed.words, clauses.iter(), &["lib"], &INPUT)?;
     if !clauses.iter().any(|clause| clause.name == "violation") {
         return Err("template.yaml has no rule `violation`".into());
     }
@@ -393,7 +393,10 @@ pub(crate) fn run_suite(
         if !inside {
             return Err(format!("suite.yaml: `{path}` is outside the pack"));
         }
-        std::fs::read_to_string(folder.join(path)).map_err(|error| format!("{path}: {error}"))
+        read_one(folder, path).map_err(|error| match error {
+            PackError::Io { source, .. } => format!("suite.yaml: `{path}`: {source}"),
+            other => format!("suite.yaml: {other}"),
+        })
     };
     let mut results = Vec::new();
     for test in suite.tests {

@@ -1,5 +1,6 @@
 //! A folder becomes a [`Pack`]: Rego, data and a manifest, compiled once.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +34,11 @@ pub enum PackError {
         "the pack `{0}` is too large: at most {MAX_FILES} files of at most {MAX_FILE} bytes are read"
     )]
     TooLarge(String),
+    /// Something else stands where a file should.
+    #[error(
+        "`{0}` is no file of the pack: only regular files are read, and links only if they lead to one within its folder"
+    )]
+    NotAFile(String),
     /// The manifest is malformed.
     #[error("the manifest `{path}` is malformed: {problem}")]
     Manifest {
@@ -224,32 +230,48 @@ impl Pack {
 
 /// The files of a folder that are wanted by their name, sorted; bounded in number and size.
 pub(crate) fn read(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<File>, PackError> {
-    let io = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| PackError::Io { path, source }
-    };
-    let mut paths = Vec::new();
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io(folder))? {
-        let path = entry.map_err(io(folder))?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.unwrap_or_default().to_owned();
-        if wanted(&name) {
-            paths.push((name, path));
+        let name = entry.map_err(io(folder))?.file_name();
+        let name = name.to_str().unwrap_or_default();
+        if wanted(name) {
+            names.push(name.to_owned());
+        }
+        if names.len() > MAX_FILES {
+            return Err(PackError::TooLarge(folder.display().to_string()));
         }
     }
-    paths.sort();
-    if paths.len() > MAX_FILES {
-        return Err(PackError::TooLarge(folder.display().to_string()));
+    names.sort();
+    let file = |name: String| {
+        let text = read_one(folder, &name)?;
+        Ok(File { name, text })
+    };
+    names.into_iter().map(file).collect()
+}
+
+/// A file in a folder, by its name or its path from there: a regular file that stands in it, whatever links lead to it, of a size that
+/// is read.
+pub(crate) fn read_one(folder: &Path, path: &str) -> Result<String, PackError> {
+    let path = folder.join(path);
+    let root = folder.canonicalize().map_err(io(folder))?;
+    let real = path.canonicalize().map_err(io(&path))?;
+    // Opening a FIFO would wait for whoever writes to it.
+    let is_file = real.metadata().map_err(io(&path))?.is_file();
+    if !is_file || !real.starts_with(root) {
+        return Err(PackError::NotAFile(path.display().to_string()));
     }
-    let mut files = Vec::new();
-    for (name, path) in paths {
-        if std::fs::metadata(&path).map_err(io(&path))?.len() > MAX_FILE {
-            return Err(PackError::TooLarge(path.display().to_string()));
-        }
-        files.push(File {
-            name,
-            text: std::fs::read_to_string(&path).map_err(io(&path))?,
-        });
+    let mut text = String::new();
+    let file = std::fs::File::open(real).map_err(io(&path))?;
+    file.take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(io(&path))?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(PackError::TooLarge(path.display().to_string()));
     }
-    Ok(files)
+    Ok(text)
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PackError {
+    let path = path.display().to_string();
+    move |source| PackError::Io { path, source }
 }

@@ -18,6 +18,9 @@ use crate::shortcut::Shortcut;
 const ANSWERS: &str = "argus_answers";
 const ANSWER: &str = "argus_answer";
 
+/// The name below `data` where the data of packs stands.
+pub(crate) const DATA: &str = "argus_data";
+
 /// Rules in groups, and the engine that they ask.
 pub(crate) struct Rules {
     pub(crate) sources: Sources,
@@ -232,7 +235,7 @@ impl Sources {
                 modules,
                 &parsed.words,
                 sources.clauses(),
-                "argus_data",
+                &[DATA],
                 &lint::INPUT,
             )?;
             sources.check_rules()?;
@@ -285,6 +288,12 @@ impl Sources {
             })
         };
         self.rules().iter().map(title).collect()
+    }
+
+    /// Its files as they were read, path and text.
+    pub(crate) fn files(&self) -> Vec<(String, String)> {
+        let file = |text: &Text| (text.path.clone(), text.text.clone());
+        self.texts.iter().map(file).collect()
     }
 
     fn clauses(&self) -> impl Iterator<Item = &Clause> + Clone {

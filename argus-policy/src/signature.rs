@@ -7,7 +7,8 @@ use argus_core::Digest;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-use crate::pack::{Pack, PackError};
+use crate::pack::{File, Pack, PackError, read};
+use crate::suite::Suite;
 
 /// The file that holds a pack's signature, in hexadecimal digits.
 const FILE: &str = "pack.sig";
@@ -44,13 +45,15 @@ impl PackKey {
 )]
 pub struct KeyError(&'static str, String);
 
-/// Signs the pack in `folder` with the private key `pem`, `-----BEGIN PRIVATE KEY-----`: writes its `pack.sig`.
+/// Signs the pack in `folder` with the private key `pem`, `-----BEGIN PRIVATE KEY-----`: writes its `pack.sig`. Its tests have to hold
+/// it: hosts that want the signature don't run them again.
 ///
 /// # Errors
-/// [`PackError`] for a folder that is no pack or a key that is none.
+/// [`PackError`] for a folder that is no pack, a pack that its tests don't hold, or a key that is none.
 pub fn sign(folder: impl AsRef<Path>, pem: &str) -> Result<(), PackError> {
     let folder = folder.as_ref();
     let pack = Pack::load(folder)?;
+    Suite::holds(&pack, folder)?;
     let key = SigningKey::from_pkcs8_pem(pem)
         .map_err(|error| PackError::Key(KeyError("private", error.to_string())))?;
     let signature = key.sign(message(pack.name(), pack.files_digest()).as_bytes());
@@ -63,9 +66,9 @@ pub fn sign(folder: impl AsRef<Path>, pem: &str) -> Result<(), PackError> {
 
 /// That one of the keys signed the pack in `folder`.
 pub(crate) fn check(folder: &Path, pack: &Pack, keys: &[PackKey]) -> Result<(), PackError> {
-    let text = std::fs::read_to_string(folder.join(FILE)).ok();
-    let signed = text.is_some_and(|text| keys.iter().any(|key| key.signed(pack, &text)));
-    if signed {
+    let found = read(folder, |name| name == FILE)?.pop();
+    let by = |file: &File| keys.iter().any(|key| key.signed(pack, &file.text));
+    if found.as_ref().is_some_and(by) {
         return Ok(());
     }
     Err(PackError::Unsigned(folder.display().to_string()))

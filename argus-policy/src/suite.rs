@@ -11,13 +11,17 @@ use std::time::Duration;
 use regorus::unstable::{Module, Rule, RuleHead};
 use serde_json::{Map, Value};
 
-use crate::clauses::Clause;
+use crate::clauses::{Clause, clauses};
 use crate::gatekeeper;
+use crate::hoist::parse;
+use crate::lint;
 use crate::pack::{Body, File, Pack, PackError, read};
-use crate::rules::{Rules, analysed};
+use crate::rules::{DATA, Rules, analysed, empty};
 
 /// How long one question may take.
 const TIME_LIMIT: Duration = Duration::from_millis(500);
+/// The name below `data` where the JSON of tests stands.
+const TEST_DATA: &str = "argus_test";
 
 /// What the tests of a pack say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +74,7 @@ impl Suite {
     }
 
     /// The same for a pack that was loaded from `folder`: what is tested is what will decide.
-    pub(crate) fn of(
+    fn of(
         pack: impl FnOnce() -> Result<Pack, PackError>,
         folder: &Path,
     ) -> Result<Self, PackError> {
@@ -78,6 +82,17 @@ impl Suite {
             Some(suite) => Ok(suite),
             None => Bench::new(&pack()?, folder)?.ask(Bench::run),
         }
+    }
+
+    /// That the tests of a pack that was loaded from `folder` hold it.
+    pub(crate) fn holds(pack: &Pack, folder: &Path) -> Result<(), PackError> {
+        let suite = Self::of(|| Ok(pack.clone()), folder)?;
+        let problem = suite.problems().next();
+        let wrong = |problem| PackError::Tests {
+            folder: folder.display().to_string(),
+            problem,
+        };
+        problem.map_or(Ok(()), |problem| Err(wrong(problem)))
     }
 
     /// A `suite.yaml` of `gator verify`, if there is one.
@@ -129,14 +144,57 @@ impl Bench {
                 problem: "a Gatekeeper template is tested by a suite.yaml, as `gator verify` has it, and there is none".into(),
             });
         };
-        Ok(Self {
+        let bench = Self {
             folder: folder.display().to_string(),
             name: pack.name().to_owned(),
             rules,
             files: read(folder, |name| {
                 name.ends_with("_test.rego") || name.ends_with("_test.json")
             })?,
-        })
+        };
+        bench.ask(Self::lint)?;
+        Ok(bench)
+    }
+
+    /// That the tests end, and do nothing that a pack may not do, before anything of them is evaluated.
+    fn lint(&self) -> Result<(), String> {
+        let mut texts = self.rules.sources.files();
+        let rego = self
+            .files
+            .iter()
+            .filter(|file| file.name.ends_with(".rego"));
+        texts.extend(rego.map(|file| (self.path(file), file.text.clone())));
+        let mut parsed = parse(|| empty(true), &mut texts)?;
+        let packages = parsed.engine.get_packages();
+        let packages = packages.map_err(|error| format!("{error:#}"))?;
+        let wanted = self.package();
+        if let Some((found, (path, _))) = packages
+            .iter()
+            .zip(&texts)
+            .find(|(found, _)| **found != wanted)
+        {
+            return Err(format!(
+                "{path} is package `{found}`, it must be `{wanted}`"
+            ));
+        }
+        let modules = parsed.engine.get_modules();
+        let clauses: Vec<Clause> = modules
+            .iter()
+            .zip(&parsed.words)
+            .flat_map(|(module, words)| clauses(module, words))
+            .collect();
+        let any = Value::Bool(true);
+        lint::check(
+            modules,
+            &parsed.words,
+            clauses.iter(),
+            &[DATA, TEST_DATA],
+            &any,
+        )
+    }
+
+    fn path(&self, file: &File) -> String {
+        format!("{}/{}", self.folder, file.name)
     }
 
     fn ask<T>(&self, question: impl Fn(&Self) -> Result<T, String>) -> Result<T, PackError> {
@@ -215,18 +273,11 @@ impl Bench {
                 fixtures.insert(name.to_owned(), json);
                 continue;
             }
-            let found = engine
-                .add_policy(format!("{}/{}", self.folder, file.name), file.text.clone())
+            engine
+                .add_policy(self.path(file), file.text.clone())
                 .map_err(|error| format!("{error:#}"))?;
-            if found != self.package() {
-                return Err(format!(
-                    "{} is package `{found}`, it must be `{}`",
-                    file.name,
-                    self.package()
-                ));
-            }
         }
-        let data = serde_json::json!({ "argus_test": fixtures }).to_string();
+        let data = serde_json::json!({ TEST_DATA: fixtures }).to_string();
         engine
             .add_data_json(&data)
             .map_err(|error| format!("the test data: {error:#}"))?;

@@ -199,6 +199,216 @@ fn a_host_that_names_keys_takes_signed_packs_only() {
     assert!(sign(&folder, PUBLIC).is_err());
 }
 
+const FOLLOWS_ITSELF: &str = "package argus.packs.team_namespaces\n\nfollow(x) := follow(x)\n\ntest_it_follows if follow(1)\n";
+
+#[test]
+fn what_a_signature_is_not_for_does_not_run() {
+    let (_keep, folder) = copy("examples/packs/team_namespaces");
+    sign(&folder, PRIVATE).unwrap();
+    let load = || {
+        let engine = RegoEngine::builtin().unwrap();
+        let engine = engine.trusting([PackKey::from_pem(PUBLIC).unwrap()]);
+        engine.with_pack(&folder).map(|engine| engine.packs().len())
+    };
+    // Whoever can add a file to a signed pack gets nothing of it evaluated, or even read.
+    for (name, text) in [
+        ("more_test.rego", FOLLOWS_ITSELF),
+        ("more_test.rego", "this is no Rego"),
+        ("more_test.json", "{"),
+        (
+            "suite.yaml",
+            "tests: [{name: x, template: /etc/passwd, constraint: /etc/passwd}]",
+        ),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(load().unwrap(), 5, "{name}");
+        assert!(
+            RegoEngine::builtin().unwrap().with_pack(&folder).is_err(),
+            "{name}"
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+    // What isn't held by its tests is not signed.
+    let (_keep, folder) = copy("examples/packs/team_namespaces");
+    std::fs::remove_file(folder.join("team_namespaces_test.rego")).unwrap();
+    let error = sign(&folder, PRIVATE).unwrap_err().to_string();
+    assert!(
+        error.contains("does not pass its tests: it has no tests"),
+        "{error}"
+    );
+    assert!(!folder.join("pack.sig").exists());
+}
+
+#[test]
+fn tests_are_held_to_what_packs_are_held_to_before_they_run() {
+    for (text, says) in [
+        (
+            FOLLOWS_ITSELF,
+            "more_test.rego:3: the rule `follow` reaches itself: rules must not be recursive",
+        ),
+        (
+            "package argus.packs.team_namespaces\n\na(x) := b(x)\n\nb(x) := a(x)\n\ntest_a if a(1)\n",
+            "rules must not be recursive",
+        ),
+        (
+            "package argus.packs.team_namespaces\n\ntest_long if count(numbers.range(1, 100000000000)) > 0\n",
+            "`numbers.range` may not be called",
+        ),
+        (
+            "package argus.packs.team_namespaces\n\ntest_x if rand.intn(\"a\", 2) == 1\n",
+            "`rand.intn` may not be called",
+        ),
+        (
+            "package argus.packs.team_namespaces\n\ntest_x if data.other.x\n",
+            "of `data` only `data.argus_data` and `data.argus_test` may be read",
+        ),
+        (
+            "package argus.packs.other\n\ntest_x if true\n",
+            "it must be `data.argus.packs.team_namespaces`",
+        ),
+        (
+            "package argus.packs.team_namespaces\n\ntest_x if [[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]\n",
+            "brackets",
+        ),
+    ] {
+        let (_keep, folder) = copy("examples/packs/team_namespaces");
+        std::fs::write(folder.join("more_test.rego"), text).unwrap();
+        let error = Suite::run(&folder).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+        let error = RegoEngine::builtin()
+            .unwrap()
+            .with_pack(&folder)
+            .map(drop)
+            .unwrap_err();
+        assert!(error.to_string().contains(says), "{text}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_files_of_a_pack_are_read() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    let refused = |folder: &Path, name: &str| {
+        let (sender, answer) = std::sync::mpsc::channel();
+        let own = folder.to_owned();
+        std::thread::spawn(move || {
+            let engine = RegoEngine::builtin().unwrap();
+            let engine = engine.trusting([PackKey::from_pem(PUBLIC).unwrap()]);
+            let refused = (
+                Pack::load(&own).err(),
+                engine.with_pack(&own).err(),
+                Suite::run(&own).err(),
+            );
+            sender.send(refused).unwrap();
+        });
+        let patience = std::time::Duration::from_secs(20);
+        let (load, with, run) = answer
+            .recv_timeout(patience)
+            .unwrap_or_else(|_| panic!("{name}: it waits"));
+        let says = |error: &argus_policy::PackError| {
+            error
+                .to_string()
+                .contains(&format!("{name}` is no file of the pack"))
+        };
+        if !name.ends_with("_test.rego") && name != "pack.sig" {
+            assert!(load.as_ref().is_some_and(says), "{name}: {load:?}");
+        }
+        if name != "pack.sig" {
+            assert!(run.as_ref().is_some_and(says), "{name}: {run:?}");
+        }
+        if !name.ends_with("_test.rego") {
+            assert!(with.as_ref().is_some_and(says), "{name}: {with:?}");
+        }
+    };
+    let outside = tempfile::tempdir().unwrap();
+    for name in [
+        "pack.yaml",
+        "data.json",
+        "team_namespaces.rego",
+        "team_namespaces_test.rego",
+        "pack.sig",
+    ] {
+        let (_keep, folder) = copy("examples/packs/team_namespaces");
+        sign(&folder, PRIVATE).unwrap();
+        let path = folder.join(name);
+        let elsewhere = outside.path().join(name);
+        std::fs::rename(&path, &elsewhere).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        refused(&folder, name);
+        std::fs::remove_file(&path).unwrap();
+        symlink("/dev/zero", &path).unwrap();
+        refused(&folder, name);
+        std::fs::remove_file(&path).unwrap();
+        let fifo = std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(fifo.success());
+        refused(&folder, name);
+        std::fs::remove_file(&path).unwrap();
+        let socket = UnixListener::bind(&path).unwrap();
+        refused(&folder, name);
+        drop(socket);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        refused(&folder, name);
+        std::fs::remove_dir(&path).unwrap();
+        // As Kubernetes mounts ConfigMaps: links, but within the folder.
+        let version = folder.join("..2026");
+        std::fs::create_dir(&version).unwrap();
+        std::fs::copy(&elsewhere, version.join(name)).unwrap();
+        symlink("..2026", folder.join("..data")).unwrap();
+        symlink(Path::new("..data").join(name), &path).unwrap();
+        let engine = RegoEngine::builtin().unwrap();
+        let engine = engine.trusting([PackKey::from_pem(PUBLIC).unwrap()]);
+        assert_eq!(
+            engine.with_pack(&folder).unwrap().packs().len(),
+            5,
+            "{name}"
+        );
+        assert!(Suite::run(&folder).is_ok(), "{name}");
+    }
+    // What grows while it is read, or says that it is empty, is read up to its bound.
+    let (_keep, folder) = copy("examples/packs/team_namespaces");
+    let text = std::fs::read_to_string(folder.join("pack.yaml")).unwrap();
+    let at_most = (1 << 20) - text.len();
+    std::fs::write(
+        folder.join("pack.yaml"),
+        format!("{text}{}", "#".repeat(at_most)),
+    )
+    .unwrap();
+    assert!(Pack::load(&folder).is_ok());
+    std::fs::write(
+        folder.join("pack.yaml"),
+        format!("{text}{}", "#".repeat(at_most + 1)),
+    )
+    .unwrap();
+    let error = Pack::load(&folder).err().unwrap().to_string();
+    assert!(error.contains("is too large"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_suite_reads_nothing_outside_of_its_pack() {
+    let (_keep, folder) = copy("examples/packs/pinned_images");
+    assert!(Suite::run(&folder).is_ok());
+    let suite = "tests: [{name: x, template: elsewhere.yaml, constraint: constraint.yaml}]";
+    std::fs::write(folder.join("suite.yaml"), suite).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    for target in [outside.path(), Path::new("/dev/zero")] {
+        let link = folder.join("elsewhere.yaml");
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let error = Suite::run(&folder).unwrap_err().to_string();
+        assert!(
+            error.contains("elsewhere.yaml` is no file of the pack"),
+            "{error}"
+        );
+        std::fs::remove_file(link).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn packs_are_replaced_all_at_once() {
     let policy = PolicySwitch::new(RegoEngine::builtin().unwrap());
