@@ -93,7 +93,11 @@ impl Disk for Folder {
     }
 
     fn read(&self, name: &str) -> io::Result<Box<dyn ReadSeek>> {
-        Ok(Box::new(File::open(self.0.join(name))?))
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        Ok(Box::new(open(&options, &self.0.join(name))?))
     }
 
     fn append(&self, name: &str) -> io::Result<Box<dyn Append>> {
@@ -139,7 +143,7 @@ fn options() -> OpenOptions {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        // A FIFO would wait for a reader.
+        // A FIFO would wait for whoever reads it.
         options
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -147,7 +151,7 @@ fn options() -> OpenOptions {
     options
 }
 
-/// Opens a file to write it, if it is a file.
+/// Opens a file, if it is one.
 fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
@@ -157,7 +161,8 @@ fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
@@ -165,7 +170,7 @@ mod tests {
     use super::{Disk, Folder};
 
     fn mode(path: &Path) -> u32 {
-        let metadata = std::fs::metadata(path).unwrap_or_else(|error| panic!("{error}"));
+        let metadata = std::fs::metadata(path).unwrap();
         metadata.permissions().mode() & 0o777
     }
 
@@ -205,8 +210,14 @@ mod tests {
         // A socket, and a folder: neither is written to, and neither is waited for.
         let _socket = std::os::unix::net::UnixListener::bind(folder.0.join("socket"))?;
         assert!(folder.append("socket").is_err());
+        let fifo = folder.0.join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(fifo).status()?;
+        assert!(made.success());
         std::fs::create_dir(folder.0.join("folder"))?;
-        assert!(folder.append("folder").is_err());
+        for name in ["fifo", "folder"] {
+            assert!(folder.append(name).is_err(), "{name}");
+            assert!(folder.read(name).is_err(), "{name}");
+        }
         // Replacing takes the link away, and leaves what it leads to.
         folder.replace("records", b"own")?;
         assert_eq!(std::fs::read(folder.0.join("records"))?, b"own");
