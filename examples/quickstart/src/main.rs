@@ -124,7 +124,7 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
     }
     let folder = match &arguments.audit {
         Some(folder) => folder.clone(),
-        None => std::env::temp_dir().join(format!("argus-quickstart-{}", std::process::id())),
+        None => temporary_folder()?,
     };
     let trail = Trail {
         audit: FileAudit::open(&folder).await?,
@@ -141,6 +141,15 @@ async fn run(arguments: &Arguments, screen: &Screen) -> Result<(), Box<dyn Error
     records.reverse();
     screen.trail(&folder, &tail, &records);
     Ok(())
+}
+
+/// A new folder that nobody else can read or guess; it stays, so that the trail can be looked at afterwards.
+fn temporary_folder() -> std::io::Result<PathBuf> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("argus-quickstart-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    Ok(builder.tempdir()?.keep())
 }
 
 /// Who writes plans.
