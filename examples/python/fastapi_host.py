@@ -1,16 +1,21 @@
 """A host: the mission's three routes, and the dry run that a person looks at before they say yes.
 
-    uvicorn --factory fastapi_host:demo
+    ARGUS_TOKENS="ada=$(openssl rand -hex 32)" uvicorn --factory fastapi_host:demo
+
+Whoever asks sends their token as `Authorization: Bearer TOKEN`; the trail has the name that goes with it.
 """
 
 from __future__ import annotations
 
+import hmac
+import os
 import tempfile
-from typing import Any
+from typing import Annotated, Any
 
 import argus
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 STATUS: dict[type[argus.ArgusError], int] = {
@@ -28,14 +33,32 @@ STATUS: dict[type[argus.ArgusError], int] = {
 class Confirmation(BaseModel):
     """What a person says to a dry run: "I understand this will change my cluster"."""
 
-    user: str
     digest: str
     typed_name: str | None = None
 
 
-def app(remediator: argus.AsyncRemediator, audit: argus.FileAudit) -> FastAPI:
-    """The host. It has no rule of its own."""
-    api = FastAPI(title="Argus host")
+BEARER = HTTPBearer(auto_error=False)
+
+
+def user(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> str:
+    """The name of whoever asks, by their token; nothing in a request says it."""
+    token = sent.credentials if sent else ""
+    tokens: dict[str, str] = request.app.state.tokens
+    known = [name for name, own in tokens.items() if hmac.compare_digest(own.encode(), token.encode())]
+    if not known:
+        raise HTTPException(401, "send your token: `Authorization: Bearer TOKEN`", {"WWW-Authenticate": "Bearer"})
+    return known[0]
+
+
+User = Annotated[str, Depends(user)]
+
+
+def app(remediator: argus.AsyncRemediator, audit: argus.FileAudit, tokens: dict[str, str]) -> FastAPI:
+    """The host. It has no rule of its own but that whoever asks is one of those who have a token, by their name."""
+    if not tokens or not all(tokens) or not all(len(token) >= 32 for token in tokens.values()):
+        raise ValueError("each user needs a name and a token of 32 characters or more, such as of `openssl rand -hex 32`")
+    api = FastAPI(title="Argus host", dependencies=[Depends(user)])
+    api.state.tokens = tokens
     incidents: dict[str, dict[str, Any]] = {}
 
     @api.exception_handler(argus.ArgusError)
@@ -71,11 +94,11 @@ def app(remediator: argus.AsyncRemediator, audit: argus.FileAudit) -> FastAPI:
         return {"digest": tried_now.digest, "changes": tried_now.changes, "name_to_type": tried_now.name_to_type}
 
     @api.post("/api/remediate/{plan_id}/apply")
-    async def apply(plan_id: str, said: Confirmation) -> dict[str, Any]:
+    async def apply(plan_id: str, said: Confirmation, user: User) -> dict[str, Any]:
         tried_now = await tried(plan_id)
         if tried_now.digest != said.digest:
             raise HTTPException(409, "something changed since the dry run that was confirmed: look at it again")
-        return await remediator.execute(tried_now.approve(said.user, typed_name=said.typed_name))
+        return await remediator.execute(tried_now.approve(user, typed_name=said.typed_name))
 
     @api.get("/api/audit")
     async def records(before: int | None = None, limit: int = 50) -> list[dict[str, Any]]:
@@ -85,7 +108,9 @@ def app(remediator: argus.AsyncRemediator, audit: argus.FileAudit) -> FastAPI:
 
 
 def demo() -> FastAPI:
-    """The host on a cluster in memory with a broken app."""
+    """The host on a cluster in memory with a broken app, for the users of ARGUS_TOKENS: `NAME=TOKEN`, several with commas between."""
+    users = (user.partition("=") for user in os.environ.get("ARGUS_TOKENS", "").split(",") if user)
+    tokens = {name: token for name, _, token in users}
     cluster = argus.TestCluster()
     cluster.deployment("shop", "web", "registry.example/web:1", memory_limit="128Mi", needs_memory="200Mi")
     audit = argus.FileAudit(tempfile.mkdtemp())
@@ -97,4 +122,4 @@ def demo() -> FastAPI:
         audit=audit,
         enabled=True,
     )
-    return app(remediator, audit)
+    return app(remediator, audit, tokens)
