@@ -16,7 +16,7 @@ use argus_benches::SeenAs;
 use argus_core::testing::cluster::Cluster;
 use argus_core::{FileAudit, FilePlans, Finding, Kube, Playbook, Remediator, Scan, Scope};
 use argus_policy::RegoEngine;
-use dashboard::guard::Guard;
+use dashboard::guard::{Guard, Transport};
 use dashboard::{About, Host, Telling, app};
 use serde_json::json;
 
@@ -95,7 +95,7 @@ async fn serve(listener: TcpListener) {
         "and the next, with the same, after {:.0} ms",
         began.elapsed().as_secs_f64() * 1e3
     );
-    let guard = Guard::new(vec!["127.0.0.1".into()], Vec::new(), false);
+    let guard = Guard::new(vec!["127.0.0.1".into()], Vec::new(), Transport::Http);
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let bare = axum::Router::new().route("/ok", axum::routing::get(async || "ok"));

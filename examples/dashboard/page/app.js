@@ -788,8 +788,10 @@ function audit() {
   async function verify() {
     fill(chain, spinner("Checking every record…"));
     try {
-      const { ok, records, problem } = await get("/api/audit/verify");
-      fill(chain, ok ? pill(`✓ The chain is whole: ${plural(records, "record")}`, "good") : pill(`✗ ${problem}`, "bad"));
+      const { ok, records, unproven, problem } = await get("/api/audit/verify");
+      if (!ok) fill(chain, pill(`✗ ${problem}`, "bad"));
+      else if (unproven) fill(chain, pill(`⚠ ${plural(records, "record")}, and the first ${unproven} are not there: they are said to have been removed, and nothing proves it`, "warn"));
+      else fill(chain, pill(`✓ The chain is whole: ${plural(records, "record")}`, "good"));
     } catch (error) {
       fill(chain, pill(error.message, "bad"));
     }
@@ -936,6 +938,8 @@ function listen() {
   events.addEventListener("error", () => {
     state.lost = true;
     show();
+    // The browser gave up, as where the login is over.
+    if (events.readyState === EventSource.CLOSED) setTimeout(start, 2000);
   });
 }
 

@@ -1,40 +1,37 @@
 //! The routes: the mission's three, those of argus-ops where it has them, and what the page needs.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
-use aide::axum::{ApiRouter, IntoApiResponse};
 use aide::openapi::{Info, OpenApi};
 use aide::transform::TransformOperation;
 use argus_core::{
-    Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, CSV_HEAD, Digest, DryRun, FileAudit,
-    Incident, Outcome, Plan, PlanId, PlanState, Remediator, Shown, csv,
+    Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, Digest, DryRun, Incident, Outcome,
+    Plan, PlanId, PlanState, Remediator, Shown,
 };
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::get;
 use axum::{Json, Router};
-use futures::stream;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
-use tokio::sync::broadcast::error::RecvError;
 
-use self::exchange::{Answered, Asked, Body, Key};
+use self::exchange::{Answered, Body, Key};
 use self::seen::{diagnose, diagnoses, explain, nodes, sarif, scan, scan_now, trend};
+use self::trail::{audit, audit_csv, events, verify};
 use crate::guard::{Caller, Role};
-use crate::host::{About, Host, Told};
+use crate::host::{About, Host};
 use crate::problem::Failure;
 
 mod exchange;
 mod seen;
+mod trail;
 
 /// How many records of the trail an answer holds at most.
 const MAX_RECORDS: usize = 1_000;
@@ -288,87 +285,6 @@ async fn undo(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> A
     let walk = host.asked_by(&caller.name);
     let run = async move { Ok(walk.undo(&plan_id).await?) };
     Ok(Json(host.run(None, run).await?.into()))
-}
-
-async fn audit(
-    State(host): State<Host>,
-    Asked(query): Asked<AuditQuery>,
-) -> Answered<Vec<AuditRecord>> {
-    let limit = query.limit.unwrap_or(100).min(MAX_RECORDS);
-    let query = AuditQuery {
-        limit: Some(limit),
-        ..query
-    };
-    Ok(Json(host.0.audit.records(&query).await?))
-}
-
-async fn audit_csv(
-    State(host): State<Host>,
-    Asked(query): Asked<AuditQuery>,
-) -> Result<impl IntoApiResponse, Failure> {
-    let records = host.0.audit.records(&query).await?;
-    let mut table = String::from(CSV_HEAD);
-    table.extend(records.iter().map(csv));
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"argus-audit.csv\"",
-        ),
-    ];
-    Ok((headers, table))
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Verified {
-    /// Whether the chain is whole.
-    ok: bool,
-    /// How many records were checked.
-    records: u64,
-    /// What is wrong with the first bad one.
-    problem: Option<String>,
-}
-
-async fn verify(State(host): State<Host>) -> Answered<Verified> {
-    let folder = host.0.folder.clone();
-    let checked = tokio::task::spawn_blocking(move || FileAudit::verify(folder)).await;
-    let checked = checked.map_err(|error| {
-        Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            error.to_string(),
-        )
-    })?;
-    Ok(Json(match checked {
-        Ok(tail) => Verified {
-            ok: true,
-            records: tail.records,
-            problem: None,
-        },
-        Err(error) => Verified {
-            ok: false,
-            records: 0,
-            problem: Some(error.to_string()),
-        },
-    }))
-}
-
-async fn events(State(host): State<Host>, _: Caller) -> impl IntoResponse {
-    let told = host.0.told.subscribe();
-    let events = stream::unfold(told, |mut told| async move {
-        let event = match told.recv().await {
-            Ok(Told::Scanned) => Event::default().event("scan").data("{}"),
-            Ok(Told::Recorded(record)) => {
-                let event = Event::default().event("record");
-                event.json_data(record).unwrap_or_default()
-            }
-            // The page reads everything again.
-            Err(RecvError::Lagged(_)) => Event::default().event("scan").data("{}"),
-            Ok(Told::Ending) | Err(RecvError::Closed) => return None,
-        };
-        Some((Ok::<_, Infallible>(event), told))
-    });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }
 
 async fn healthy() -> &'static str {

@@ -1,7 +1,7 @@
 //! Settings from a file, the environment and flags; the later wins.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
@@ -10,7 +10,10 @@ use serde::Deserialize;
 
 use argus_core::{Budget, Usd};
 
-use crate::guard::User;
+use crate::guard::{Transport, User};
+
+/// The longest name of a user, in characters.
+const MAX_NAME: usize = 100;
 
 /// Shows what is wrong in a Kubernetes cluster, suggests fixes, and carries out those that you confirm.
 #[derive(Debug, Parser)]
@@ -32,7 +35,7 @@ pub struct Settings {
         default_value = "127.0.0.1:8080"
     )]
     pub listen: SocketAddr,
-    /// A name under which browsers reach this host, besides the loopback's; can be given several times.
+    /// A name under which browsers reach this host, besides the loopback's; needs `users`; can be given several times.
     #[arg(
         long = "host",
         value_name = "NAME",
@@ -56,7 +59,7 @@ pub struct Settings {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// A proxy in front speaks HTTPS with browsers.
+    /// A proxy in front speaks HTTPS with browsers; needs `users`.
     #[arg(long, env = "ARGUS_BEHIND_HTTPS")]
     pub behind_https: bool,
     /// The cluster of this kubeconfig file.
@@ -106,6 +109,15 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub packs: Vec<PathBuf>,
+    /// A file with an Ed25519 public key, in PEM: packs are taken only if one of these keys signed them, and their tests don't run; can
+    /// be given several times.
+    #[arg(
+        long = "pack-key",
+        value_name = "FILE",
+        env = "ARGUS_PACK_KEYS",
+        value_delimiter = ','
+    )]
+    pub pack_keys: Vec<PathBuf>,
     /// Let this language model write the plans instead of fixed rules; its key is read from ARGUS_MODEL_KEY.
     #[arg(long, value_name = "NAME", env = "ARGUS_MODEL")]
     pub model: Option<String>,
@@ -156,6 +168,7 @@ struct File {
     reading_logs: Option<bool>,
     remediation: Option<Remediation>,
     packs: Option<Vec<PathBuf>>,
+    pack_keys: Option<Vec<PathBuf>>,
     model: Option<String>,
     wire: Option<String>,
     endpoint: Option<String>,
@@ -241,6 +254,7 @@ impl Settings {
             remediation.map(|given| given.allow_high_risk)
         );
         take!(packs, file.packs);
+        take!(pack_keys, file.pack_keys);
         take!(model, file.model.map(Some));
         take!(wire, file.wire.map(Some));
         take!(endpoint, file.endpoint.map(Some));
@@ -288,6 +302,21 @@ impl Settings {
                 self.listen
             ));
         }
+        self.check_users()
+    }
+
+    /// Checks that there are users where others than those of this machine may ask, and that each can be told from the rest.
+    fn check_users(&self) -> Result<(), String> {
+        let foreign = self.hosts.iter().find(|host| !is_loopback(host));
+        let reached = match foreign {
+            Some(host) => Some(format!("--host {host}")),
+            None => self.behind_https.then(|| "--behind-https".to_owned()),
+        };
+        if let (Some(setting), true) = (reached, self.users.is_empty()) {
+            return Err(format!(
+                "{setting} says that others reach this host, and without users everybody who does is its admin: list `users` in the file of --config, or leave it away"
+            ));
+        }
         let mut names: Vec<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
         names.sort_unstable();
         let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
@@ -297,6 +326,13 @@ impl Settings {
             ));
         }
         for user in &self.users {
+            let length = user.name.chars().count();
+            if !(1..=MAX_NAME).contains(&length) || user.name.chars().any(char::is_control) {
+                return Err(format!(
+                    "the user `{}` needs a name of 1 to {MAX_NAME} characters without control characters: it stands in the audit trail",
+                    user.name.escape_debug()
+                ));
+            }
             let digest = &user.token_sha256;
             if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(format!(
@@ -311,7 +347,17 @@ impl Settings {
     /// Whether browsers reach it by HTTPS.
     #[must_use]
     pub fn speaks_https(&self) -> bool {
-        self.behind_https || self.tls_cert.is_some()
+        self.transport() != Transport::Http
+    }
+
+    /// The way from browsers to this host.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        match (self.behind_https, &self.tls_cert) {
+            (true, _) => Transport::Proxy,
+            (false, Some(_)) => Transport::Https,
+            (false, None) => Transport::Http,
+        }
     }
 
     /// Every setting with where it comes from, as YAML with comments.
@@ -321,6 +367,10 @@ impl Settings {
         let path = |path: &Option<PathBuf>| {
             path.as_ref()
                 .map_or("null".into(), |path| path.display().to_string())
+        };
+        let paths = |paths: &[PathBuf]| {
+            let paths = paths.iter().map(|path| path.display().to_string());
+            paths.collect()
         };
         let text = |text: &Option<String>| text.clone().unwrap_or("null".into());
         let mut printed = String::new();
@@ -337,12 +387,8 @@ impl Settings {
                 "namespaces" => list(self.namespaces.clone()),
                 "remediation_enabled" => self.remediation_enabled.to_string(),
                 "allow_high_risk" => self.allow_high_risk.to_string(),
-                "packs" => list(
-                    self.packs
-                        .iter()
-                        .map(|pack| pack.display().to_string())
-                        .collect(),
-                ),
+                "packs" => list(paths(&self.packs)),
+                "pack_keys" => list(paths(&self.pack_keys)),
                 "model" => text(&self.model),
                 "wire" => text(&self.wire),
                 "endpoint" => text(&self.endpoint),
@@ -372,6 +418,15 @@ impl Settings {
         );
         printed
     }
+}
+
+/// Whether only this machine is reached by that name.
+fn is_loopback(host: &str) -> bool {
+    let address: Result<IpAddr, _> = host.parse();
+    address.map_or_else(
+        |_| host.eq_ignore_ascii_case("localhost"),
+        |address| address.is_loopback(),
+    )
 }
 
 fn printed_budget(budget: &Budget) -> String {

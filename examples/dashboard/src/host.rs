@@ -27,6 +27,8 @@ const MAX_TREND: usize = 120;
 const MAX_RESOLVED: usize = 50;
 /// How many applies are remembered by their idempotency key.
 const MAX_KEYS: usize = 1_000;
+/// How many exports of the trail are read at a time.
+const MAX_EXPORTS: usize = 2;
 /// How many plans are written at a time.
 const MAX_SUGGESTIONS: usize = 4;
 
@@ -103,6 +105,21 @@ pub(crate) struct Seen {
     pub(crate) trend: VecDeque<TrendPoint>,
 }
 
+/// The result of a check of the trail.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Verified {
+    /// Whether the chain is whole.
+    pub(crate) ok: bool,
+    /// How many records there are.
+    pub(crate) records: u64,
+    /// How many of those stand before the first that is there, and are said to have been removed: without a key nothing proves it.
+    pub(crate) unproven: u64,
+    /// What is wrong with the first bad one.
+    pub(crate) problem: Option<String>,
+    /// When it was checked.
+    pub(crate) checked_at: Timestamp,
+}
+
 /// What open pages are told.
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
@@ -129,6 +146,9 @@ pub(crate) struct Inner {
     pub(crate) seen: RwLock<Seen>,
     pub(crate) told: broadcast::Sender<Told>,
     pub(crate) suggesting: Semaphore,
+    pub(crate) exporting: Arc<Semaphore>,
+    /// The last check of the trail, and when it was done; locked while one is at work.
+    pub(crate) verified: tokio::sync::Mutex<Option<(Instant, Verified)>>,
     running: Mutex<Runs>,
     confirmed: Mutex<Confirmed>,
     scanning: tokio::sync::Mutex<()>,
@@ -198,6 +218,8 @@ impl Host {
             seen: RwLock::default(),
             told: telling.0,
             suggesting: Semaphore::new(MAX_SUGGESTIONS),
+            exporting: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            verified: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             confirmed: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use argus_core::{
     Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Prices, Remediator, Scope,
 };
-use argus_policy::RegoEngine;
+use argus_policy::{PackKey, RegoEngine};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use dashboard::config::Settings;
@@ -89,6 +90,33 @@ fn prices(settings: &Settings) -> Result<Prices, Box<dyn Error>> {
     Ok(Prices::from_json(&text).map_err(|error| unusable(error.to_string()))?)
 }
 
+fn policy(settings: &Settings) -> Result<RegoEngine, Box<dyn Error>> {
+    let mut policy = RegoEngine::builtin()?;
+    if !settings.pack_keys.is_empty() {
+        let key = |file: &PathBuf| {
+            let unusable =
+                |why: String| format!("the key in `{}` can't be used: {why}", file.display());
+            let pem = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+            PackKey::from_pem(&pem).map_err(|error| unusable(error.to_string()))
+        };
+        let keys: Result<Vec<PackKey>, String> = settings.pack_keys.iter().map(key).collect();
+        policy = policy.trusting(keys?);
+    }
+    for pack in &settings.packs {
+        policy = policy.with_pack(pack)?;
+    }
+    Ok(policy)
+}
+
+/// A new folder that nobody else can read or guess; it stays, so that the trail can be looked at afterwards.
+fn temporary_folder() -> std::io::Result<PathBuf> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("argus-dashboard-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    Ok(builder.tempdir()?.keep())
+}
+
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     if settings.print_config {
         #[expect(clippy::print_stdout, reason = "what was asked for")]
@@ -111,13 +139,11 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     } else {
         settings.namespaces.clone()
     };
-    let folder = settings.data.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("argus-dashboard-{}", std::process::id()))
-    });
-    let mut policy = RegoEngine::builtin()?;
-    for pack in &settings.packs {
-        policy = policy.with_pack(pack)?;
-    }
+    let folder = match &settings.data {
+        Some(folder) => folder.clone(),
+        None => temporary_folder()?,
+    };
+    let policy = policy(&settings)?;
     let audit = FileAudit::open(&folder).await?;
     let telling = Telling::default();
     let enabled = settings.remediation_enabled || in_memory;
@@ -164,12 +190,13 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let mut hosts = settings.hosts.clone();
     hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
-    let guard = Guard::new(hosts, settings.users.clone(), settings.speaks_https());
+    let guard = Guard::new(hosts, settings.users.clone(), settings.transport());
 
     let listener = std::net::TcpListener::bind(settings.listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let (app, handle) = (app(host.clone(), guard).into_make_service(), Handle::new());
+    let app = app(host.clone(), guard).into_make_service_with_connect_info::<SocketAddr>();
+    let handle = Handle::new();
     let tls = match (&settings.tls_cert, &settings.tls_key) {
         (Some(cert), Some(key)) => {
             let unusable = |error| {

@@ -7,16 +7,21 @@
 )]
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
-use argus_core::{FileAudit, FilePlans, Kube, LlmProvider, Playbook, Remediator, Scope, Settings};
+use argus_core::{
+    Actor, AuditEntry, AuditEvent, AuditQuery, AuditSink, CSV_HEAD, FileAudit, FilePlans,
+    IncidentId, Kube, LlmProvider, PlanId, Playbook, Remediator, Scope, Settings, csv,
+};
 use argus_policy::{Pack, RegoEngine};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use dashboard::guard::{Guard, Role, User};
+use dashboard::guard::{Guard, Role, Transport, User};
 use dashboard::{About, Host, Telling, app};
 use futures::future::join_all;
 use http_body_util::BodyExt;
@@ -33,7 +38,8 @@ struct Shop {
     cluster: Cluster,
     host: Host,
     app: Router,
-    _folder: TempDir,
+    audit: FileAudit,
+    folder: TempDir,
 }
 
 struct Response {
@@ -121,19 +127,64 @@ impl Shop {
             about,
             remediator,
             kube,
-            audit,
+            audit.clone(),
             path,
             telling,
             Duration::from_secs(30),
         );
         host.refresh().await.unwrap();
-        let guard = Guard::new(vec!["localhost".into()], users, false);
+        let guard = Guard::new(vec!["localhost".into()], users, Transport::Http);
         Self {
             cluster,
             app: app(host.clone(), guard),
             host,
-            _folder: folder,
+            audit,
+            folder,
         }
+    }
+
+    /// The same shop, with browsers that come another way.
+    fn behind(mut self, transport: Transport) -> Self {
+        let guard = Guard::new(vec!["localhost".into()], users(), transport);
+        self.app = app(self.host.clone(), guard);
+        self
+    }
+
+    /// The cookie of a new login.
+    async fn log_in(&self, user: &str) -> String {
+        let login = self
+            .post("/api/login", Some(json!({ "token": user })))
+            .await;
+        assert_eq!(login.status, StatusCode::OK, "{}", login.text);
+        let cookie = login.headers["set-cookie"].to_str().unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    /// The status of a login with this token, from this address, with what a proxy would say.
+    async fn try_token(&self, token: &str, from: &str, forwarded: &[&str]) -> StatusCode {
+        let body = Body::from(json!({ "token": token }).to_string());
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri("/api/login")
+            .header("host", "localhost")
+            .header("content-type", "application/json");
+        for value in forwarded {
+            request = request.header("x-forwarded-for", *value);
+        }
+        let mut request = request.body(body).unwrap();
+        let peer = ConnectInfo(SocketAddr::new(from.parse().unwrap(), 4711));
+        request.extensions_mut().insert(peer);
+        self.send(request).await.status
+    }
+
+    /// What answers a request, before its body was read.
+    async fn begin(&self, path: &str, headers: &[(&str, &str)]) -> axum::response::Response {
+        let mut request = Request::builder().uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        self.app.clone().oneshot(request).await.unwrap()
     }
 
     async fn send(&self, request: Request<Body>) -> Response {
@@ -690,25 +741,251 @@ async fn logging_in_and_out_and_guessing() {
     let me = shop.ask(Method::GET, "/api/me", None, &with_cookie).await;
     assert_eq!(me.status, StatusCode::UNAUTHORIZED);
 
-    for _ in 0..10 {
-        let wrong = shop
+    let wrong = async || {
+        let answer = shop
             .post("/api/login", Some(json!({ "token": "guess" })))
             .await;
-        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+        answer.status
+    };
+    for _ in 0..10 {
+        assert_eq!(wrong().await, StatusCode::UNAUTHORIZED);
     }
-    let right = shop
-        .post("/api/login", Some(json!({ "token": "grace" })))
+    assert_eq!(wrong().await, StatusCode::TOO_MANY_REQUESTS);
+    // Nobody who has a token is kept out by those who guess.
+    shop.log_in("grace").await;
+    let bearer = async |token: &str| {
+        let token = format!("Bearer {token}");
+        let answer = shop
+            .ask(
+                Method::GET,
+                "/api/status",
+                None,
+                &[("authorization", &token)],
+            )
+            .await;
+        answer.status
+    };
+    assert_eq!(bearer("grace").await, StatusCode::OK);
+    assert_eq!(bearer("guess").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(bearer("grace").await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_counted_by_the_address_that_can_be_trusted() {
+    let (first, later) = (StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS);
+    let shop = Shop::open(false, users()).await;
+    for _ in 0..10 {
+        assert_eq!(shop.try_token("guess", "192.0.2.1", &[]).await, first);
+    }
+    // What a client says of itself changes nothing, where no proxy stands in front.
+    let said = shop.try_token("guess", "192.0.2.1", &["198.51.100.7"]);
+    assert_eq!(said.await, later);
+    let mapped = shop.try_token("guess", "::ffff:192.0.2.1", &[]);
+    assert_eq!(mapped.await, later);
+    assert_eq!(shop.try_token("guess", "192.0.2.2", &[]).await, first);
+    assert_eq!(
+        shop.try_token("grace", "192.0.2.1", &[]).await,
+        StatusCode::OK
+    );
+    // One client has all addresses of its network.
+    for last in 0..10 {
+        let from = format!("2001:db8:1:2::{last}");
+        assert_eq!(shop.try_token("guess", &from, &[]).await, first);
+    }
+    assert_eq!(
+        shop.try_token("guess", "2001:db8:1:2:ff::", &[]).await,
+        later
+    );
+    assert_eq!(shop.try_token("guess", "2001:db8:1:3::", &[]).await, first);
+
+    // Behind a proxy the last address is the proxy's word, and those before it the client's.
+    let shop = shop.behind(Transport::Proxy);
+    for number in 0..10 {
+        let lie = format!("203.0.113.{number}");
+        let both = format!("{lie}, 198.51.100.7");
+        let forwarded: &[&str] = if number % 2 == 0 {
+            &[&both]
+        } else {
+            &[&lie, "198.51.100.7"]
+        };
+        assert_eq!(shop.try_token("guess", "10.0.0.1", forwarded).await, first);
+    }
+    assert_eq!(
+        shop.try_token("guess", "10.0.0.1", &["198.51.100.7"]).await,
+        later
+    );
+    assert_eq!(
+        shop.try_token("guess", "10.0.0.1", &["198.51.100.8"]).await,
+        first
+    );
+    assert_eq!(
+        shop.try_token("guess", "10.0.0.1", &["nonsense"]).await,
+        first
+    );
+    assert_eq!(
+        shop.try_token("grace", "10.0.0.1", &["198.51.100.7"]).await,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_users_logins_end_nobody_elses() {
+    let shop = Shop::open(false, users()).await;
+    let is_in = async |cookie: &str| {
+        let me = shop
+            .ask(Method::GET, "/api/me", None, &[("cookie", cookie)])
+            .await;
+        me.status == StatusCode::OK
+    };
+    let ada = shop.log_in("ada").await;
+    let mut veras = Vec::new();
+    for _ in 0..1_100 {
+        veras.push(shop.log_in("vera").await);
+    }
+    assert!(is_in(&ada).await);
+    // Of her own the latest twenty are left.
+    for (number, vera) in veras.iter().enumerate().skip(1_060) {
+        assert_eq!(is_in(vera).await, number >= 1_080, "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_passes_on_is_nobodys_without_users() {
+    let shop = Shop::open(true, Vec::new()).await;
+    for header in ["forwarded", "via", "x-forwarded-for", "x-real-ip"] {
+        let answer = shop
+            .ask(Method::POST, "/api/scan", None, &[(header, "192.0.2.1")])
+            .await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::FORBIDDEN, "no_users"),
+            "{header}"
+        );
+        let me = shop
+            .ask(Method::GET, "/api/me", None, &[(header, "192.0.2.1")])
+            .await;
+        assert_eq!(me.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(shop.post("/api/scan", None).await.status, StatusCode::OK);
+}
+
+/// The next part of a stream; none if it ended.
+async fn next(body: &mut Body) -> Option<String> {
+    let frame = tokio::time::timeout(Duration::from_secs(20), body.frame());
+    let frame = frame.await.unwrap()?;
+    let data = frame.unwrap().into_data().unwrap();
+    Some(String::from_utf8(data.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_end_with_the_login_that_asked_for_them() {
+    let shop = Shop::open(false, users()).await;
+    let (vera, ada) = (shop.log_in("vera").await, shop.log_in("ada").await);
+    let mut of_vera = shop
+        .begin("/api/events", &[("cookie", &vera)])
+        .await
+        .into_body();
+    let mut of_ada = shop
+        .begin("/api/events", &[("cookie", &ada)])
+        .await
+        .into_body();
+    shop.host.refresh().await.unwrap();
+    let scan = "event: scan\ndata: {}\n\n";
+    assert_eq!(next(&mut of_vera).await.as_deref(), Some(scan));
+    assert_eq!(next(&mut of_ada).await.as_deref(), Some(scan));
+    let out = shop
+        .ask(Method::POST, "/api/logout", None, &[("cookie", &vera)])
         .await;
-    assert_eq!(right.status, StatusCode::TOO_MANY_REQUESTS);
-    let bearer = shop
-        .ask(
-            Method::GET,
-            "/api/status",
-            None,
-            &[("authorization", "Bearer grace")],
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    assert_eq!(next(&mut of_vera).await, None);
+    shop.host.refresh().await.unwrap();
+    assert_eq!(next(&mut of_ada).await.as_deref(), Some(scan));
+    // A login that makes way for newer ones ends the same.
+    for _ in 0..20 {
+        shop.log_in("ada").await;
+    }
+    assert_eq!(next(&mut of_ada).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_read_while_it_is_taken_and_only_two_at_a_time() {
+    let shop = Shop::open(false, Vec::new()).await;
+    let entry = |number: usize| AuditEntry {
+        outcome: Some(format!("{number} {}", "x".repeat(500)).into()),
+        ..AuditEntry::new(
+            AuditEvent::Suggested,
+            IncidentId::new("INC-1").unwrap(),
+            PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
+            Actor::User("ada".into()),
         )
-        .await;
-    assert_eq!(bearer.status, StatusCode::UNAUTHORIZED);
+    };
+    let appends = (0..3_000).map(|number| shop.audit.append(entry(number)));
+    for appended in join_all(appends).await {
+        appended.unwrap();
+    }
+    let records = shop.audit.records(&AuditQuery::default()).await.unwrap();
+    let whole: String = [CSV_HEAD.to_owned()]
+        .into_iter()
+        .chain(records.iter().map(csv))
+        .collect();
+    // Two that are begun and not taken; what isn't taken isn't read.
+    let mut begun = shop.begin("/api/audit.csv", &[]).await.into_body();
+    let other = shop.begin("/api/audit.csv", &[]).await.into_body();
+    assert_eq!(next(&mut begun).await.as_deref(), Some(CSV_HEAD));
+    let third = shop.get("/api/audit.csv").await;
+    assert_eq!(
+        (third.status, third.code().as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, "too_many")
+    );
+    assert!(third.text.contains("exported by others"), "{}", third.text);
+    let mut taken = CSV_HEAD.to_owned();
+    while let Some(part) = next(&mut begun).await {
+        assert!(part.len() < 300 * 1_000, "{}", part.len());
+        taken.push_str(&part);
+    }
+    assert!(taken == whole, "{} bytes of {}", taken.len(), whole.len());
+    // Whoever leaves makes way.
+    drop(other);
+    for _ in 0..200 {
+        let answer = shop.get("/api/audit.csv?event=suggested&limit=2").await;
+        if answer.status == StatusCode::OK {
+            assert_eq!(answer.text.lines().count(), 3);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a table that nobody takes any more keeps others out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trail_is_checked_once_for_all_who_ask() {
+    let shop = Shop::open(false, Vec::new()).await;
+    let answers = join_all((0..20).map(|_| shop.get("/api/audit/verify"))).await;
+    let first = answers[0].json();
+    assert_eq!(
+        (&first["ok"], &first["unproven"]),
+        (&json!(true), &json!(0))
+    );
+    for answer in &answers {
+        assert_eq!(answer.json(), first, "one check, one result");
+    }
+    // After a moment it is checked again, and what is missing before the first record is said.
+    let records = shop
+        .folder
+        .path()
+        .join("records-00000000000000000001.jsonl");
+    let base = json!({ "records": 3, "digest": format!("sha256:{}", "0".repeat(64)),
+        "peaks": vec![format!("sha256:{}", "1".repeat(64)); 2], "checkpoint": "" });
+    std::fs::remove_file(records).unwrap();
+    std::fs::write(shop.folder.path().join("base.json"), base.to_string()).unwrap();
+    assert_eq!(shop.get("/api/audit/verify").await.json(), first);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let again = shop.get("/api/audit/verify").await.json();
+    assert_eq!(
+        (&again["records"], &again["unproven"]),
+        (&json!(3), &json!(3)),
+        "{again}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

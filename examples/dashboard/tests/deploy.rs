@@ -328,6 +328,7 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
     assert!(
         printed.contains("watch_interval: 7 # flag") && printed.contains("model: small # file")
     );
+    let token = "0".repeat(64);
     for (text, flags, problem) in [
         ("listn: 127.0.0.1:1\n", &[][..], "listn"),
         ("listen: here\n", &[], "listen"),
@@ -352,9 +353,81 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
             "--prices",
         ),
         ("budget: {cost: 2}\n", &[], "cost_usd_per_day"),
+        (
+            &format!("users: [{{name: \"\", role: admin, token_sha256: {token}}}]\n"),
+            &[],
+            "1 to 100 characters",
+        ),
+        (
+            &format!("users: [{{name: \"a\\nb\", role: admin, token_sha256: {token}}}]\n"),
+            &[],
+            "without control characters",
+        ),
     ] {
         let error = read(text, flags).unwrap_err().to_string();
         assert!(error.contains(problem), "{text}{flags:?}: {error}");
+    }
+}
+
+#[test]
+fn where_others_may_ask_there_are_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let read = |text: &str, flags: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let arguments = ["dashboard", "--config", file.to_str().unwrap()];
+        Settings::read(arguments.iter().chain(flags)).map_err(|error| error.to_string())
+    };
+    let users = format!(
+        "users: [{{name: ada, role: admin, token_sha256: \"{}\"}}]\n",
+        "0".repeat(64)
+    );
+    for (text, flags, setting) in [
+        ("", &["--behind-https"][..], "--behind-https"),
+        ("behind_https: true\n", &[], "--behind-https"),
+        ("", &["--host", "argus.example"], "--host argus.example"),
+        (
+            "hosts: [localhost, argus.example]\n",
+            &[],
+            "--host argus.example",
+        ),
+        ("", &["--host", "192.0.2.1"], "--host 192.0.2.1"),
+        (
+            "",
+            &["--host", "localhost.example"],
+            "--host localhost.example",
+        ),
+        (
+            "",
+            &["--host", "argus.example", "--behind-https"],
+            "--host argus.example",
+        ),
+        (
+            "",
+            &["--listen", "0.0.0.0:1", "--behind-https"],
+            "0.0.0.0:1 can be reached by others",
+        ),
+        (
+            "",
+            &["--listen", "[::]:1", "--behind-https"],
+            "[::]:1 can be reached by others",
+        ),
+    ] {
+        let error = read(text, flags).unwrap_err();
+        assert!(
+            error.contains(setting) && error.contains("list `users`"),
+            "{text}{flags:?}: {error}"
+        );
+        read(&format!("{text}{users}"), flags).unwrap();
+    }
+    // Under the names of the loopback only this machine asks.
+    for flags in [
+        &[][..],
+        &["--host", "localhost"],
+        &["--host", "127.0.0.2"],
+        &["--host", "::1"],
+    ] {
+        assert!(read("", flags).unwrap().users.is_empty(), "{flags:?}");
     }
 }
 
