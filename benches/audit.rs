@@ -34,7 +34,7 @@ fn entry(plan: usize) -> AuditEntry {
             AuditEvent::StepIntended,
             IncidentId::new("INC-1").unwrap(),
             PlanId::try_from(format!("PLAN-{plan:032x}")).unwrap(),
-            Actor::User("operator".into()),
+            Actor::user("operator").unwrap(),
         )
     }
 }

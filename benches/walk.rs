@@ -65,7 +65,7 @@ fn entry() -> AuditEntry {
             AuditEvent::StepIntended,
             IncidentId::new("INC-1").unwrap(),
             PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
-            Actor::User("operator".into()),
+            Actor::user("operator").unwrap(),
         )
     }
 }

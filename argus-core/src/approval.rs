@@ -1,10 +1,12 @@
 //! Room 6: a [`DryRun`] and an answer become [`Approved`]: bound to one digest, for a short time, used once.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::{Action, Risk};
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorError};
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
 use crate::plan::{Plan, PlanId, Step};
@@ -16,6 +18,9 @@ pub use shown::{Shown, ShownChange, ShownStep};
 
 /// How long an approval holds: ten minutes.
 pub const APPROVAL_LASTS: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a dry run may be approved, and its approval be executed: ten minutes.
+pub const DRY_RUN_LASTS: SignedDuration = SignedDuration::from_mins(10);
 
 /// What an approver answers.
 ///
@@ -29,7 +34,7 @@ pub const APPROVAL_LASTS: SignedDuration = SignedDuration::from_mins(10);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    actor: Actor,
+    actor: Result<Actor, ActorError>,
     reply: Reply,
 }
 
@@ -45,7 +50,7 @@ impl Answer {
     #[must_use]
     pub fn confirm(user: impl Into<String>) -> Self {
         Self {
-            actor: Actor::User(redact(&user.into())),
+            actor: Actor::user(user.into()),
             reply: Reply::Confirm,
         }
     }
@@ -54,7 +59,7 @@ impl Answer {
     #[must_use]
     pub fn confirm_by_name(user: impl Into<String>, typed: impl Into<String>) -> Self {
         Self {
-            actor: Actor::User(redact(&user.into())),
+            actor: Actor::user(user.into()),
             reply: Reply::ConfirmByName(typed.into()),
         }
     }
@@ -63,7 +68,7 @@ impl Answer {
     #[must_use]
     pub fn automatic(component: impl Into<String>) -> Self {
         Self {
-            actor: Actor::Automatic(redact(&component.into())),
+            actor: Actor::automatic(component.into()),
             reply: Reply::Confirm,
         }
     }
@@ -72,15 +77,17 @@ impl Answer {
     #[must_use]
     pub fn refuse(user: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
-            actor: Actor::User(redact(&user.into())),
+            actor: Actor::user(user.into()),
             reply: Reply::Refuse(redact(&why.into())),
         }
     }
 
     /// Who answers.
-    #[must_use]
-    pub fn actor(&self) -> &Actor {
-        &self.actor
+    ///
+    /// # Errors
+    /// [`ActorError`] where the name that was given is none; the answer approves nothing then.
+    pub fn actor(&self) -> Result<&Actor, ActorError> {
+        self.actor.as_ref().map_err(|error| *error)
     }
 }
 
@@ -88,6 +95,12 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApprovalError {
+    /// Whoever answers has no name that can be recorded.
+    #[error("whoever approves a plan needs a name")]
+    Nameless(#[from] ActorError),
+    /// The dry run is older than [`DRY_RUN_LASTS`].
+    #[error("the dry run is older than {} minutes: take it again", DRY_RUN_LASTS.as_mins())]
+    Outdated,
     /// Somebody said no.
     #[error("{who} refused the plan: {why}")]
     Refused {
@@ -202,13 +215,18 @@ impl DryRun {
         self,
         answers: impl IntoIterator<Item = Answer>,
     ) -> Result<Approved, ApprovalError> {
+        if self.is_outdated() {
+            return Err(ApprovalError::Outdated);
+        }
         let mut approvers: Vec<Actor> = Vec::new();
         for answer in answers {
-            self.check(&answer)?;
-            let name = answer.actor.name().trim();
-            let known = |actor: &Actor| actor.name().trim().eq_ignore_ascii_case(name);
-            if !approvers.iter().any(known) {
-                approvers.push(answer.actor);
+            let actor = self.check(answer)?;
+            let name = actor.name().to_lowercase();
+            if !approvers
+                .iter()
+                .any(|known| known.name().to_lowercase() == name)
+            {
+                approvers.push(actor);
             }
         }
         let so_far = approvers.len();
@@ -227,22 +245,30 @@ impl DryRun {
         }
     }
 
-    fn check(&self, answer: &Answer) -> Result<(), ApprovalError> {
-        if let Reply::Refuse(why) = &answer.reply {
+    /// Who said yes, if it is enough for this plan.
+    fn check(&self, answer: Answer) -> Result<Actor, ApprovalError> {
+        let actor = answer.actor?;
+        if let Reply::Refuse(why) = answer.reply {
             return Err(ApprovalError::Refused {
-                who: answer.actor.name().to_owned(),
-                why: why.clone(),
+                who: actor.name().to_owned(),
+                why,
             });
         }
-        if matches!(answer.actor, Actor::Automatic(_)) && self.verdict() != Verdict::Allow {
+        if matches!(actor, Actor::Automatic(_)) && self.verdict() != Verdict::Allow {
             return Err(ApprovalError::PersonNeeded);
         }
         match self.name_to_type() {
             Some(name) if answer.reply != Reply::ConfirmByName(name.to_owned()) => {
                 Err(ApprovalError::NameNeeded(name.to_owned()))
             }
-            _ => Ok(()),
+            _ => Ok(actor),
         }
+    }
+
+    /// Whether it was taken too long ago to be approved, or executed for the first time.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let until = self.taken_at().saturating_add(DRY_RUN_LASTS);
+        until.map_or(true, |until| Timestamp::now() > until)
     }
 }
 
@@ -308,8 +334,8 @@ impl Approved {
         }
     }
 
-    /// The steps as they may be applied.
-    pub(crate) fn steps(&self) -> Vec<ApprovedStep<'_>> {
+    /// The steps as they may be applied, as long as `recheck` still says so.
+    pub(crate) fn steps<'a>(&'a self, recheck: &'a dyn Recheck) -> Vec<ApprovedStep<'a>> {
         let plan = self.plan();
         let paired = plan.steps().iter().zip(self.dry_run.previews()).enumerate();
         paired
@@ -318,9 +344,29 @@ impl Approved {
                 index,
                 step,
                 preview,
+                recheck,
             })
             .collect()
     }
+}
+
+/// Says whether a step may still be written, right now.
+#[async_trait]
+pub(crate) trait Recheck: Send + Sync {
+    /// Whether it may still be applied.
+    async fn still_permitted(&self, step: ApprovedStep<'_>) -> Result<(), Withdrawn>;
+
+    /// Whether it may still be undone.
+    async fn undo_still_permitted(&self, step: ApprovedStep<'_>) -> Result<(), Withdrawn>;
+}
+
+/// The permission to write was withdrawn after the approval: the host halted, or policy, the scope or the time say no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Withdrawn {
+    pub(crate) what: String,
+    /// By the kill switch: nothing at all may be written then.
+    pub(crate) is_halt: bool,
 }
 
 /// A step of an [`Approved`] plan: what an executor takes.
@@ -332,12 +378,23 @@ impl Approved {
 ///     argus_core::Approved { dry_run: other, ..approved }
 /// }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct ApprovedStep<'a> {
     approved: &'a Approved,
     index: usize,
     step: &'a Step,
     preview: &'a Preview,
+    recheck: &'a dyn Recheck,
+}
+
+impl fmt::Debug for ApprovedStep<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApprovedStep")
+            .field("plan_id", self.plan_id())
+            .field("index", &self.index)
+            .field("command", &self.command())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> ApprovedStep<'a> {
@@ -374,49 +431,24 @@ impl<'a> ApprovedStep<'a> {
     /// The steps of the plan that come after this one.
     #[must_use]
     pub fn later(&self) -> Vec<ApprovedStep<'a>> {
-        self.approved.steps().split_off(self.index + 1)
+        self.approved.steps(self.recheck).split_off(self.index + 1)
     }
-}
 
-#[cfg(all(test, feature = "testing"))]
-mod tests {
-    use super::*;
-    use crate::testing::{MemoryAudit, PermitAll, Scripted, cluster::Cluster};
-    use crate::{Incident, IncidentId, Kube, Remediator, Scope, Settings};
+    /// Asks whether the step may still be applied: the kill switch, the settings, the scope, policy with the time of now, and
+    /// the time of the approval. It was asked right before [`apply`](crate::Executor::apply); an executor that waits or tries
+    /// again asks before each request that writes.
+    ///
+    /// # Errors
+    /// [`Withdrawn`]: no further request may be sent.
+    pub async fn still_permitted(&self) -> Result<(), Withdrawn> {
+        self.recheck.still_permitted(*self).await
+    }
 
-    #[tokio::test]
-    async fn an_approval_expires() {
-        let cluster = Cluster::start();
-        cluster
-            .deployment("shop", "web", "r.example/web:1")
-            .create()
-            .await
-            .unwrap();
-        let remediator = Remediator::builder()
-            .scope(Scope::namespaces(["shop"]).unwrap())
-            .settings(Settings {
-                enabled: true,
-                allow_high_risk: false,
-            })
-            .llm(Scripted::commands(&[
-                "kubectl scale deployment/web -n shop --replicas=2",
-            ]))
-            .policy(PermitAll::dangerous())
-            .cluster(Kube::new(cluster.client_as("argus")))
-            .audit(MemoryAudit::new())
-            .build()
-            .unwrap();
-        let incident = Incident::new(IncidentId::new("INC-1").unwrap(), vec![], None).unwrap();
-        for (minutes, holds) in [(11, false), (9, true)] {
-            let plan = remediator.suggest(&incident).await.unwrap();
-            let dry_run = remediator
-                .dry_run(remediator.review(plan).await.unwrap())
-                .await
-                .unwrap();
-            let mut approved = dry_run.approve(Answer::confirm("operator")).unwrap();
-            approved.approved_at = Timestamp::now() - SignedDuration::from_mins(minutes);
-            let result = remediator.execute(approved).await;
-            assert_eq!(result.is_ok(), holds, "{minutes} minutes: {result:?}");
-        }
+    pub(crate) async fn undo_still_permitted(&self) -> Result<(), Withdrawn> {
+        self.recheck.undo_still_permitted(*self).await
+    }
+
+    pub(crate) fn approved(&self) -> &'a Approved {
+        self.approved
     }
 }

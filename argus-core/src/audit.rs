@@ -95,6 +95,7 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
     /// Who: a user, or the host by itself.
+    #[serde(deserialize_with = "crate::actor::stored")]
     pub requested_by: Actor,
     /// The exact command, but for a secret in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +103,9 @@ pub struct AuditEntry {
     /// The digest that was approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// The digest of the document that the plan store keeps of an approval: who gave it, when, and all else that resuming goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Digest>,
     /// The policy in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Digest>,
@@ -155,6 +159,7 @@ impl AuditEntry {
             requested_by,
             command: None,
             digest: None,
+            document: None,
             revision: None,
             outcome: None,
             call: None,
@@ -310,7 +315,9 @@ pub fn unfinished_plans(records: &[AuditRecord]) -> Vec<PlanId> {
     let mut plans: Vec<PlanId> = Vec::new();
     for entry in records.iter().map(|record| &record.entry) {
         match entry.event {
-            AuditEvent::Approved | AuditEvent::UndoAsked => plans.push(entry.plan_id.clone()),
+            AuditEvent::Approved | AuditEvent::UndoAsked if !plans.contains(&entry.plan_id) => {
+                plans.push(entry.plan_id.clone());
+            }
             AuditEvent::Finished => plans.retain(|plan| *plan != entry.plan_id),
             _ => {}
         }
@@ -336,18 +343,29 @@ pub enum StepStatus {
     Stuck,
 }
 
-/// What the log says about the steps of one plan, in order: a pure function of its records, oldest first.
+impl StepStatus {
+    /// Whether what the step wrote may be in the cluster.
+    #[must_use]
+    pub fn may_stand(self) -> bool {
+        !matches!(self, Self::Untouched | Self::Undone)
+    }
+}
+
+/// What the log says about the steps of one plan, in order: a pure function of all its records, oldest first.
 #[must_use]
 pub fn step_statuses(records: &[AuditRecord]) -> Vec<StepStatus> {
     let mut statuses: Vec<StepStatus> = Vec::new();
+    // What was known for certain before the write that is under way.
+    let mut certain: Vec<StepStatus> = Vec::new();
     for entry in records.iter().map(|record| &record.entry) {
         let Some(step) = entry.step.filter(|step| *step < crate::prompt::MAX_STEPS) else {
             continue;
         };
         if statuses.len() <= step {
             statuses.resize(step + 1, StepStatus::Untouched);
+            certain.resize(step + 1, StepStatus::Untouched);
         }
-        let Some(status) = statuses.get_mut(step) else {
+        let (Some(status), Some(certain)) = (statuses.get_mut(step), certain.get_mut(step)) else {
             continue;
         };
         *status = match entry.event {
@@ -355,12 +373,17 @@ pub fn step_statuses(records: &[AuditRecord]) -> Vec<StepStatus> {
                 StepStatus::Unknown
             }
             AuditEvent::StepApplied | AuditEvent::StepUnsettled => StepStatus::Applied,
+            // Another write of it was not made: what an earlier execution left stands as before.
+            AuditEvent::StepFailed if certain.may_stand() => *certain,
             AuditEvent::StepFailed => StepStatus::Untouched,
             AuditEvent::StepSettled => StepStatus::Settled,
             AuditEvent::StepUndone => StepStatus::Undone,
             AuditEvent::UndoFailed => StepStatus::Stuck,
             _ => *status,
         };
+        if *status != StepStatus::Unknown {
+            *certain = *status;
+        }
     }
     statuses
 }

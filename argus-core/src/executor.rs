@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::approval::ApprovedStep;
+use crate::approval::{ApprovedStep, Withdrawn};
 use crate::dry_run::DryRunner;
 
 /// Why a step wasn't applied, or may not have been.
@@ -17,6 +17,9 @@ pub enum ApplyError {
     /// The API server refused; nothing was written.
     #[error("the cluster refused the change: {0}")]
     Refused(String),
+    /// [`ApprovedStep::still_permitted`] said no; nothing was written.
+    #[error("nothing was written: {0}")]
+    Withdrawn(#[from] Withdrawn),
     /// No answer: it may or may not have been written.
     #[error("the cluster did not answer, the change may have been made: {problem}")]
     Unknown {
@@ -54,9 +57,17 @@ pub enum UndoError {
     /// The API server refused.
     #[error("the cluster refused to undo the change: {0}")]
     Refused(String),
+    /// [`UndoStep::still_permitted`] said no.
+    #[error("{0}")]
+    Withdrawn(#[from] Withdrawn),
     /// No answer.
     #[error("the cluster did not answer: {0}")]
     Unreachable(String),
+    /// Nothing says whether there is a change to undo.
+    #[error(
+        "nobody knows whether the change was made, and it may still be: look at the object, then plan again"
+    )]
+    InDoubt,
 }
 
 /// What an undo did.
@@ -84,6 +95,14 @@ impl<'a> UndoStep<'a> {
     pub fn step(&self) -> ApprovedStep<'a> {
         self.0
     }
+
+    /// Asks whether the step may still be undone, as [`ApprovedStep::still_permitted`] does; an undo needs no approval that lasts.
+    ///
+    /// # Errors
+    /// [`Withdrawn`]: no further request may be sent.
+    pub async fn still_permitted(&self) -> Result<(), Withdrawn> {
+        self.0.undo_still_permitted().await
+    }
 }
 
 /// The door to whoever changes the cluster.
@@ -91,7 +110,8 @@ impl<'a> UndoStep<'a> {
 /// # Obligations
 /// [`apply`](Self::apply) sends the approved [`Write`](crate::Write) and nothing else, with a precondition that the
 /// server checks in the same request: the object has the approved uid and the approved desired state. It never forces.
-/// [`undo`](Self::undo) restores exactly the fields that the step changed, and only if they are still as it left them.
+/// [`undo`](Self::undo) restores exactly the fields that the step changed, and only if they are still as it left them. Whoever waits
+/// or tries again asks [`ApprovedStep::still_permitted`], or [`UndoStep::still_permitted`], before each request that writes.
 ///
 /// # Example
 /// Only a step of an approved plan can be applied:

@@ -28,7 +28,7 @@ mod scope;
 pub use scope::{Scope, ScopeError, Settings};
 
 mod actor;
-pub use actor::Actor;
+pub use actor::{Actor, ActorError, ActorName};
 
 mod incident;
 pub use incident::{
@@ -81,8 +81,8 @@ pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desire
 
 mod approval;
 pub use approval::{
-    APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver, Pause, Shown,
-    ShownChange, ShownStep,
+    APPROVAL_LASTS, Answer, ApprovalError, Approved, ApprovedStep, Approver, DRY_RUN_LASTS, Pause,
+    Shown, ShownChange, ShownStep, Withdrawn,
 };
 
 mod executor;

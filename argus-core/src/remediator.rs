@@ -29,6 +29,7 @@ mod asking;
 mod error;
 mod execution;
 mod problem;
+mod recheck;
 mod resume;
 mod suggest;
 
@@ -254,16 +255,19 @@ impl Remediator {
 
     /// Executes an approved plan, waits until it came to rest, and scans again.
     ///
-    /// A plan whose steps can't all be applied is undone, newest first; so is one that made things worse. How it ended is
-    /// in the [`Outcome`], not an error.
+    /// Before every write it is asked again whether it may be made: the kill switch, the settings, the scope, the time of the
+    /// approval, and policy with the time of now. A plan whose steps can't all be applied is undone, newest first; so is one
+    /// that made things worse. How it ended is in the [`Outcome`], not an error.
     ///
     /// # Errors
-    /// [`RemediatorError::Disabled`], [`RemediatorError::Stale`] and [`RemediatorError::Busy`] before anything was
-    /// written; [`RemediatorError::Audit`] when the trail failed, with how many steps stand in the cluster.
+    /// [`RemediatorError::Disabled`], [`RemediatorError::Stale`], [`RemediatorError::Denied`] and [`RemediatorError::Busy`]
+    /// before anything was written; [`RemediatorError::Halted`] after the kill switch, and [`RemediatorError::Audit`] when the
+    /// trail failed, with how many steps stand in the cluster.
     #[tracing::instrument(skip_all, fields(plan = %approved.plan().plan_id()))]
     pub async fn execute(&self, approved: Approved) -> Result<Outcome, RemediatorError> {
-        self.still_holds(&approved)?;
+        self.may_write()?;
         let _busy = self.claim(&approved)?;
+        self.may_begin(&approved).await?;
         Execution::new(self, &approved).run().await
     }
 
@@ -274,22 +278,6 @@ impl Remediator {
         }
         if self.is_halted() {
             return Err(RemediatorError::Halted { standing: 0 });
-        }
-        Ok(())
-    }
-
-    /// Whether the host and the policy still are as they were when the plan was approved.
-    fn still_holds(&self, approved: &Approved) -> Result<(), RemediatorError> {
-        self.may_write()?;
-        if Timestamp::now() > approved.expires_at() {
-            return Err(RemediatorError::Stale {
-                what: "the approval expired".into(),
-            });
-        }
-        if self.doors.policy.revision() != approved.revision() {
-            return Err(RemediatorError::Stale {
-                what: "the policy changed after the approval".into(),
-            });
         }
         Ok(())
     }
@@ -359,7 +347,7 @@ impl Remediator {
         )
     }
 
-    async fn record(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
+    async fn record(&self, entry: AuditEntry) -> Result<AuditRecord, RemediatorError> {
         let record = self.doors.audit.append(entry).await;
         let record = record.map_err(|source| match source {
             AuditError::Held(plan_id) => RemediatorError::Held(plan_id),
@@ -371,7 +359,7 @@ impl Remediator {
         if let Some(observer) = &self.doors.observer {
             observer(&record);
         }
-        Ok(())
+        Ok(record)
     }
 
     /// Claims the plan's objects, so that no other plan of this remediator changes them meanwhile.
@@ -573,9 +561,7 @@ impl Builder {
         };
         Ok(Remediator {
             doors: Arc::new(doors),
-            actor: self
-                .actor
-                .unwrap_or_else(|| Actor::Automatic("argus".into())),
+            actor: self.actor.unwrap_or_else(Actor::argus),
         })
     }
 }

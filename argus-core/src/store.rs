@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::approval::Approved;
+use crate::audit::AuditEntry;
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
 use crate::incident::Scan;
@@ -130,6 +131,16 @@ pub(crate) struct Document {
     /// What resuming needs; there from before the first write.
     #[serde(skip_serializing_if = "Option::is_none")]
     execution: Option<Execution>,
+    /// The digest of the text that was loaded.
+    #[serde(skip)]
+    digest: Option<Digest>,
+}
+
+/// What is kept of an approval that was being executed.
+pub(crate) struct Kept {
+    pub(crate) approved: Approved,
+    /// The scan from before, where the trail vouches for it.
+    pub(crate) before: Option<Scan>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,7 +151,9 @@ struct Execution {
     revision: Digest,
     digest: Digest,
     taken_at: Timestamp,
+    #[serde(deserialize_with = "crate::actor::stored")]
     approver: Actor,
+    #[serde(deserialize_with = "crate::actor::all_stored")]
     others: Vec<Actor>,
     approved_at: Timestamp,
     before: Scan,
@@ -152,6 +165,7 @@ impl Document {
             version: VERSION.into(),
             plan: plan.clone(),
             execution: None,
+            digest: None,
         }
     }
 
@@ -173,12 +187,14 @@ impl Document {
         }
     }
 
-    pub(crate) async fn save(&self, store: &dyn PlanStore) -> Result<(), StoreError> {
+    /// Keeps it, and gives the digest of what is kept.
+    pub(crate) async fn save(&self, store: &dyn PlanStore) -> Result<Digest, StoreError> {
         let plan_id = self.plan.plan_id();
         let text =
             serde_json::to_string(self).map_err(|error| StoreError::Store(error.to_string()))?;
         bounded(plan_id, &text)?;
-        store.save(plan_id, &text).await
+        store.save(plan_id, &text).await?;
+        Ok(Digest::of_bytes(text.as_bytes()))
     }
 
     pub(crate) async fn load(
@@ -193,8 +209,9 @@ impl Document {
             problem,
         };
         bounded(plan_id, &text)?;
-        let document: Self =
+        let mut document: Self =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        document.digest = Some(Digest::of_bytes(text.as_bytes()));
         if document.version != VERSION {
             return Err(damaged(format!("its version is not {VERSION}")));
         }
@@ -208,13 +225,20 @@ impl Document {
         self.plan
     }
 
-    /// The approval that was being executed, with the scan from before. `approved` is the digest that the trail has.
-    pub(crate) fn into_execution(self, approved: Digest) -> Result<(Approved, Scan), StoreError> {
+    /// The approval that was being executed, held against its record in the trail.
+    ///
+    /// A record of before has no digest of the document. Then only what the digest of the dry run covers is believed: the time of the
+    /// approval isn't, nor the scan from before.
+    pub(crate) fn into_execution(self, record: &AuditEntry) -> Result<Kept, StoreError> {
         let plan_id = self.plan.plan_id().clone();
         let damaged = |problem: &str| StoreError::Damaged {
             plan_id: plan_id.clone(),
             problem: problem.to_owned(),
         };
+        let altered = || damaged("it is not what the audit trail says was approved");
+        if record.document.is_some() && record.document != self.digest {
+            return Err(altered());
+        }
         let execution = self
             .execution
             .ok_or_else(|| damaged("it holds no approval"))?;
@@ -226,9 +250,19 @@ impl Document {
             execution.taken_at,
         );
         let dry_run = dry_run.map_err(|error| damaged(&error.to_string()))?;
-        if dry_run.digest() != approved || dry_run.previews().len() != dry_run.plan().steps().len()
+        if Some(dry_run.digest()) != record.digest
+            || dry_run.previews().len() != dry_run.plan().steps().len()
         {
-            return Err(damaged("it is not what the audit trail says was approved"));
+            return Err(altered());
+        }
+        if record.document.is_none() {
+            let approver = record.requested_by.clone();
+            let long_ago = Timestamp::UNIX_EPOCH;
+            let approved = Approved::restored(dry_run, approver, Vec::new(), long_ago);
+            return Ok(Kept {
+                approved,
+                before: None,
+            });
         }
         if execution.others.len() + 1 < usize::from(dry_run.people()) {
             return Err(damaged("too few people approved it"));
@@ -239,7 +273,10 @@ impl Document {
             execution.others,
             execution.approved_at,
         );
-        Ok((approved, execution.before))
+        Ok(Kept {
+            approved,
+            before: Some(execution.before),
+        })
     }
 }
 

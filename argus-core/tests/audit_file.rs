@@ -20,7 +20,7 @@ fn entry(outcome: &str) -> AuditEntry {
             AuditEvent::Suggested,
             IncidentId::new("INC-1").unwrap(),
             PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
-            Actor::User("operator".into()),
+            Actor::user("operator").unwrap(),
         )
     }
 }
@@ -213,9 +213,9 @@ fn varied(n: usize) -> AuditEntry {
         plan_id: PlanId::try_from(format!("PLAN-{:032x}", n % 3)).unwrap(),
         step: Some(n % 3),
         requested_by: if n.is_multiple_of(5) {
-            Actor::Automatic("argus".into())
+            Actor::automatic("argus").unwrap()
         } else {
-            Actor::User("ada".into())
+            Actor::user("ada").unwrap()
         },
         command: n
             .is_multiple_of(2)

@@ -166,7 +166,7 @@ fn entry(number: usize, event: AuditEvent) -> AuditEntry {
             event,
             IncidentId::new("INC-1").unwrap(),
             plan(number),
-            Actor::User("operator".into()),
+            Actor::user("operator").unwrap(),
         )
     }
 }

@@ -172,7 +172,9 @@ pub unsafe extern "C" fn argus_remediator_new(
                 builder = builder.language(language);
             }
             if let Some(user) = given.user {
-                builder = builder.actor(Actor::User(user));
+                let actor = Actor::user(user);
+                builder =
+                    builder.actor(actor.map_err(|problem| Failure::of("bad_argument")(&problem))?);
             }
             let built = builder.build();
             let core = built.map_err(|problem| Failure::of("internal")(&problem))?;

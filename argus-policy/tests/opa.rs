@@ -188,7 +188,7 @@ fn input(runner: &mut TestRunner) -> PolicyInput {
         runner,
     );
     if draw(any::<bool>(), runner) {
-        input = input.with_actor(Actor::User("ada".into()));
+        input = input.with_actor(Actor::user("ada").unwrap());
     }
     if draw(any::<bool>(), runner) {
         return input;

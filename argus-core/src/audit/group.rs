@@ -181,7 +181,7 @@ mod tests {
             AuditEvent::Suggested,
             IncidentId::new("INC-1").unwrap_or_else(|error| panic!("{error}")),
             PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap_or_else(|error| panic!("{error}")),
-            Actor::User("law".into()),
+            Actor::user("law").unwrap(),
         )
     }
 

@@ -134,6 +134,7 @@ pub struct PlanState {
     /// When.
     pub at: Timestamp,
     /// Who approved it; absent if nobody did.
+    #[serde(default, deserialize_with = "crate::actor::stored_if_any")]
     pub approved_by: Option<Actor>,
     /// Whether it was approved and came to its end, and no undo of it is at work.
     pub is_finished: bool,

@@ -59,6 +59,12 @@ impl Executor for Kube {
             if uid(&current) != preview.uid || preview.state(&current) != approved {
                 return Err(ApplyError::Stale(target.to_string()));
             }
+            if let Err(withdrawn) = step.still_permitted().await {
+                return Err(match (pending, problem) {
+                    (Some(_), Some(error)) => unknown(error),
+                    _ => ApplyError::Withdrawn(withdrawn),
+                });
+            }
             let version = resource_version(&current);
             let api = self.api(target);
             let sent = send(&api, target, &preview.write, &preview.uid, version, false);
@@ -156,6 +162,7 @@ impl Executor for Kube {
             if restored.object == preview.state(&current) {
                 return Ok(Undone::Restored);
             }
+            undo.still_permitted().await?;
             match send(
                 &self.api(target),
                 target,

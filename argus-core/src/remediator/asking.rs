@@ -283,6 +283,7 @@ impl<'a> Asking<'a> {
             outcome: Some(outcome.into()),
             ..entry
         };
-        self.remediator.record(entry).await
+        self.remediator.record(entry).await?;
+        Ok(())
     }
 }

@@ -4,18 +4,17 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::{Ending, OnFailure, Outcome, Remediator, RemediatorError, object_ref};
+use super::resume::Trail;
+use super::{Ending, OnFailure, Outcome, Problem, Remediator, RemediatorError, object_ref};
 use crate::actor::Actor;
-use crate::approval::{Approved, ApprovedStep};
-use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus, step_statuses};
-use crate::dry_run::{Preview, objects};
-use crate::executor::{ApplyError, UndoStep, Undone};
+use crate::approval::{Approved, ApprovedStep, Withdrawn};
+use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus};
+use crate::executor::{ApplyError, UndoError, UndoStep, Undone};
 use crate::incident::{Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
 use crate::redact::{Redacted, redact};
 use crate::rescan::{Recovery, Rescan, hushed};
 use crate::store::Document;
-use crate::verdict::{Phase, Verdict};
 
 pub(super) struct Execution<'a> {
     remediator: &'a Remediator,
@@ -34,7 +33,7 @@ pub(super) struct Execution<'a> {
 
 /// Why no further step is taken.
 enum Failure {
-    /// The step's object isn't the one that was approved.
+    /// The step's object isn't the one that was approved, or the approval doesn't hold any more.
     Stale(String),
     /// Anything else about a step, in words.
     Step(String),
@@ -46,9 +45,19 @@ enum Failure {
     Later(ScanError),
 }
 
+impl From<Withdrawn> for Failure {
+    fn from(withdrawn: Withdrawn) -> Self {
+        if withdrawn.is_halt {
+            Self::Halted
+        } else {
+            Self::Stale(withdrawn.what)
+        }
+    }
+}
+
 impl<'a> Execution<'a> {
     pub(super) fn new(remediator: &'a Remediator, approved: &'a Approved) -> Self {
-        let steps = approved.steps();
+        let steps = approved.steps(remediator);
         let statuses = vec![StepStatus::Untouched; steps.len()];
         Self {
             remediator,
@@ -65,8 +74,9 @@ impl<'a> Execution<'a> {
 
     pub(super) async fn run(mut self) -> Result<Outcome, RemediatorError> {
         let before = self.remediator.scan().await?;
+        self.remediator.is_first(self.approved, None).await?;
         // What resuming needs is durable before anything can need it.
-        Document::of_execution(self.approved, &before)
+        let document = Document::of_execution(self.approved, &before)
             .save(&*self.remediator.doors.plans)
             .await?;
         let time = self.approved.expires_at();
@@ -74,25 +84,30 @@ impl<'a> Execution<'a> {
         for other in self.approved.others() {
             outcome.push_str(&format!(", together with {}", other.name()));
         }
-        self.record(AuditEvent::Approved, None, Some(outcome))
-            .await?;
+        let entry = AuditEntry {
+            document: Some(document),
+            ..self.entry(AuditEvent::Approved, None, Some(outcome))
+        };
+        let sequence = self.append(entry).await?.sequence;
+        // Of two remediators that begin in one moment, the one whose record is first goes on; the trail stays open for it.
+        let is_first = self.remediator.is_first(self.approved, Some(sequence));
+        is_first.await?;
 
         let applied = self.apply_rest().await;
         self.conclude(before, applied).await
     }
 
-    /// Takes up an execution that was cut off, from what the trail says of it, oldest record first.
+    /// Takes up an execution that was cut off, from what the trail says of it.
     ///
-    /// It goes on if nothing had failed and the approval still holds, and undoes what was applied otherwise.
+    /// It goes on if nothing had failed and the approval still holds, or if nothing is left to be written, and undoes what was
+    /// applied otherwise.
     pub(super) async fn resume(
         mut self,
-        records: &[AuditRecord],
+        trail: &Trail,
         before: Scan,
-        still_holds: Result<(), RemediatorError>,
     ) -> Result<Outcome, RemediatorError> {
-        for (slot, status) in self.statuses.iter_mut().zip(step_statuses(records)) {
-            *slot = status;
-        }
+        self.take_up(trail);
+        let records = trail.execution();
         let failed = |record: &AuditRecord| {
             use AuditEvent::{
                 StepFailed, StepUndone, StepUnknown, StepUnsettled, UndoAsked, UndoFailed,
@@ -115,13 +130,25 @@ impl<'a> Execution<'a> {
             .find(in_doubt)
             .and_then(|record| record.entry.step);
         let asked = |record: &AuditRecord| record.entry.event == AuditEvent::UndoAsked;
+        let is_left =
+            |status: &StepStatus| !matches!(status, StepStatus::Applied | StepStatus::Settled);
         self.undo_asked = records.iter().any(asked);
         let reason = if self.undo_asked {
             Some("its undo was asked for".to_owned())
         } else if records.iter().any(failed) {
             Some("it had failed before it was cut off".to_owned())
+        } else if !self.statuses.iter().any(is_left) {
+            None
+        } else if !trail.keeps_approval() {
+            Some(
+                "the trail is of an older Argus, which did not keep who approved it and when"
+                    .into(),
+            )
         } else {
-            still_holds.err().map(|error| error.to_string())
+            match self.remediator.still_holds(self.approved).await {
+                Err(RemediatorError::Halted { .. }) => return Err(self.halted()),
+                holds => holds.err().map(|error| Problem::causes(&error)),
+            }
         };
         let how = reason.as_deref().unwrap_or("going on where it was cut off");
         self.record(AuditEvent::Resumed, None, Some(how.to_owned()))
@@ -133,15 +160,13 @@ impl<'a> Execution<'a> {
         self.conclude(before, applied).await
     }
 
-    /// Undoes a plan that came to its end, from what the trail says of it, oldest record first.
+    /// Undoes a plan that came to its end, from what the trail says of it.
     pub(super) async fn undo(
         mut self,
-        records: &[AuditRecord],
+        trail: &Trail,
         before: Scan,
     ) -> Result<Outcome, RemediatorError> {
-        for (slot, status) in self.statuses.iter_mut().zip(step_statuses(records)) {
-            *slot = status;
-        }
+        self.take_up(trail);
         self.undo_asked = true;
         self.actor = &self.remediator.actor;
         self.record(AuditEvent::UndoAsked, None, None).await?;
@@ -149,6 +174,12 @@ impl<'a> Execution<'a> {
         let rescan = self.rescan(&before).await?;
         self.finish(ending, "its undo was asked for").await?;
         Ok(self.outcome(ending, ending == Ending::Undone, None, rescan))
+    }
+
+    fn take_up(&mut self, trail: &Trail) {
+        for (slot, status) in self.statuses.iter_mut().zip(trail.statuses()) {
+            *slot = status;
+        }
     }
 
     /// The steps that are left, and what is left of them; the cluster says whether an intended write was made.
@@ -186,7 +217,7 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Asks between two steps whether to go on, if the host wants that; the approval still has to hold then.
+    /// Asks between two steps whether to go on, if the host wants that.
     async fn pause(&self, step: ApprovedStep<'a>) -> Result<(), Failure> {
         let Some(pause) = &self.remediator.doors.pause else {
             return Ok(());
@@ -199,11 +230,7 @@ impl<'a> Execution<'a> {
         let asked = timeout(left, pause.go_on(self.approved.plan(), step.index())).await;
         let number = step.index() + 1;
         match asked {
-            Ok(Ok(())) if self.remediator.is_halted() => Ok(()),
-            Ok(Ok(())) => {
-                let holds = self.remediator.still_holds(self.approved);
-                holds.map_err(|error| Failure::Step(error.to_string()))
-            }
+            Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(Failure::Step(format!(
                 "step {number} was not to be taken: {}",
                 redact(&why)
@@ -275,16 +302,19 @@ impl<'a> Execution<'a> {
     }
 
     async fn apply_one(&mut self, step: ApprovedStep<'a>) -> Result<(), Failure> {
-        if self.remediator.is_halted() {
-            return Err(Failure::Halted);
-        }
+        step.still_permitted().await?;
         let executor = &self.remediator.doors.executor;
         // The intent is durable before anything is written; if it isn't, nothing was.
         self.record(AuditEvent::StepIntended, Some(step), None)
             .await
             .map_err(Failure::Audit)?;
         self.set(step, StepStatus::Unknown);
-        match executor.apply(step).await {
+        // Again: a record may take its time.
+        let applied = match step.still_permitted().await {
+            Ok(()) => executor.apply(step).await,
+            Err(withdrawn) => Err(withdrawn.into()),
+        };
+        match applied {
             Ok(object) if object.is_null() || step.preview().is_as_approved(&object) => {}
             Ok(_) => {
                 let problem = "the cluster stored something else than what was approved";
@@ -300,6 +330,10 @@ impl<'a> Execution<'a> {
             Err(error @ ApplyError::Unknown { .. }) => {
                 // A write that isn't there now may still be made: only one that is there is known.
                 if !executor.is_in_force(step).await.unwrap_or(false) {
+                    // What became of the last try is for the resume to find out.
+                    if self.remediator.is_halted() {
+                        return Err(Failure::Halted);
+                    }
                     self.in_doubt = Some(step.index());
                     return Err(self
                         .fail(
@@ -310,6 +344,10 @@ impl<'a> Execution<'a> {
                         )
                         .await);
                 }
+            }
+            Err(ApplyError::Withdrawn(withdrawn)) if withdrawn.is_halt => {
+                self.set(step, StepStatus::Untouched);
+                return Err(Failure::Halted);
             }
             Err(error) => {
                 let failure = self
@@ -322,6 +360,7 @@ impl<'a> Execution<'a> {
                     .await;
                 return Err(match (error, failure) {
                     (ApplyError::Stale(_), Failure::Step(problem)) => Failure::Stale(problem),
+                    (ApplyError::Withdrawn(withdrawn), Failure::Step(_)) => withdrawn.into(),
                     (_, failure) => failure,
                 });
             }
@@ -361,9 +400,8 @@ impl<'a> Execution<'a> {
         outcome: Option<String>,
     ) -> Result<(), Failure> {
         self.set(step, status);
-        self.record(event, Some(step), outcome)
-            .await
-            .map_err(Failure::Audit)
+        let recorded = self.record(event, Some(step), outcome).await;
+        recorded.map_err(Failure::Audit)
     }
 
     fn set(&mut self, step: ApprovedStep<'a>, status: StepStatus) {
@@ -416,11 +454,14 @@ impl<'a> Execution<'a> {
                 .await?;
             let (status, event, line, outcome) = match self.undo_one(step).await {
                 Ok(done) => (StepStatus::Undone, AuditEvent::StepUndone, "undone", done),
-                Err(problem) => (
+                Err(UndoError::Withdrawn(withdrawn)) if withdrawn.is_halt => {
+                    return Err(self.halted());
+                }
+                Err(error) => (
                     StepStatus::Stuck,
                     AuditEvent::UndoFailed,
-                    "could not be undone",
-                    problem,
+                    "could not be undone, a person has to look",
+                    error.to_string(),
                 ),
             };
             if status == StepStatus::Stuck {
@@ -436,43 +477,18 @@ impl<'a> Execution<'a> {
         Ok(ending)
     }
 
-    async fn undo_one(&self, step: ApprovedStep<'a>) -> Result<String, String> {
+    async fn undo_one(&self, step: ApprovedStep<'a>) -> Result<String, UndoError> {
         let executor = &self.remediator.doors.executor;
         let in_doubt = self.in_doubt == Some(step.index());
         if in_doubt && !executor.is_in_force(step).await.unwrap_or(false) {
-            return Err("nobody knows whether the change was made, and it may still be: look at the object, then plan again".into());
+            return Err(UndoError::InDoubt);
         }
-        // Undo passes policy too: the object as it would be restored is judged like any other.
-        let preview = step.preview();
-        let back = Preview {
-            before: preview.after.clone(),
-            after: preview.before.clone(),
-            ..preview.clone()
-        };
-        let evaluation = self
-            .remediator
-            .evaluate(
-                self.approved.plan(),
-                Phase::Undo,
-                objects([(step.index(), &back)]),
-            )
-            .await;
-        let evaluation = evaluation.map_err(|error| error.to_string())?;
-        if evaluation.verdict == Verdict::Deny {
-            return Err(format!(
-                "policy refuses the undo: {}",
-                evaluation.messages()
-            ));
-        }
-        let manual = evaluation.manual_of(self.approved.plan().steps().len());
-        if let Some(reason) = manual.get(&step.index()) {
-            return Err(format!("policy leaves the undo to a person: {reason}"));
-        }
-        match executor.undo(UndoStep::new(step)).await {
-            Ok(Undone::Restored) => Ok("the fields are as they were".into()),
-            Ok(Undone::NothingToRestore) => Ok("nothing to restore".into()),
-            Err(error) => Err(error.to_string()),
-        }
+        let undo = UndoStep::new(step);
+        undo.still_permitted().await?;
+        Ok(match executor.undo(undo).await? {
+            Undone::Restored => "the fields are as they were".into(),
+            Undone::NothingToRestore => "nothing to restore".into(),
+        })
     }
 
     async fn rescan(&self, before: &Scan) -> Result<Option<Rescan>, RemediatorError> {
@@ -546,14 +562,14 @@ impl<'a> Execution<'a> {
         step: Option<ApprovedStep<'_>>,
         outcome: Option<String>,
     ) -> Result<(), RemediatorError> {
-        self.append(self.entry(event, step, outcome)).await
+        self.append(self.entry(event, step, outcome)).await?;
+        Ok(())
     }
 
     /// How many steps may stand in the cluster.
     fn standing(&self) -> usize {
-        let stands =
-            |status: &&StepStatus| !matches!(status, StepStatus::Untouched | StepStatus::Undone);
-        self.statuses.iter().filter(stands).count()
+        let statuses = self.statuses.iter();
+        statuses.filter(|status| status.may_stand()).count()
     }
 
     fn halted(&self) -> RemediatorError {
@@ -562,7 +578,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    async fn append(&self, entry: AuditEntry) -> Result<(), RemediatorError> {
+    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, RemediatorError> {
         let standing = self.standing();
         self.remediator
             .record(entry)

@@ -1,13 +1,66 @@
 //! What a restart finds: stored plans, and executions that were cut off.
 
 use super::{Execution, Outcome, Remediator, RemediatorError};
-use crate::approval::Approved;
 use crate::audit::{
     AuditError, AuditEvent, AuditQuery, AuditRecord, StepStatus, step_statuses, unfinished_plans,
 };
-use crate::incident::Scan;
 use crate::plan::{Plan, PlanId};
-use crate::store::{Document, StoreError};
+use crate::store::{Document, Kept, StoreError};
+
+/// Everything that the trail has of one plan, oldest first.
+pub(super) struct Trail(Vec<AuditRecord>);
+
+impl Trail {
+    /// What it says about each step, over all executions.
+    pub(super) fn statuses(&self) -> Vec<StepStatus> {
+        step_statuses(&self.0)
+    }
+
+    /// The records of the last execution; none if there was none.
+    pub(super) fn execution(&self) -> &[AuditRecord] {
+        last_execution(&self.0)
+    }
+
+    /// The record of the approval under which was written what stands; of the last execution, where nothing does.
+    fn approval(&self) -> Option<&AuditRecord> {
+        let statuses = self.statuses();
+        let stands = |record: &AuditRecord| {
+            let status = record.entry.step.and_then(|step| statuses.get(step));
+            let was_written = matches!(
+                record.entry.event,
+                AuditEvent::StepApplied | AuditEvent::StepUnsettled | AuditEvent::StepSettled
+            );
+            was_written && status.is_some_and(|status| status.may_stand())
+        };
+        let until = self.0.iter().rposition(stands);
+        let until = until.map_or(self.0.len(), |position| position + 1);
+        last_execution(self.0.get(..until)?).first()
+    }
+
+    /// Whether the trail says who approved and when, and not only what.
+    pub(super) fn keeps_approval(&self) -> bool {
+        let approval = self.approval();
+        approval.is_some_and(|record| record.entry.document.is_some())
+    }
+
+    fn is_open(&self) -> bool {
+        !unfinished_plans(&self.0).is_empty()
+    }
+}
+
+/// From the approval that began it; one that came while another execution was under way begins nothing.
+fn last_execution(records: &[AuditRecord]) -> &[AuditRecord] {
+    let (mut begins, mut is_open) = (records.len(), false);
+    for (index, record) in records.iter().enumerate() {
+        match record.entry.event {
+            AuditEvent::Approved if !is_open => (begins, is_open) = (index, true),
+            AuditEvent::UndoAsked => is_open = true,
+            AuditEvent::Finished => is_open = false,
+            _ => {}
+        }
+    }
+    records.get(begins..).unwrap_or_default()
+}
 
 impl Remediator {
     /// A plan that was suggested before, by this process or an earlier one. It passes every door again.
@@ -53,17 +106,17 @@ impl Remediator {
     #[tracing::instrument(skip_all, fields(plan = %plan_id))]
     pub async fn resume(&self, plan_id: &PlanId) -> Result<Outcome, RemediatorError> {
         self.may_write()?;
-        let records = self.execution(plan_id).await?;
-        if unfinished_plans(&records).is_empty() {
+        let trail = self.trail_of(plan_id).await?;
+        if !trail.is_open() {
             return Err(RemediatorError::NotUnfinished(plan_id.clone()));
         }
-        let (approved, before) = self.approval(plan_id, &records).await?;
-        let _busy = self.claim(&approved)?;
+        let kept = self.kept(plan_id, &trail).await?;
+        let _busy = self.claim(&kept.approved)?;
         // Only the look at the cluster tells what a cut-off write did, so there has to be one.
-        self.scan().await?;
-        let still_holds = self.still_holds(&approved);
-        Execution::new(self, &approved)
-            .resume(&records, before, still_holds)
+        let now = self.scan().await?;
+        let before = kept.before.unwrap_or(now);
+        Execution::new(self, &kept.approved)
+            .resume(&trail, before)
             .await
     }
 
@@ -87,52 +140,48 @@ impl Remediator {
     #[tracing::instrument(skip_all, fields(plan = %plan_id))]
     pub async fn undo(&self, plan_id: &PlanId) -> Result<Outcome, RemediatorError> {
         self.may_write()?;
-        let records = self.execution(plan_id).await?;
-        let stands = step_statuses(&records).contains(&StepStatus::Settled);
-        if !stands || !unfinished_plans(&records).is_empty() {
+        let trail = self.trail_of(plan_id).await?;
+        // One that is stuck is a person's.
+        let stands = |status: &StepStatus| status.may_stand() && *status != StepStatus::Stuck;
+        if trail.is_open() || !trail.statuses().iter().any(stands) {
             return Err(RemediatorError::NotUndoable(plan_id.clone()));
         }
-        let (approved, _) = self.approval(plan_id, &records).await?;
-        let _busy = self.claim(&approved)?;
+        let kept = self.kept(plan_id, &trail).await?;
+        let _busy = self.claim(&kept.approved)?;
         let before = self.scan().await?;
-        Execution::new(self, &approved).undo(&records, before).await
+        Execution::new(self, &kept.approved)
+            .undo(&trail, before)
+            .await
     }
 
-    /// The records of a plan's last execution, oldest first; none if there was none.
-    async fn execution(&self, plan_id: &PlanId) -> Result<Vec<AuditRecord>, RemediatorError> {
+    async fn trail_of(&self, plan_id: &PlanId) -> Result<Trail, RemediatorError> {
         let query = AuditQuery {
             plan_id: Some(plan_id.clone()),
             ..AuditQuery::default()
         };
-        let mut records = self.trail(&query).await?;
-        let start = records
-            .iter()
-            .rposition(|record| record.entry.event == AuditEvent::Approved);
-        Ok(match start {
-            Some(start) => records.split_off(start),
-            None => Vec::new(),
-        })
+        Ok(Trail(self.trail(&query).await?))
     }
 
-    /// What was approved, as the trail says it, with the scan from before.
-    async fn approval(
-        &self,
-        plan_id: &PlanId,
-        records: &[AuditRecord],
-    ) -> Result<(Approved, Scan), RemediatorError> {
+    /// What was approved, as the trail says it.
+    async fn kept(&self, plan_id: &PlanId, trail: &Trail) -> Result<Kept, RemediatorError> {
         let missing = |problem: &str| StoreError::Damaged {
             plan_id: plan_id.clone(),
             problem: problem.to_owned(),
         };
-        let digest = records.first().and_then(|record| record.entry.digest);
-        let digest = digest.ok_or_else(|| missing("the trail has no digest of it"))?;
+        let record = trail
+            .approval()
+            .filter(|record| record.entry.digest.is_some());
+        let record = record.ok_or_else(|| missing("the trail has no digest of it"))?;
         let document = Document::load(&*self.doors.plans, plan_id).await?;
         let document = document.ok_or_else(|| missing("the plan store does not have it"))?;
-        Ok(document.into_execution(digest)?)
+        Ok(document.into_execution(&record.entry)?)
     }
 
     /// Records, oldest first.
-    async fn trail(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, RemediatorError> {
+    pub(super) async fn trail(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Vec<AuditRecord>, RemediatorError> {
         let failed = |source: AuditError| RemediatorError::Audit {
             source,
             standing: 0,

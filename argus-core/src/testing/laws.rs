@@ -39,7 +39,7 @@ pub async fn audit_sink(sink: &dyn AuditSink) -> Result<(), Broken> {
                 AuditEvent::Suggested,
                 incident(if n % 2 == 0 { "INC-even" } else { "INC-odd" })?,
                 plan(n)?,
-                Actor::User("law".into()),
+                Actor::argus(),
             )
         };
         let record = sink.append(entry.clone()).await.map_err(failed)?;

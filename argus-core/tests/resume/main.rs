@@ -1,8 +1,10 @@
 //! The machine dies half-way, anywhere: the next start knows, and the cluster comes to the plan's end or its beginning.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod changes;
 mod killed;
 mod shop;
+mod twice;
 mod undone;
 
 use std::future::poll_fn;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use argus_core::testing::cluster::{Cluster, Fault, WriteSeen};
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
     Answer, Approved, AuditEvent, AuditRecord, Digest, Ending, Incident, IncidentId, Kube,
-    MemoryPlans, OnFailure, Opinion, Outcome, PolicyEngine, PolicyError, PolicyInput, Remediator,
-    RemediatorError, Scope, Settings, StepStatus, step_statuses,
+    MemoryPlans, OnFailure, Opinion, Outcome, Phase, PolicyEngine, PolicyError, PolicyInput,
+    Remediator, RemediatorError, Scope, Settings, StepStatus, Violation, step_statuses,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -36,6 +37,9 @@ pub(crate) struct Doors {
     pub(crate) audit: MemoryAudit,
     pub(crate) plans: MemoryPlans,
     pub(crate) policy: &'static [u8],
+    pub(crate) says: Says,
+    pub(crate) scope: &'static str,
+    pub(crate) enabled: bool,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -45,21 +49,103 @@ impl Doors {
             audit: audit.clone(),
             plans: plans.clone(),
             policy: b"policy",
+            says: Says::default(),
+            scope: "shop",
+            enabled: true,
             observer: None,
         }
     }
 }
 
-struct Policy(Digest);
+/// What changes about policy while a plan is carried out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Change {
+    /// A freeze begins, for plans but not for undoing them.
+    Freeze,
+    /// The same, seen only on the objects.
+    FreezeObjects,
+    /// Everything is refused, undoing too.
+    RefuseAll,
+    /// Everything is left to people, undoing too.
+    LeaveToPeople,
+    /// Two people have to approve.
+    TwoPeople,
+    /// The engine gives no answer.
+    Fail,
+    /// The packs are others.
+    Replace,
+}
+
+impl Change {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Freeze,
+        Self::FreezeObjects,
+        Self::RefuseAll,
+        Self::LeaveToPeople,
+        Self::TwoPeople,
+        Self::Fail,
+        Self::Replace,
+    ];
+
+    /// Whether what was applied may still be undone.
+    pub(crate) fn lets_undo(self) -> bool {
+        !matches!(self, Self::RefuseAll | Self::LeaveToPeople | Self::Fail)
+    }
+}
+
+/// What policy says from now on, besides yes.
+#[derive(Clone, Default)]
+pub(crate) struct Says(Arc<Mutex<Option<Change>>>);
+
+impl Says {
+    pub(crate) fn begin(&self, change: Change) {
+        *self.0.lock().unwrap() = Some(change);
+    }
+
+    fn now(&self) -> Option<Change> {
+        *self.0.lock().unwrap()
+    }
+}
+
+struct Policy(Digest, Says);
 
 #[async_trait::async_trait]
 impl PolicyEngine for Policy {
     async fn evaluate(&self, input: &PolicyInput) -> Result<Vec<Opinion>, PolicyError> {
-        PermitAll::dangerous().evaluate(input).await
+        let mut opinions = PermitAll::dangerous().evaluate(input).await?;
+        let opinion = opinions.first_mut().unwrap();
+        let violation = |people| Violation {
+            pack: "now".into(),
+            id: "now".into(),
+            message: "not now".into(),
+            step: None,
+            hint: String::new(),
+            people,
+        };
+        match (self.1.now(), input.phase) {
+            (Some(Change::Fail), _) => return Err(PolicyError::new("made to fail")),
+            (Some(Change::Freeze), Phase::Plan | Phase::Objects)
+            | (Some(Change::FreezeObjects), Phase::Objects)
+            | (Some(Change::RefuseAll), _) => opinion.deny.push(violation(None)),
+            (Some(Change::LeaveToPeople), _) => opinion.manual.push(violation(None)),
+            (Some(Change::TwoPeople), _) => opinion.require_approval.push(violation(Some(2))),
+            _ => {}
+        }
+        Ok(opinions)
     }
     fn revision(&self) -> Digest {
-        self.0
+        match self.1.now() {
+            Some(Change::Replace) => Digest::of_bytes(b"replaced"),
+            _ => self.0,
+        }
     }
+}
+
+/// How many writes of Argus were made.
+pub(crate) fn made(cluster: &Cluster) -> usize {
+    let writes = cluster.writes().into_iter();
+    let made = writes.filter(|write| write.user == "argus" && !write.dry_run && write.code == 200);
+    made.count()
 }
 
 impl Shop {
@@ -128,14 +214,14 @@ impl Shop {
         let kube =
             Kube::new(self.cluster.client_as("argus")).settle_within(Duration::from_secs(30));
         let builder = Remediator::builder()
-            .scope(Scope::namespaces(["shop"]).unwrap())
+            .scope(Scope::namespaces([doors.scope]).unwrap())
             .settings(Settings {
-                enabled: true,
+                enabled: doors.enabled,
                 allow_high_risk: false,
             })
             .on_failure(on_failure)
             .llm(Scripted::commands(&COMMANDS))
-            .policy(Policy(Digest::of_bytes(doors.policy)))
+            .policy(Policy(Digest::of_bytes(doors.policy), doors.says))
             .cluster(kube)
             .audit(doors.audit)
             .plans(doors.plans);
@@ -235,6 +321,11 @@ impl Shop {
             .into_iter()
             .filter(|write| write.user == "argus");
         mine.collect()
+    }
+
+    /// How many writes of Argus were made.
+    pub(crate) fn made(&self) -> usize {
+        made(&self.cluster)
     }
 
     /// What holds whatever happened, once everything is resumed.

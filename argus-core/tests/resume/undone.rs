@@ -28,7 +28,7 @@ fn not_undoable(result: &Result<argus_core::Outcome, RemediatorError>) -> bool {
 async fn everything_is_put_back_once_in_the_name_of_who_asks() {
     let (shop, audit, plans, plan_id) = carried_out().await;
     let remediator = shop.remediator(Doors::new(&audit, &plans));
-    let remediator = remediator.asked_by(Actor::User("grace".into()));
+    let remediator = remediator.asked_by(Actor::user("grace").unwrap());
     let outcome = remediator.undo(&plan_id).await.unwrap();
     assert!(outcome.success, "{outcome:?}");
     assert_eq!(outcome.ending, Ending::Undone);
@@ -43,7 +43,7 @@ async fn everything_is_put_back_once_in_the_name_of_who_asks() {
     let undo = &records[asked.unwrap()..];
     assert!(
         undo.iter()
-            .all(|record| record.entry.requested_by == Actor::User("grace".into()))
+            .all(|record| record.entry.requested_by == Actor::user("grace").unwrap())
     );
     // Newest first.
     let order: Vec<usize> = undo

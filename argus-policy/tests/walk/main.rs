@@ -219,7 +219,7 @@ async fn what_only_changed_its_status_is_not_stale(world: &World) {
         .filter(|record| record.entry.event == AuditEvent::StepApplied)
         .map(|record| record.entry.requested_by)
         .collect();
-    assert_eq!(actors, [Actor::User("operator".into())]);
+    assert_eq!(actors, [Actor::user("operator").unwrap()]);
 }
 
 /// Two apps; the second step starts an image that can't be loaded.

@@ -103,7 +103,9 @@ impl Remediator {
             builder = builder.language(language);
         }
         if let Some(user) = user {
-            builder = builder.actor(Actor::User(user));
+            let actor = Actor::user(user);
+            builder = builder
+                .actor(actor.map_err(|error| PyValueError::new_err(format!("`user`: {error}")))?);
         }
         if let Some(observe) = observe {
             builder = builder.observe(move |record: &AuditRecord| {

@@ -52,7 +52,7 @@ async fn trail(folder: &Path) -> FileAudit {
                 event,
                 IncidentId::new("INC-1").unwrap(),
                 PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
-                Actor::User("ada".into()),
+                Actor::user("ada").unwrap(),
             )
         };
         audit.append(entry).await.unwrap();

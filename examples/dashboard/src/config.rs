@@ -8,12 +8,10 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
-use argus_core::{Budget, Usd};
+use argus_core::{Actor, Budget, Usd};
 
 use crate::guard::{Transport, User};
 
-/// The longest name of a user, in characters.
-const MAX_NAME: usize = 100;
 
 /// Shows what is wrong in a Kubernetes cluster, suggests fixes, and carries out those that you confirm.
 #[derive(Debug, Parser)]
@@ -326,12 +324,8 @@ impl Settings {
             ));
         }
         for user in &self.users {
-            let length = user.name.chars().count();
-            if !(1..=MAX_NAME).contains(&length) || user.name.chars().any(char::is_control) {
-                return Err(format!(
-                    "the user `{}` needs a name of 1 to {MAX_NAME} characters without control characters: it stands in the audit trail",
-                    user.name.escape_debug()
-                ));
+            if let Err(error) = Actor::user(&user.name) {
+                return Err(format!("the user `{}`: {error}", user.name.escape_debug()));
             }
             let digest = &user.token_sha256;
             if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -230,7 +230,11 @@ impl Host {
 
     /// The walk, asked for by this user.
     pub(crate) fn asked_by(&self, user: &str) -> Remediator {
-        self.0.remediator.asked_by(Actor::User(user.to_owned()))
+        match Actor::user(user) {
+            Ok(actor) => self.0.remediator.asked_by(actor),
+            // No name of the configuration, which was checked: the host's own name then.
+            Err(_) => self.0.remediator.clone(),
+        }
     }
 
     /// The last look at the cluster.

@@ -153,7 +153,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             enabled,
             allow_high_risk: settings.allow_high_risk,
         })
-        .actor(Actor::Automatic("dashboard".into()))
+        .actor(Actor::automatic("dashboard")?)
         .llm(llm)
         .policy(policy)
         .cluster(kube.clone())

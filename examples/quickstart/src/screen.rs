@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argus_core::{
-    Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, PlanId, Recovery,
-    Risk, Scan, Scope, Tail, Verdict,
+    Actor, Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, PlanId,
+    Recovery, Risk, Scan, Scope, Tail, Verdict,
 };
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -283,7 +283,7 @@ impl Screen {
         let digest = dry_run.digest().to_string();
         if self.for_programs(
             "approved",
-            || json!({ "by": answer.actor(), "digest": digest }),
+            || json!({ "by": answer.actor().ok(), "digest": digest }),
         ) {
             return;
         }
@@ -291,7 +291,7 @@ impl Screen {
         println!(
             "\n{}by {}, for exactly this: {}, for ten minutes, once",
             Self::label("Approved"),
-            answer.actor().name(),
+            answer.actor().map_or("nobody", Actor::name),
             style(short).dim()
         );
     }

@@ -244,7 +244,7 @@ fn entry(number: usize) -> AuditEntry {
             IncidentId::new("INC-1").unwrap_or_else(|error| panic!("{error}")),
             PlanId::try_from(format!("PLAN-{:032x}", number % 3))
                 .unwrap_or_else(|error| panic!("{error}")),
-            Actor::User("operator".into()),
+            Actor::user("operator").unwrap(),
         )
     }
 }
