@@ -22,7 +22,7 @@ mod pod_security;
 mod deadline;
 
 mod redact;
-pub use redact::{Redacted, redact};
+pub use redact::{Redacted, redact, redact_json};
 
 mod scope;
 pub use scope::{Scope, ScopeError, Settings};

@@ -2,8 +2,8 @@
 //! control characters, and without what looks like a secret.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::letters::is_hidden;
@@ -12,12 +12,29 @@ mod redacted;
 pub use redacted::Redacted;
 
 mod rules;
-use rules::{ANY, NO_SECRETS, RULES};
+use rules::RULES;
+
+mod tree;
+use tree::Node;
+
+mod flow;
+
+mod blocks;
+
+mod judge;
+
+mod patterns;
+
+mod commands;
+
+mod find;
 
 /// How what stands where a secret stood begins.
 const MARK: &str = "[redacted";
 /// The longest text that is kept, in characters.
 const LONGEST: usize = 4096;
+/// The longest name of an object that is kept, in characters.
+const LONGEST_NAME: usize = 253;
 /// How many secrets are told apart.
 const MAX_SECRETS: usize = 1000;
 /// The most entries of a list or a map that are kept.
@@ -28,7 +45,8 @@ const DEEPEST: usize = 8;
 /// `text` as it may be kept: redacted, bounded to 4,096 characters, controls replaced by spaces.
 ///
 /// Newlines and tabs stay. Passwords and keys are found by their name, by what their issuers put before them, and by where they
-/// stand: in headers, URLs, signed links, flags, JSON web tokens and PEM blocks.
+/// stand: in headers, URLs, signed links, flags, JSON web tokens and PEM blocks, in Secrets and in commands about them, as JSON, YAML or
+/// Go writes them, also in texts that a text quotes. Where a secret comes from, such as a `secretKeyRef`, is none.
 ///
 /// # Example
 /// ```
@@ -40,9 +58,33 @@ pub fn redact(text: &str) -> String {
     redact_to(text, LONGEST)
 }
 
+/// JSON as it may be kept: each text as [`redact`] keeps it, a value judged together with its name, and bounded to 200 entries of a list
+/// or an object and eight levels.
+///
+/// # Example
+/// ```
+/// use serde_json::json;
+/// let kept = argus_core::redact_json(json!({ "env": [{ "name": "DB_PASSWORD", "value": "hunter2" }] }));
+/// assert_eq!(kept, json!({ "env": [{ "name": "DB_PASSWORD", "value": "[redacted]" }] }));
+/// ```
+#[must_use]
+pub fn redact_json(value: Value) -> Value {
+    Redactor::nameless().json(value)
+}
+
 /// `text` as it may be kept, bounded to `longest` characters.
 pub(crate) fn redact_to(text: &str, longest: usize) -> String {
     cleaned(text, longest, &mut |_| format!("{MARK}]"))
+}
+
+/// A name as it may be kept: one line, no longer than Kubernetes' own.
+pub(crate) fn redact_name(name: &str) -> String {
+    Redactor::nameless().name(name)
+}
+
+/// A text that is redacted already, as long as texts may be.
+pub(crate) fn shortened(text: &str) -> String {
+    bounded(text, LONGEST)
 }
 
 /// Whether a text has the place of a secret in it.
@@ -53,113 +95,143 @@ pub(crate) fn is_redacted(text: &str) -> bool {
 /// Redacts texts that belong together: one secret has one placeholder in all of them, `[redacted-1]`, so that a reader can see where
 /// the same one stands, and nothing else of it.
 #[derive(Default)]
-pub(crate) struct Redactor(BTreeMap<String, usize>);
+pub(crate) struct Redactor {
+    secrets: BTreeMap<String, usize>,
+    /// Whether secrets aren't told apart.
+    nameless: bool,
+}
 
 impl Redactor {
+    fn nameless() -> Self {
+        Self {
+            nameless: true,
+            ..Self::default()
+        }
+    }
+
     /// A text as it may be kept.
     pub(crate) fn text(&mut self, text: &str) -> String {
         cleaned(text, LONGEST, &mut |secret| self.placeholder(secret))
     }
 
+    /// The name of an object as it may be kept: one line, no longer than Kubernetes' own.
+    pub(crate) fn name(&mut self, name: &str) -> String {
+        let line = self.text(name).replace(['\n', '\t'], " ");
+        bounded(&line, LONGEST_NAME)
+    }
+
     fn placeholder(&mut self, secret: &str) -> String {
-        let next = self.0.len() + 1;
-        let number = match self.0.get(secret) {
+        let next = self.secrets.len() + 1;
+        let number = match self.secrets.get(secret) {
             Some(number) => *number,
-            None if next > MAX_SECRETS => return format!("{MARK}]"),
-            None => *self.0.entry(secret.to_owned()).or_insert(next),
+            None if self.nameless || next > MAX_SECRETS => return format!("{MARK}]"),
+            None => *self.secrets.entry(secret.to_owned()).or_insert(next),
         };
         format!("{MARK}-{number}]")
     }
 
-    /// Texts as they may be kept, a flag together with the value after it.
+    /// Texts as they may be kept, each judged with those beside it: a flag with the value after it, lines with the object that they are.
     pub(crate) fn list(&mut self, texts: &[String]) -> Vec<String> {
-        let mut flag = None;
         let texts = texts.iter().take(MAX_ENTRIES);
-        texts.map(|text| self.item(&mut flag, text)).collect()
+        let texts: Vec<String> = texts.map(|text| bounded(text, LONGEST)).collect();
+        let mut start = 0;
+        let place = |text: &String| {
+            let at = start..start + text.len();
+            start = at.end + 1;
+            at
+        };
+        let places: Vec<Range<usize>> = texts.iter().map(place).collect();
+        let hidden = find::in_list(&texts.join("\n"), &places);
+        let kept = texts.into_iter().zip(&places).map(|(text, place)| {
+            let inside = |at: &Range<usize>| {
+                let from = at.start.max(place.start);
+                let to = at.end.min(place.end);
+                (from < to).then(|| from - place.start..to - place.start)
+            };
+            // Few enough of them are in a list that may hold 200 texts at most.
+            let inside = hidden.iter().filter_map(inside).collect();
+            let mut placeholder = |secret: &str| self.placeholder(secret);
+            patterned(without(text, inside, &mut placeholder), &mut placeholder)
+        });
+        kept.collect()
     }
 
     /// JSON as it may be kept. A value is judged together with its name: `password: hunter2` is a secret, `hunter2` alone is a word.
     pub(crate) fn map(&mut self, map: Map<String, Value>) -> Map<String, Value> {
-        self.fields(map, 0)
-    }
-
-    fn fields(&mut self, map: Map<String, Value>, depth: usize) -> Map<String, Value> {
-        let is_secret_object = map.get("kind").and_then(Value::as_str) == Some("Secret");
-        let name = ["name", "key", "Name"];
-        let name = name
-            .iter()
-            .find_map(|name| map.get(*name)?.as_str().map(str::to_owned));
-        let kept = map.into_iter().take(MAX_ENTRIES).map(|(key, value)| {
-            // A variable of a container is `{"name": ..., "value": ...}`.
-            let named = match (&name, key.as_str()) {
-                (Some(name), "value" | "Value") => name,
-                _ => &key,
-            };
-            let value = match value {
-                Value::String(text) => Value::String(self.named(named, &text)),
-                Value::Object(data)
-                    if is_secret_object && matches!(key.as_str(), "data" | "stringData") =>
-                {
-                    let hidden = data.into_iter().take(MAX_ENTRIES).map(|(key, value)| {
-                        let text = value
-                            .as_str()
-                            .map_or_else(|| value.to_string(), str::to_owned);
-                        (self.text(&key), Value::String(self.placeholder(&text)))
-                    });
-                    Value::Object(hidden.collect())
-                }
-                value => self.value(value, depth),
-            };
-            (self.text(&key), value)
-        });
-        kept.collect()
-    }
-
-    /// A value as it may be kept, given its name.
-    fn named(&mut self, name: &str, value: &str) -> String {
-        let quoted: String = value
-            .chars()
-            .filter(|c| !matches!(c, '"' | '\\' | '\n'))
-            .collect();
-        let together = redact(&format!("{name}=\"{quoted}\""));
-        if quoted.len() >= 3 && together.ends_with("=\"[redacted]\"") && !value.starts_with(MARK) {
-            return self.placeholder(value);
-        }
-        self.text(value)
-    }
-
-    fn items(&mut self, items: Vec<Value>, depth: usize) -> Vec<Value> {
-        let mut flag = None;
-        let kept = items.into_iter().take(MAX_ENTRIES).map(|item| match item {
-            Value::String(text) => Value::String(self.item(&mut flag, &text)),
-            item => {
-                flag = None;
-                self.value(item, depth)
-            }
-        });
-        kept.collect()
-    }
-
-    /// A text of a list as it may be kept; `flag` is the name of the flag before it, and then of this one, if it is one.
-    fn item(&mut self, flag: &mut Option<String>, text: &str) -> String {
-        let before = flag.take();
-        if text.starts_with('-') && !text.contains(['=', ' ']) {
-            *flag = Some(text.trim_start_matches('-').to_owned());
-        }
-        match before {
-            Some(before) if flag.is_none() => self.named(&before, text),
-            _ => self.text(text),
+        match self.json(map.into()) {
+            Value::Object(map) => map,
+            _ => Map::new(),
         }
     }
 
-    fn value(&mut self, value: Value, depth: usize) -> Value {
+    fn json(&mut self, value: Value) -> Value {
+        let value = bounded_json(value, 0);
+        let mut scalars = 0;
+        let tree = Node::of(&value, &mut scalars);
+        let mut places = Vec::new();
+        judge::secrets(&tree, &mut places);
+        drop(tree);
+        let mut hidden = vec![false; scalars];
+        for place in places {
+            hidden
+                .get_mut(place)
+                .into_iter()
+                .flatten()
+                .for_each(|is| *is = true);
+        }
+        self.kept(value, &mut hidden.into_iter())
+    }
+
+    /// A value as it may be kept, given which of its scalars are secrets.
+    fn kept(&mut self, value: Value, hidden: &mut impl Iterator<Item = bool>) -> Value {
         match value {
-            Value::String(text) => Value::String(self.text(&text)),
-            Value::Array(_) | Value::Object(_) if depth >= DEEPEST => Value::Null,
-            Value::Array(items) => self.items(items, depth + 1).into(),
-            Value::Object(map) => Value::Object(self.fields(map, depth + 1)),
-            other => other,
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                let text = |item: &Value| item.as_str().unwrap_or_default().to_owned();
+                let texts: Vec<String> = items.iter().map(text).collect();
+                let kept = self.list(&texts);
+                let kept = texts.iter().zip(kept).map(|(text, kept)| {
+                    if hidden.next() == Some(true) {
+                        return self.placeholder(text);
+                    }
+                    kept
+                });
+                kept.map(Value::String).collect()
+            }
+            Value::Array(items) => {
+                let items = items.into_iter();
+                items.map(|item| self.kept(item, hidden)).collect()
+            }
+            Value::Object(map) => {
+                let fields = map.into_iter().map(|(key, value)| {
+                    let value = self.kept(value, hidden);
+                    (self.text(&key), value)
+                });
+                Value::Object(fields.collect())
+            }
+            scalar => match (hidden.next(), scalar) {
+                (Some(true), Value::String(text)) => Value::String(self.placeholder(&text)),
+                (Some(true), scalar) => Value::String(self.placeholder(&scalar.to_string())),
+                (_, Value::String(text)) => Value::String(self.text(&text)),
+                (_, scalar) => scalar,
+            },
         }
+    }
+}
+
+/// JSON with as many entries and levels as are kept.
+fn bounded_json(value: Value, depth: usize) -> Value {
+    match value {
+        Value::Array(_) | Value::Object(_) if depth > DEEPEST => Value::Null,
+        Value::Array(items) => {
+            let items = items.into_iter().take(MAX_ENTRIES);
+            items.map(|item| bounded_json(item, depth + 1)).collect()
+        }
+        Value::Object(map) => {
+            let fields = map.into_iter().take(MAX_ENTRIES);
+            let fields = fields.map(|(key, value)| (key, bounded_json(value, depth + 1)));
+            Value::Object(fields.collect())
+        }
+        scalar => scalar,
     }
 }
 
@@ -168,44 +240,54 @@ fn cleaned(text: &str, longest: usize, placeholder: &mut dyn FnMut(&str) -> Stri
     if text.is_empty() {
         return String::new();
     }
-    // Bounded before the patterns run, so that they can't be made to work on megabytes.
-    let mut bounded: String = text
-        .chars()
-        .take(longest)
-        .map(|c| if is_shown(c) { c } else { ' ' })
-        .collect();
+    let bounded = bounded(text, longest);
+    let hidden = find::secrets(&bounded);
+    patterned(without(bounded, hidden, placeholder), placeholder)
+}
+
+/// Bounded before anything is looked for in it, so that nothing can be made to work on megabytes.
+fn bounded(text: &str, longest: usize) -> String {
+    let shown = text.chars().take(longest);
+    let mut bounded: String = shown.map(|c| if is_shown(c) { c } else { ' ' }).collect();
     if text.chars().nth(longest).is_some() {
         bounded.push_str(" [cut]");
     }
-    match ANY.as_ref() {
-        Some(any) if !any.is_match(&bounded) => bounded,
-        _ => RULES
-            .iter()
-            .fold(bounded, |text, rule| replaced(text, rule, placeholder)),
-    }
+    bounded
 }
 
-fn replaced(text: String, rule: &Regex, placeholder: &mut dyn FnMut(&str) -> String) -> String {
+/// A text without what stands at these places.
+fn without(
+    text: String,
+    hidden: Vec<Range<usize>>,
+    placeholder: &mut dyn FnMut(&str) -> String,
+) -> String {
+    if hidden.is_empty() {
+        return text;
+    }
     let mut kept = String::new();
     let mut last = 0;
-    for found in rule.captures_iter(&text) {
-        let groups = ["secret", "double", "single"];
-        let Some(secret) = groups.iter().find_map(|group| found.name(group)) else {
+    for at in hidden {
+        let (Some(before), Some(secret)) = (text.get(last..at.start), text.get(at.clone())) else {
             continue;
         };
-        let word = secret.as_str();
-        let is_none = word.starts_with(MARK) || NO_SECRETS.contains(&word.to_lowercase().as_str());
-        let (Some(before), false) = (text.get(last..secret.start()), is_none) else {
-            continue;
-        };
-        kept.push_str(before);
-        kept.push_str(&placeholder(word));
-        last = secret.end();
+        if !secret.starts_with(MARK) {
+            kept.push_str(before);
+            kept.push_str(&placeholder(secret));
+            last = at.end;
+        }
     }
-    match text.get(last..) {
-        Some(rest) if last > 0 => kept + rest,
-        _ => text,
+    kept + text.get(last..).unwrap_or_default()
+}
+
+/// A text without what the patterns find.
+fn patterned(text: String, placeholder: &mut dyn FnMut(&str) -> String) -> String {
+    if !patterns::may_find(&text) {
+        return text;
     }
+    RULES.iter().fold(text, |text, rule| {
+        let hidden = patterns::found(&text, rule);
+        without(text, hidden, placeholder)
+    })
 }
 
 /// Whether a character may be shown: no controls, and nothing that reorders or hides text.

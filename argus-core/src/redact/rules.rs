@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet, RegexSetBuilder};
 
-/// Patterns in the order in which they are tried; what is secret is their group `secret`, or `double` or `single` in quotes.
+/// Patterns in the order in which they are tried; what is secret is their group `secret`, or `double` or `single` in quotes, or
+/// begins at their group `value`.
 pub(super) static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = patterns();
     patterns
@@ -25,15 +26,17 @@ fn patterns() -> Vec<String> {
     let issued = format!(r"(?i-u:\b(?P<secret>{}))", ISSUED.join("|"));
     let names = NAMES.join("|");
     // As `name: value` and `name=value` of any language, with a type between them, in JSON, in JSON within a text, and in XML.
-    let assigned = r"(?:(?:\s+string)?\s*(?:=>|[:?.+]{1,3}=|[=:])|>)\s*";
-    let named = format!(
-        r#"(?i)(?:{names})\\?["'`]?{assigned}(?:\\?"(?P<double>[^"\\\n]{{3,}})|'(?P<single>[^'\n]{{3,}})|`?(?P<secret>[^\s"'`,;&{{}}\[\]()<>\\]{{3,}}))"#
+    let assigned = r"(?:(?:[ \t]+string)?[ \t]*(?:=>|[:?.+]{1,3}=|[=:]|%3[ad])[ \t]*|>)";
+    let named = format!(r#"(?i)(?:{names})\\*["'`]?{assigned}(?P<value>)"#);
+    // A value in a line of its own.
+    let below = format!(
+        r#"(?i)(?:{names})["'`]?[ \t]*[=:][ \t]*\n\s*["'`]?(?P<secret>[^\s"'`,;:&{{}}\[\]()<>\\]{{3,}})["'`]?[ \t]*(?:\n|\z)"#
     );
     let argument = format!(
-        r#"(?i)\(\s*["'][^"'\n]{{0,60}}(?:{names})["']\s*,\s*(?:"(?P<double>[^"\n]{{3,}})|'(?P<single>[^'\n]{{3,}}))"#
+        r#"(?i)\(\s*["'][^"'\n]{{0,60}}(?:{names})["']\s*,\s*(?:"(?P<double>[^"\n]+)|'(?P<single>[^'\n]+))"#
     );
     let flag = format!(
-        r#"(?i)--?[a-z0-9-]{{0,40}}(?:{names})\s+(?:"(?P<double>[^"\n]{{3,}})|'(?P<single>[^'\n]{{3,}})|(?P<secret>[^\s"'`,;&\[(<-][^\s"'`,;&]{{2,}}))"#
+        r#"(?i)(?:^|[\s"'`(\[=,])--?[a-z0-9-]{{0,40}}(?:{names})\s+(?P<value>)[^\s\[(<>&|-]"#
     );
     let rules = [
         // PEM blocks, whole or cut
@@ -47,7 +50,9 @@ fn patterns() -> Vec<String> {
         r"(?i)\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9+/=._~-]{8,})",
         r#"(?i)(?:-H|--header)[= \t]["']?[a-z-]{0,30}(?:key|token):\s*(?P<secret>[^\s"']{3,})"#,
         // A password in a URL, or a token in the place of both, or after curl's --user
-        r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#]{0,64}:(?P<secret>[^\s/\[][^\s/]{0,255})@",
+        r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#"'`<>]{0,256}:(?P<secret>[^\s/"'`<>\[][^\s/"'`<>]{0,255})@"#,
+        // Also with a slash in it, if it is no port with a path
+        r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#"'`<>]{0,256}:(?P<secret>(?:[^\s/"'`<>\[]*[^\s/"'`<>\[0-9][^\s/"'`<>]*)?/[^\s"'`<>@]{0,255})@"#,
         r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<secret>[A-Za-z0-9_-]{20,256})@",
         r#"\bcurl\b[^\r\n]{0,400}[ \t](?:-u|--user)[= \t]{1,5}(?:"(?P<double>[^"\n]{3,})"|'(?P<single>[^'\n]{3,})'|(?P<secret>[^\s"'\[][^\s"':]*:[^\s"']{3,}))"#,
         // What signs a link, and links that are a secret as a whole
@@ -55,12 +60,41 @@ fn patterns() -> Vec<String> {
         r#"(?i)\bhttps://(?P<secret>[a-z0-9-]+\.webhook\.office\.com/[^\s"'\[]{20,}|hooks\.slack\.com/[^\s"'\[]{20,}|discord(?:app)?\.com/api/webhooks/[^\s"'\[]{20,})"#,
     ];
     let mut patterns: Vec<String> = rules.iter().map(ToString::to_string).collect();
-    patterns.extend([issued, argument, flag, named]);
+    patterns.extend([issued, argument, flag, below, named]);
     patterns
 }
 
+/// The end of a name whose value is a secret.
+pub(super) static SECRET_NAME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r"(?i)(?:{})\s*$", NAMES.join("|"))).ok());
+
+/// What any secret by its name or by its object has in it: a text without has none of them.
+pub(super) static SAYS_SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let names = NAMES.join("|");
+    Regex::new(&format!(
+        r"(?i)(?:{names}|\bdata\b|stringdata|last-applied-configuration|/env/)"
+    ))
+    .ok()
+});
+
+/// Whether a name says that its value is a secret.
+pub(super) fn is_secret_name(name: &str) -> bool {
+    let names = SECRET_NAME.as_ref();
+    names.is_some_and(|names| names.is_match(name)) && !is_reference_name(name)
+}
+
+/// Whether a name ends like that of a secret and is one of an object that holds it.
+pub(super) fn is_reference_name(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let lower: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    lower.ends_with("existingsecret") || lower.ends_with("pullsecret")
+}
+
+/// The annotation in which kubectl keeps the whole object once more.
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Words that stand where a value would, and are none.
-pub(super) const NO_SECRETS: [&str; 32] = [
+pub(super) const NO_SECRETS: [&str; 55] = [
     "true",
     "false",
     "null",
@@ -93,6 +127,29 @@ pub(super) const NO_SECRETS: [&str; 32] = [
     "apikey",
     "digest",
     "negotiate",
+    "password",
+    "credentials",
+    "no",
+    "ok",
+    "on",
+    "off",
+    "n/a",
+    "a",
+    "an",
+    "the",
+    "and",
+    "or",
+    "is",
+    "was",
+    "has",
+    "to",
+    "in",
+    "of",
+    "for",
+    "from",
+    "with",
+    "if",
+    "it",
 ];
 
 /// What issuers put before their keys, with how long these are; in any case of letters, as people write them so too.
@@ -185,7 +242,7 @@ const ISSUED: [&str; 75] = [
 
 /// The last words of names whose values are secrets.
 const NAMES: [&str; 10] = [
-    r"password|passwd|passphrase|passcode|pwd|(?:\b|_|-)pass",
+    r"passwords?|passwd|passphrase|passcode|pwd|(?:\b|_|-)pass",
     "secret",
     "token",
     "api[_-]?key",

@@ -2,12 +2,17 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use rules::RULES;
+use regex::Regex;
+use rules::{ANY, SAYS_SECRET, SECRET_NAME};
+
+mod samples;
+mod shapes;
 
 #[test]
 fn every_pattern_compiles() {
-    assert_eq!(RULES.len(), 16);
-    assert!(ANY.is_some());
+    assert_eq!(RULES.len(), 18);
+    assert!(ANY.is_some() && SECRET_NAME.is_some() && SAYS_SECRET.is_some());
+    assert!(commands::ABOUT.is_some());
 }
 
 /// A text with `§` in it, and a secret that may stand there.
