@@ -397,6 +397,17 @@ impl fmt::Debug for ApprovedStep<'_> {
     }
 }
 
+/// The step's index and the object's name; nothing of what it holds or is given.
+impl fmt::Debug for ApprovedStep<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApprovedStep")
+            .field("plan_id", self.plan_id())
+            .field("index", &self.index)
+            .field("preview", self.preview)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> ApprovedStep<'a> {
     /// The plan's id.
     #[must_use]

@@ -1,20 +1,22 @@
 //! Room 5: [`Permitted`] becomes a [`DryRun`]: per step the object before, the object after, and what would change.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::action::{Evidence, JudgedField, PatchKind, Risk};
 use crate::digest::{Digest, DigestError};
 use crate::identity::differences;
 use crate::plan::Plan;
-use crate::redact::redact;
+use crate::redact::{Redacted, redact_json, shortened};
 use crate::verdict::{Evaluation, ObjectInput, Permitted, PermittedStep, Verdict};
 
 /// The one request that a step is: what the dry run tried, and what apply sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Write {
@@ -32,7 +34,7 @@ pub enum Write {
 }
 
 /// What one step would do, as the API server answered its dry run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preview {
     /// The object's uid.
     pub uid: String,
@@ -51,7 +53,7 @@ pub struct Preview {
 }
 
 /// One field that would change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Where, such as `spec.template.spec.containers[app].resources.limits.memory`.
     pub field: String,
@@ -61,17 +63,67 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
+/// Without the body, which may hold secrets.
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Patch {
+                subresource,
+                patch_type,
+                ..
+            } => f
+                .debug_struct("Patch")
+                .field("subresource", subresource)
+                .field("patch_type", patch_type)
+                .finish_non_exhaustive(),
+            Self::Delete => f.write_str("Delete"),
+        }
+    }
+}
+
+/// The object's name and the number of changes; nothing of what it holds.
+impl fmt::Debug for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |pointer: &str| {
+            let text = self.before.pointer(pointer).and_then(Value::as_str);
+            Redacted::from(text.unwrap_or_default())
+        };
+        f.debug_struct("Preview")
+            .field("kind", &text("/kind"))
+            .field("namespace", &text("/metadata/namespace"))
+            .field("name", &text("/metadata/name"))
+            .field("uid", &Redacted::from(self.uid.as_str()))
+            .field("changes", &self.changes().len())
+            .field("write", &self.write)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The field and whether it had a value and gets one; not the values.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("field", &Redacted::from(self.field.as_str()))
+            .field("before", &self.before.is_some())
+            .field("after", &self.after.is_some())
+            .finish()
+    }
+}
+
 impl Change {
     /// The two values for people: short, redacted, `none` where there is none.
     #[must_use]
     pub fn values(&self) -> (String, String) {
-        let secret = redact(&format!("{}=value", self.field)).ends_with("[redacted]");
-        let shown = |value: &Option<Value>| match value {
-            None => "none".to_owned(),
-            Some(_) if secret => "[redacted]".to_owned(),
-            Some(Value::String(text)) => redact(text),
-            Some(value) => redact(&value.to_string()),
+        // Beside the path, which may name a secret.
+        let shown = |value: &Option<Value>| {
+            let value = value.as_ref()?;
+            let kept = redact_json(json!({ "field": self.field, "value": value }));
+            Some(match kept.get("value")? {
+                Value::String(text) => text.clone(),
+                value => shortened(&value.to_string()),
+            })
         };
+        let shown = |value| shown(value).unwrap_or_else(|| "none".to_owned());
         (shown(&self.before), shown(&self.after))
     }
 }
@@ -222,7 +274,7 @@ pub trait DryRunner: Send + Sync {
 ///
 /// # Guarantees
 /// Made only by the corridor; policy permitted the resulting objects too.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct DryRun {
     plan: Plan,
     previews: Vec<Preview>,
@@ -232,6 +284,19 @@ pub struct DryRun {
     digest: Digest,
     taken_at: Timestamp,
     risk_level: Risk,
+}
+
+/// The plan's id, the objects' names and the counts; nothing of what the objects hold.
+impl fmt::Debug for DryRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DryRun")
+            .field("plan_id", self.plan.plan_id())
+            .field("previews", &self.previews)
+            .field("verdict", &self.verdict())
+            .field("digest", &self.digest)
+            .field("taken_at", &self.taken_at)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Serialize)]
@@ -472,7 +537,7 @@ mod tests {
     #[test]
     fn values_that_look_secret_are_not_shown() {
         let change = Change {
-            field: "spec.env.DB_PASSWORD".into(),
+            field: "spec.template.spec.containers[app].env[DB_PASSWORD].value".into(),
             before: None,
             after: Some(json!("hunter2")),
         };

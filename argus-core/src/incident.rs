@@ -565,7 +565,16 @@ fn clean_findings(findings: Vec<Finding>, redactor: &mut Redactor) -> Vec<Findin
         .collect()
 }
 
+fn clean_object(object: ObjectRef, redactor: &mut Redactor) -> ObjectRef {
+    ObjectRef {
+        kind: redactor.name(&object.kind),
+        namespace: redactor.name(&object.namespace),
+        name: redactor.name(&object.name),
+    }
+}
+
 fn clean_finding(finding: Finding, redactor: &mut Redactor) -> Finding {
+    let related = finding.related.into_iter().take(MAX_ENTRIES);
     Finding {
         finding_id: redactor.text(&finding.finding_id),
         title: redactor.text(&finding.title),
@@ -575,7 +584,10 @@ fn clean_finding(finding: Finding, redactor: &mut Redactor) -> Finding {
         evidence: redactor.list(&finding.evidence),
         metrics: redactor.map(finding.metrics),
         raw_data: redactor.map(finding.raw_data),
-        related: finding.related.into_iter().take(MAX_ENTRIES).collect(),
+        owner: finding.owner.map(|owner| clean_object(owner, redactor)),
+        related: related
+            .map(|object| clean_object(object, redactor))
+            .collect(),
         ..finding
     }
 }

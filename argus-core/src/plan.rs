@@ -110,13 +110,23 @@ impl JsonSchema for PlanId {
 }
 
 /// One step: what it does in plain English, and the one action that it is. `RemediationStep` for HTTP clients.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     description: String,
     command: String,
     is_destructive: bool,
     action: Action,
+}
+
+/// The command as it may be kept.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("description", &self.description)
+            .field("command", &redact(&self.command))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Step {

@@ -4,6 +4,7 @@
 //! what they reported. Packs can only add denials.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{Action, JudgedField, Risk};
 use crate::digest::Digest;
 use crate::plan::{Plan, Step};
+use crate::redact::redact;
 use crate::scope::{Scope, Settings};
 
 mod input;
@@ -70,6 +72,32 @@ pub struct Opinion {
     pub require_approval: Vec<Violation>,
     /// What a person should know.
     pub warn: Vec<Violation>,
+}
+
+impl Violation {
+    fn redacted(self) -> Self {
+        Self {
+            message: redact(&self.message),
+            hint: redact(&self.hint),
+            ..self
+        }
+    }
+}
+
+impl Opinion {
+    fn redacted(self) -> Self {
+        let all = |violations: Vec<Violation>| {
+            let violations = violations.into_iter();
+            violations.map(Violation::redacted).collect()
+        };
+        Self {
+            deny: all(self.deny),
+            manual: all(self.manual),
+            require_approval: all(self.require_approval),
+            warn: all(self.warn),
+            ..self
+        }
+    }
 }
 
 /// Why there is no verdict. Never an allow.
@@ -143,6 +171,9 @@ impl Evaluation {
     /// # Errors
     /// [`PolicyError`] without any opinion, or with one that evaluated no rule: an allow needs evidence.
     pub fn new(floor: Vec<Violation>, opinions: Vec<Opinion>) -> Result<Self, PolicyError> {
+        // Packs may say what stands in an object.
+        let floor: Vec<Violation> = floor.into_iter().map(Violation::redacted).collect();
+        let opinions: Vec<Opinion> = opinions.into_iter().map(Opinion::redacted).collect();
         if opinions.is_empty() {
             return Err(PolicyError::new("no policy pack was asked"));
         }
@@ -241,11 +272,22 @@ impl Evaluation {
 ///
 /// # Guarantees
 /// Made only by the corridor, after the floor and every pack were asked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Permitted {
     plan: Plan,
     evaluation: Evaluation,
     revision: Digest,
+}
+
+/// The plan's id and the verdict; nothing of what the steps write.
+impl fmt::Debug for Permitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permitted")
+            .field("plan_id", self.plan.plan_id())
+            .field("verdict", &self.evaluation.verdict)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Permitted {

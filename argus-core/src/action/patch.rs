@@ -1,5 +1,7 @@
 //! A patch: JSON becomes a bounded change of fields whose paths are known.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,6 +9,7 @@ use serde_json::Value;
 use super::ActionError;
 use super::field::{FieldPath, Segment, identity};
 use crate::letters::{is_hidden, mixed_word};
+use crate::redact::redact_json;
 
 /// The largest patch, in bytes of JSON.
 const MAX_BYTES: usize = 16 * 1024;
@@ -43,10 +46,20 @@ impl PatchKind {
 
 /// A small change of fields: at most 16 KiB, 16 levels and 64 fields, below `spec` or the labels and annotations, without
 /// directives, in letters that can't be mistaken for others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Patch {
     kind: PatchKind,
     body: Value,
+}
+
+/// The body as it may be kept.
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patch")
+            .field("kind", &self.kind)
+            .field("body", &redact_json(self.body.clone()))
+            .finish()
+    }
 }
 
 /// Where a patch may write.

@@ -271,14 +271,18 @@ fn is_nothing(name: &str, value: &str) -> bool {
 pub(super) fn is_no_secret(value: &str) -> bool {
     let value = value.trim();
     let is_variable = |name: &str| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
     let is_reference = value.strip_prefix('$').is_some_and(|rest| {
         let closed = rest.starts_with('(') && rest.ends_with(')')
             || rest.starts_with('{') && rest.ends_with('}');
         closed || is_variable(rest)
     });
-    let is_template = value.starts_with("{{") || value.starts_with('<') && value.ends_with('>');
+    let is_template = value.starts_with("{{") && value.ends_with("}}")
+        || value.starts_with('<') && value.ends_with('>');
     let is_masked = value.chars().all(|c| matches!(c, '*' | '.' | '-'));
     let size = value.strip_suffix(" bytes");
     let is_size = size.is_some_and(|size| size.chars().all(|c| c.is_ascii_digit()));

@@ -28,10 +28,11 @@ fn patterns() -> Vec<String> {
     // As `name: value` and `name=value` of any language, with a type between them, in JSON, in JSON within a text, and in XML.
     let assigned = r"(?:(?:[ \t]+string)?[ \t]*(?:=>|[:?.+]{1,3}=|[=:]|%3[ad])[ \t]*|>)";
     let named = format!(r#"(?i)(?:{names})\\*["'`]?{assigned}(?P<value>)"#);
-    // A value in a line of its own.
+    // A value in a line of its own, without a name or an element of XML around it.
     let below = format!(
         r#"(?i)(?:{names})["'`]?[ \t]*[=:][ \t]*\n\s*["'`]?(?P<secret>[^\s"'`,;:&{{}}\[\]()<>\\]{{3,}})["'`]?[ \t]*(?:\n|\z)"#
     );
+    let element = format!(r"(?i)(?:{names})>[ \t]*\n\s*(?P<secret>[^\s<]{{3,}})");
     let argument = format!(
         r#"(?i)\(\s*["'][^"'\n]{{0,60}}(?:{names})["']\s*,\s*(?:"(?P<double>[^"\n]+)|'(?P<single>[^'\n]+))"#
     );
@@ -60,7 +61,7 @@ fn patterns() -> Vec<String> {
         r#"(?i)\bhttps://(?P<secret>[a-z0-9-]+\.webhook\.office\.com/[^\s"'\[]{20,}|hooks\.slack\.com/[^\s"'\[]{20,}|discord(?:app)?\.com/api/webhooks/[^\s"'\[]{20,})"#,
     ];
     let mut patterns: Vec<String> = rules.iter().map(ToString::to_string).collect();
-    patterns.extend([issued, argument, flag, below, named]);
+    patterns.extend([issued, argument, flag, below, element, named]);
     patterns
 }
 

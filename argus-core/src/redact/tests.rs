@@ -10,7 +10,7 @@ mod shapes;
 
 #[test]
 fn every_pattern_compiles() {
-    assert_eq!(RULES.len(), 18);
+    assert_eq!(RULES.len(), 19);
     assert!(ANY.is_some() && SECRET_NAME.is_some() && SAYS_SECRET.is_some());
     assert!(commands::ABOUT.is_some());
 }

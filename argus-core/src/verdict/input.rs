@@ -1,6 +1,7 @@
 //! A plan, its objects and what the host knows become the document that packs see.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -159,7 +160,7 @@ pub struct AmountsInput {
 }
 
 /// An object as the API server returned it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectInput {
     /// The step's index.
     pub step: usize,
@@ -170,6 +171,15 @@ pub struct ObjectInput {
     /// What the dry runner read of the cluster to judge the change by; null where nobody looked.
     #[serde(default)]
     pub evidence: Option<Evidence>,
+}
+
+/// The step; nothing of what the object holds.
+impl fmt::Debug for ObjectInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectInput")
+            .field("step", &self.step)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PolicyInput {

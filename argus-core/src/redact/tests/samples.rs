@@ -283,7 +283,8 @@ pub(crate) fn written(secret: &str, letters: Letters) -> String {
 /// Secrets of these letters, as a pattern.
 pub(crate) fn secret_of(letters: Letters) -> &'static str {
     match letters {
-        Quoted => "[ -~]{0,20}[A-Za-z0-9!#$%&*+/=?@^_~-]{6}[ -~]{0,20}[A-Za-z0-9]",
+        // Behind a dollar it may be the name of a variable.
+        Quoted => "[ -#%-~]{0,20}[A-Za-z0-9!#%&*+/=?@^_~-]{6}[ -#%-~]{0,20}[A-Za-z0-9]",
         Word => "[A-Za-z0-9][A-Za-z0-9!#%&*+/?@^_~,;()<>.-]{5,30}[A-Za-z0-9]",
         Base64 => "[A-Za-z0-9+/]{8,40}",
     }
