@@ -77,11 +77,6 @@ pub(crate) fn redact_to(text: &str, longest: usize) -> String {
     cleaned(text, longest, &mut |_| format!("{MARK}]"))
 }
 
-/// A name as it may be kept: one line, no longer than Kubernetes' own.
-pub(crate) fn redact_name(name: &str) -> String {
-    Redactor::nameless().name(name)
-}
-
 /// A text that is redacted already, as long as texts may be.
 pub(crate) fn shortened(text: &str) -> String {
     bounded(text, LONGEST)

@@ -136,6 +136,21 @@ pub(crate) unsafe fn give(out: *mut *mut c_char, value: &impl Serialize) -> Resu
     Ok(())
 }
 
+/// Writes a text to `out`; what would end a C string stands in it as a blank.
+///
+/// # Safety
+/// `out` is null or may be written.
+pub(crate) unsafe fn give_text(out: *mut *mut c_char, text: String) -> Result<(), Failure> {
+    if out.is_null() {
+        return Err(Failure::argument("`out` is null"));
+    }
+    let text = CString::new(text.replace('\0', " "));
+    let text = text.map_err(|error| Failure::argument(error.to_string()))?;
+    // SAFETY: not null, and the caller vouches for the rest.
+    unsafe { *out = text.into_raw() };
+    Ok(())
+}
+
 /// # Safety
 /// `string` is null or came from [`give`] or [`with_error`].
 pub(crate) unsafe fn free(string: *mut c_char) {

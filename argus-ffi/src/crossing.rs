@@ -14,7 +14,7 @@ use crate::boundary::{Failure, free, give, options, text, with_error};
 use crate::codes::{ARGUS_BAD_ARGUMENT, ARGUS_BAD_HANDLE, ARGUS_INTERNAL, ARGUS_OK};
 use crate::handles::{Handle, argus_free, get, put};
 use crate::host::{ClusterTable, HostCluster, Reply, argus_reply_error, argus_reply_json};
-use crate::{argus_parse_command, argus_string_free};
+use crate::{argus_parse_command, argus_redact, argus_string_free};
 
 /// Takes what a call gave, and frees it.
 fn taken(string: *mut c_char) -> Option<Value> {
@@ -50,6 +50,36 @@ fn a_string_goes_in_and_json_comes_out() {
     assert_eq!(taken(out).unwrap()["kind"], "scale");
     // SAFETY: null is a string that nobody gave.
     unsafe { argus_string_free(null_mut()) };
+}
+
+#[test]
+fn a_text_comes_out_without_its_secrets() {
+    let cases = [
+        (c"DB_PASSWORD=hunter2 is wrong", "DB_PASSWORD=[redacted] is wrong"),
+        (c"{\"kind\":\"Secret\",\"data\":{\"pin\":\"NDgx\"}}", "{\"data\":{\"pin\":\"[redacted]\"},\"kind\":\"Secret\"}"),
+        (c"{ \"name\": \"MODE\",  \"value\": \"fast\" }", "{ \"name\": \"MODE\",  \"value\": \"fast\" }"),
+        (c"7", "7"),
+        (c"", ""),
+    ];
+    for (given, expected) in cases {
+        let mut out = null_mut();
+        // SAFETY: a string and places to write to.
+        let (code, error) =
+            called(|error| unsafe { argus_redact(given.as_ptr(), &raw mut out, error) });
+        assert_eq!((code, error), (ARGUS_OK, None));
+        // SAFETY: it is what the call gave.
+        let kept = unsafe { CStr::from_ptr(out) }.to_str().unwrap().to_owned();
+        // In the order of the fields, which another build of JSON may sort.
+        let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+        assert!(kept == expected || json(&kept).is_some() && json(&kept) == json(expected), "{kept}");
+        // SAFETY: as above, and it isn't used any more.
+        unsafe { argus_string_free(out) };
+    }
+    // SAFETY: nothing to read, and nowhere to write to.
+    unsafe {
+        assert_eq!(argus_redact(null(), null_mut(), null_mut()), ARGUS_BAD_ARGUMENT);
+        assert_eq!(argus_redact(c"x".as_ptr(), null_mut(), null_mut()), ARGUS_BAD_ARGUMENT);
+    }
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub use runtime::{Runtime, argus_runtime_new};
 pub use walk::*;
 
 use argus_core::{Incident, Scan};
-use boundary::{Failure, give, text, with_error};
+use boundary::{Failure, give, give_text, text, with_error};
+use serde_json::Value;
 
 /// The version of the library, such as `0.1.0`; never freed.
 #[unsafe(no_mangle)]
@@ -55,6 +56,37 @@ pub unsafe extern "C" fn argus_parse_command(
         with_error(error, || {
             let action = argus_core::parse_command(text(command)?)?;
             give(out, &action)
+        })
+    }
+}
+
+/// Writes a text to `out` as it may be kept and shown: without what looks like a secret, bounded to 4,096 characters.
+///
+/// What reads as a JSON object or list is redacted by its fields, and bounded to 200 entries of each and eight levels; one that holds no
+/// secret comes out as it went in.
+///
+/// # Safety
+/// As the header says of strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_redact(
+    given: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the three pointers.
+    unsafe {
+        with_error(error, || {
+            let given = text(given)?;
+            match serde_json::from_str::<Value>(given) {
+                Ok(json) if json.is_object() || json.is_array() => {
+                    let kept = argus_core::redact_json(json.clone());
+                    match kept == json {
+                        true => give_text(out, given.to_owned()),
+                        false => give(out, &kept),
+                    }
+                }
+                _ => give_text(out, argus_core::redact(given)),
+            }
         })
     }
 }

@@ -346,6 +346,16 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_parse_command("kubectl drain n", NULL, NULL));
   SAYS(ARGUS_BAD_ARGUMENT, "not UTF-8", argus_parse_command(NOT_UTF8, &out, &error));
 
+  EXPECT(ARGUS_OK, argus_redact("DB_PASSWORD=hunter2 is wrong", &out, &error));
+  EXPECT(0, strcmp(out, "DB_PASSWORD=[redacted] is wrong"));
+  argus_string_free(out);
+  out = NULL;
+  EXPECT(ARGUS_OK, argus_redact("{\"kind\":\"Secret\",\"data\":{\"pin\":\"NDgx\"}}", &out, &error));
+  EXPECT(1, strstr(out, "NDgx") == NULL && strstr(out, "[redacted]") != NULL);
+  argus_string_free(out);
+  out = NULL;
+  EXPECT(ARGUS_BAD_ARGUMENT, argus_redact(NULL, &out, NULL));
+
   EXPECT(ARGUS_OK, argus_correlate("{\"findings\": [], \"workloads\": [], \"incomplete\": []}", &out, &error));
   EXPECT(0, strcmp(out, "[]"));
   argus_string_free(out);

@@ -18,6 +18,7 @@ from argus._argus import (
     __version__,
     correlate,
     parse_command,
+    redact,
     to_prometheus,
     to_sarif,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "__version__",
     "correlate",
     "parse_command",
+    "redact",
     "to_prometheus",
     "to_sarif",
 ]

@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, final, overload
 
 from argus._doors import Cluster, RecordSink
 from typing_extensions import Self
@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "correlate",
     "parse_command",
+    "redact",
     "to_prometheus",
     "to_sarif",
 ]
@@ -30,6 +31,10 @@ __version__: str
 
 def correlate(scan: Any) -> list[dict[str, Any]]: ...
 def parse_command(text: str) -> dict[str, Any]: ...
+@overload
+def redact(value: str) -> str: ...
+@overload
+def redact(value: Any) -> Any: ...
 def to_prometheus(scan: Any) -> str: ...
 def to_sarif(scan: Any) -> dict[str, Any]: ...
 @final

@@ -3,10 +3,11 @@
 use std::sync::OnceLock;
 
 use argus_core::{Incident, Scan};
-use pyo3::exceptions::PyImportError;
+use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::{
-    Bound, PyAny, PyModule, PyModuleMethods, PyResult, Python, pyfunction, pymodule,
+    Bound, PyAny, PyAnyMethods, PyModule, PyModuleMethods, PyResult, Python, pyfunction, pymodule,
 };
+use pyo3::types::PyString;
 use pyo3::wrap_pyfunction;
 
 mod convert;
@@ -25,6 +26,23 @@ fn parse_command<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>
         Ok(action) => convert::to_python(py, &action),
         Err(error) => Err(errors::command(py, &error)),
     }
+}
+
+/// A text, or what `json.dumps` takes, as it may be kept and shown: bounded and without what looks like a secret.
+///
+/// Values are judged together with their names: `{"password": "hunter2"}`, `{"name": "DB_PASSWORD", "value": "hunter2"}`, the data of
+/// Secrets. A text has 4,096 characters at most, JSON 200 entries of each list and dict and eight levels.
+///
+/// :raises ValueError: for what is no JSON.
+#[pyfunction]
+fn redact<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        let text: String = text.extract()?;
+        return Ok(PyString::new(py, &argus_core::redact(&text)).into_any());
+    }
+    let json = serde_json::from_str(&convert::from_python(value)?)
+        .map_err(|error| PyValueError::new_err(format!("this is no JSON: {error}")))?;
+    convert::to_python(py, &argus_core::redact_json(json))
 }
 
 /// Put the findings of a scan together that have one cause: incidents, in each the causes before their symptoms.
@@ -73,6 +91,7 @@ fn _argus(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(parse_command, module)?)?;
     module.add_function(wrap_pyfunction!(correlate, module)?)?;
+    module.add_function(wrap_pyfunction!(redact, module)?)?;
     module.add_function(wrap_pyfunction!(to_prometheus, module)?)?;
     module.add_function(wrap_pyfunction!(to_sarif, module)?)?;
     module.add_class::<doors::FileAudit>()?;

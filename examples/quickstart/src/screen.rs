@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use argus_core::{
     Actor, Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, PlanId,
-    Recovery, Risk, Scan, Scope, Tail, Verdict,
+    Recovery, Risk, Scan, Scope, ShownChange, ShownStep, Tail, Verdict,
 };
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -220,25 +220,25 @@ impl Screen {
     }
 
     pub(crate) fn dry_run(&self, dry_run: &DryRun) {
-        if self.for_programs("dry_run", || json!({ "digest": dry_run.digest(), "changes": dry_run.previews().iter().map(|preview| preview.changes()).collect::<Vec<_>>(), "warnings": dry_run.previews().iter().map(|preview| &preview.warnings).collect::<Vec<_>>() })) {
+        let steps: Vec<ShownStep> = dry_run.previews().iter().map(ShownStep::from).collect();
+        let shown = || {
+            let changes: Vec<&[ShownChange]> = steps.iter().map(|step| &*step.changes).collect();
+            let warnings: Vec<&[String]> = steps.iter().map(|step| &*step.warnings).collect();
+            json!({ "digest": dry_run.digest(), "changes": changes, "warnings": warnings })
+        };
+        if self.for_programs("dry_run", shown) {
             return;
         }
         println!(
             "\n{}tried on the cluster without doing it; this would change:",
             Self::label("Dry run")
         );
-        for change in dry_run
-            .previews()
-            .iter()
-            .flat_map(|preview| preview.changes())
-        {
-            let (before, after) = change.values();
+        for change in steps.iter().flat_map(|step| &step.changes) {
             println!("  {}", change.field);
-            println!("    {}", style(format!("- {before}")).red());
-            println!("    {}", style(format!("+ {after}")).green());
+            println!("    {}", style(format!("- {}", change.before)).red());
+            println!("    {}", style(format!("+ {}", change.after)).green());
         }
-        let warnings = dry_run.previews().iter();
-        for warning in warnings.flat_map(|preview| &preview.warnings) {
+        for warning in steps.iter().flat_map(|step| &step.warnings) {
             println!("  {} the cluster warns: {warning}", style("!").yellow());
         }
     }
