@@ -156,7 +156,9 @@ async fn a_dry_run_and_the_trail_show_no_secret_and_the_plan_still_writes_it() {
             assert!(!text.contains(secret), "{secret} is in the {place}: {text}");
         }
     }
-    assert!(debug.contains("web") && debug.contains("ObjectInput") || debug.contains("Preview"));
+    let shown = serde_json::to_string(&outcome).unwrap();
+    assert!(!shown.contains(new), "{shown}");
+    assert!(debug.contains(r#"Preview { kind: Redacted("Deployment"), namespace: Redacted("shop"), name: Redacted("web")"#));
     let written = serde_json::to_string(&api.get("web").await.unwrap()).unwrap();
     assert!(written.contains(new), "{written}");
 }

@@ -193,6 +193,12 @@ uint32_t argus_abi_version(void);
 // ARGUS_COMMAND_REFUSED for what isn't exactly one clean kubectl command, with its "position" and a "hint".
 int32_t argus_parse_command(const char *command, char **out, char **error);
 
+// Writes a text to `out` as it may be kept and shown: without what looks like a secret, bounded to 4,096 characters.
+//
+// What reads as a JSON object or list is redacted by its fields, and bounded to 200 entries of each and eight levels; one that holds no
+// secret comes out as it went in.
+int32_t argus_redact(const char *given, char **out, char **error);
+
 // Puts the findings of a scan together that have one cause, and writes the incidents to `out`, a list, worst causes first in each.
 //
 // `scan` is what argus_remediator_scan gave.

@@ -55,9 +55,18 @@ fn a_string_goes_in_and_json_comes_out() {
 #[test]
 fn a_text_comes_out_without_its_secrets() {
     let cases = [
-        (c"DB_PASSWORD=hunter2 is wrong", "DB_PASSWORD=[redacted] is wrong"),
-        (c"{\"kind\":\"Secret\",\"data\":{\"pin\":\"NDgx\"}}", "{\"data\":{\"pin\":\"[redacted]\"},\"kind\":\"Secret\"}"),
-        (c"{ \"name\": \"MODE\",  \"value\": \"fast\" }", "{ \"name\": \"MODE\",  \"value\": \"fast\" }"),
+        (
+            c"DB_PASSWORD=hunter2 is wrong",
+            "DB_PASSWORD=[redacted] is wrong",
+        ),
+        (
+            c"{\"kind\":\"Secret\",\"data\":{\"pin\":\"NDgx\"}}",
+            "{\"data\":{\"pin\":\"[redacted]\"},\"kind\":\"Secret\"}",
+        ),
+        (
+            c"{ \"name\": \"MODE\",  \"value\": \"fast\" }",
+            "{ \"name\": \"MODE\",  \"value\": \"fast\" }",
+        ),
         (c"7", "7"),
         (c"", ""),
     ];
@@ -71,14 +80,23 @@ fn a_text_comes_out_without_its_secrets() {
         let kept = unsafe { CStr::from_ptr(out) }.to_str().unwrap().to_owned();
         // In the order of the fields, which another build of JSON may sort.
         let json = |text: &str| serde_json::from_str::<Value>(text).ok();
-        assert!(kept == expected || json(&kept).is_some() && json(&kept) == json(expected), "{kept}");
+        assert!(
+            kept == expected || json(&kept).is_some() && json(&kept) == json(expected),
+            "{kept}"
+        );
         // SAFETY: as above, and it isn't used any more.
         unsafe { argus_string_free(out) };
     }
     // SAFETY: nothing to read, and nowhere to write to.
     unsafe {
-        assert_eq!(argus_redact(null(), null_mut(), null_mut()), ARGUS_BAD_ARGUMENT);
-        assert_eq!(argus_redact(c"x".as_ptr(), null_mut(), null_mut()), ARGUS_BAD_ARGUMENT);
+        assert_eq!(
+            argus_redact(null(), null_mut(), null_mut()),
+            ARGUS_BAD_ARGUMENT
+        );
+        assert_eq!(
+            argus_redact(c"x".as_ptr(), null_mut(), null_mut()),
+            ARGUS_BAD_ARGUMENT
+        );
     }
 }
 

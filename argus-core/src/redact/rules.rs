@@ -34,7 +34,7 @@ fn patterns() -> Vec<String> {
     );
     let element = format!(r"(?i)(?:{names})>[ \t]*\n\s*(?P<secret>[^\s<]{{3,}})");
     let argument = format!(
-        r#"(?i)\(\s*["'][^"'\n]{{0,60}}(?:{names})["']\s*,\s*(?:"(?P<double>[^"\n]+)|'(?P<single>[^'\n]+))"#
+        r#"(?i)\(\s*["'][^"'\n]{{0,60}}(?:{names})["']\s*,\s*(?:"(?P<double>(?:[^"\\\n]|\\.)+)|'(?P<single>[^'\n]+))"#
     );
     let flag = format!(
         r#"(?i)(?:^|[\s"'`(\[=,])--?[a-z0-9-]{{0,40}}(?:{names})\s+(?P<value>)[^\s\[(<>&|-]"#

@@ -386,7 +386,7 @@ impl<'a> Execution<'a> {
         self.lines.push(format!(
             "step {} done: {}",
             step.index() + 1,
-            step.command()
+            Redacted::to(step.command(), MAX_COMMAND_BYTES)
         ));
         Ok(())
     }
