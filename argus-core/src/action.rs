@@ -438,7 +438,7 @@ impl Action {
     /// # Errors
     /// [`ActionError::Invalid`] when the command is empty.
     pub fn manual(command: &str, reason: &str) -> Result<Self, ActionError> {
-        let command = crate::redact::redact(command.trim());
+        let command = crate::redact::redact(command).trim().to_owned();
         if command.is_empty() {
             return Err(ActionError::invalid("command", "is empty"));
         }

@@ -1,5 +1,5 @@
 //! A secret is nowhere in what is kept, shown or sent: not in an incident, its prompt, a dry run, the trail, or `Debug`.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
