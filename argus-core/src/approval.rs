@@ -387,16 +387,6 @@ pub struct ApprovedStep<'a> {
     recheck: &'a dyn Recheck,
 }
 
-impl fmt::Debug for ApprovedStep<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApprovedStep")
-            .field("plan_id", self.plan_id())
-            .field("index", &self.index)
-            .field("command", &self.command())
-            .finish_non_exhaustive()
-    }
-}
-
 /// The step's index and the object's name; nothing of what it holds or is given.
 impl fmt::Debug for ApprovedStep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

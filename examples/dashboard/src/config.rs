@@ -12,7 +12,6 @@ use argus_core::{Actor, Budget, Usd};
 
 use crate::guard::{Transport, User};
 
-
 /// Shows what is wrong in a Kubernetes cluster, suggests fixes, and carries out those that you confirm.
 #[derive(Debug, Parser)]
 #[command(

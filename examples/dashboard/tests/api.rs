@@ -916,7 +916,7 @@ async fn a_table_is_read_while_it_is_taken_and_only_two_at_a_time() {
             AuditEvent::Suggested,
             IncidentId::new("INC-1").unwrap(),
             PlanId::try_from(format!("PLAN-{:032x}", 1)).unwrap(),
-            Actor::User("ada".into()),
+            Actor::user("ada").unwrap(),
         )
     };
     let appends = (0..3_000).map(|number| shop.audit.append(entry(number)));

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use argus_core::{
     Actor, Answer, AuditEvent, AuditRecord, DryRun, Evaluation, Incident, Outcome, Plan, PlanId,
-    Recovery, Risk, Scan, Scope, ShownChange, ShownStep, Tail, Verdict,
+    Recovery, Risk, Scan, Scope, Shown, ShownChange, Tail, Verdict,
 };
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -220,7 +220,7 @@ impl Screen {
     }
 
     pub(crate) fn dry_run(&self, dry_run: &DryRun) {
-        let steps: Vec<ShownStep> = dry_run.previews().iter().map(ShownStep::from).collect();
+        let steps = Shown::from(dry_run).steps;
         let shown = || {
             let changes: Vec<&[ShownChange]> = steps.iter().map(|step| &*step.changes).collect();
             let warnings: Vec<&[String]> = steps.iter().map(|step| &*step.warnings).collect();
