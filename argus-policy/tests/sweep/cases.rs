@@ -43,6 +43,9 @@ pub(crate) struct Group {
 /// Pods of a template have none: the API server refuses any.
 const NOT_OF_TEMPLATES: &str = "ephemeralContainers[*]";
 
+/// How many places of one depth a field that is nowhere is tried at.
+const MOST_ENDS: usize = 2;
+
 /// A place in a fixture where a field is.
 struct Place {
     fixture: usize,
@@ -294,54 +297,52 @@ impl<'a> Kinds<'a> {
     /// their own.
     fn setting(&self, chain: &[&Node], leaf: &Value) -> Vec<Try> {
         let path = &chain.last().unwrap().path;
-        let mut found: Vec<Try> = Vec::new();
+        let way = |(fixture, depth, steps): (usize, usize, Vec<Step>)| {
+            let inner = chain[depth + 1];
+            let rest = &path[depth + 1..];
+            let new = values::built(self.document, &inner.path, &inner.schema, rest, leaf);
+            let below = |name: String| steps.iter().cloned().chain([Step::Field(name)]).collect();
+            let edit = match &path[depth] {
+                Segment::Field(name) => Edit {
+                    steps: below(name.clone()),
+                    change: Change::Put(new),
+                    merges: false,
+                },
+                Segment::Element => Edit {
+                    steps,
+                    change: Change::Append(new),
+                    merges: merge_key(&chain[depth].schema).is_some(),
+                },
+                Segment::Value => Edit {
+                    steps: below(values::keys(&chain[depth].path, &new).remove(0).0),
+                    change: Change::Put(new),
+                    merges: false,
+                },
+            };
+            Try {
+                fixture,
+                edit,
+                depth,
+            }
+        };
+        self.ends(chain).into_iter().map(way).collect()
+    }
+
+    /// Where the path of a field that is nowhere ends in the fixtures, the deepest first, a few of each depth.
+    fn ends(&self, chain: &[&Node]) -> Vec<(usize, usize, Vec<Step>)> {
+        let path = &chain.last().unwrap().path;
+        let mut ends: Vec<(usize, usize, Vec<Step>)> = Vec::new();
         for (fixture, Fixture { object, .. }) in self.fixtures.iter().enumerate() {
             let mut open = vec![(0, Vec::new(), object)];
             while let Some((depth, steps, value)) = open.pop() {
                 let below = children(&chain[depth].schema, &path[depth], value);
-                let is_list = path[depth] == Segment::Element;
-                if below.is_empty() || is_list {
-                    let rest = &path[depth + 1..];
-                    let inner = chain[depth + 1];
-                    let new = values::built(self.document, &inner.path, &inner.schema, rest, leaf);
-                    let edit = match &path[depth] {
-                        Segment::Field(name) => {
-                            let steps = steps
-                                .iter()
-                                .cloned()
-                                .chain([Step::Field(name.clone())])
-                                .collect();
-                            Edit {
-                                steps,
-                                change: Change::Put(new),
-                                merges: false,
-                            }
-                        }
-                        Segment::Element => {
-                            let merges = merge_key(&chain[depth].schema).is_some();
-                            Edit {
-                                steps: steps.clone(),
-                                change: Change::Append(new),
-                                merges,
-                            }
-                        }
-                        Segment::Value => {
-                            let key = values::keys(&chain[depth].path, &new).remove(0).0;
-                            let steps = steps.iter().cloned().chain([Step::Field(key)]).collect();
-                            Edit {
-                                steps,
-                                change: Change::Put(new),
-                                merges: false,
-                            }
-                        }
-                    };
-                    found.push(Try {
-                        fixture,
-                        edit,
-                        depth,
-                    });
+                let known = ends.iter().filter(|(_, other, _)| *other == depth);
+                if (below.is_empty() || path[depth] == Segment::Element)
+                    && known.count() < MOST_ENDS
+                {
+                    ends.push((fixture, depth, steps.clone()));
                 }
-                for (step, value) in below {
+                for (step, value) in below.into_iter().rev() {
                     if depth + 1 < path.len() {
                         let steps: Vec<Step> = steps.iter().cloned().chain([step]).collect();
                         open.push((depth + 1, steps, value));
@@ -349,8 +350,9 @@ impl<'a> Kinds<'a> {
                 }
             }
         }
-        found.sort_by_key(|found| std::cmp::Reverse(found.depth));
-        found
+        ends.sort_by_key(|(_, depth, _)| std::cmp::Reverse(*depth));
+        ends.truncate(2 * MOST_ENDS);
+        ends
     }
 }
 

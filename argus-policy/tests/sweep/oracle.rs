@@ -105,7 +105,7 @@ pub(crate) fn never(before: &Value, after: &Value) -> Vec<String> {
 }
 
 /// The pod template of an object; null where it has none.
-fn template(object: &Value) -> &Value {
+pub(crate) fn template(object: &Value) -> &Value {
     match &object["spec"]["jobTemplate"] {
         Value::Null => &object["spec"]["template"],
         job => &job["spec"]["template"],

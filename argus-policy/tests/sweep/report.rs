@@ -12,6 +12,9 @@ const COLUMNS: [&str; 9] = [
     "cases", "parse", "floor", "policy", "server", "nothing", "high", "medium", "low",
 ];
 
+/// Fewer would mean that the document or the fixtures were not read.
+const FEWEST_CASES: usize = 5_000;
+
 pub(crate) struct Report(Found);
 
 impl Report {
@@ -27,6 +30,22 @@ impl Report {
 
     /// Fails on what passed and must not.
     pub(crate) fn check(&self) {
+        let cases = self.0.records.len();
+        assert!(cases >= FEWEST_CASES, "only {cases} cases");
+        let doubted: Vec<&Record> = self
+            .0
+            .records
+            .iter()
+            .filter(|record| record.is_level_doubted)
+            .collect();
+        let first = doubted
+            .first()
+            .map(|record| (&record.kind, &record.name, &record.body));
+        assert!(
+            first.is_none(),
+            "the API server sees another Pod Security level in {} cases: {first:?}",
+            doubted.len()
+        );
         let listed = |record: &&Record| record.listed == Some(false);
         let unlisted = self.0.records.iter().filter(listed).count();
         let never = self

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use argus_core::{Kind, PatchKind};
+use argus_core::{Kind, PatchKind, Preview};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::cases::{Fixture, Group, Kinds, Op, Try};
 use super::oracle;
 use super::pipeline::{Outcome, Pipeline, plan};
+use super::pod_security::{Level, level};
 use super::schema::Document;
 use super::table;
 use super::world::{World, builtin};
@@ -21,6 +22,17 @@ const WORKERS: usize = 12;
 /// What one patch may have, as Argus says: a larger one would be refused for its size.
 const MOST_FIELDS: usize = 64;
 const MOST_BYTES: usize = 16 * 1024;
+/// A pod with more volumes is there for its volumes.
+const MOST_VOLUMES: usize = 9;
+/// What the API server says where no other value helps.
+const HOPELESS: [&str; 6] = [
+    "Forbidden",
+    "immutable",
+    "more than 1",
+    "more than one",
+    "Not found",
+    "Required value",
+];
 const KINDS: [PatchKind; 3] = [PatchKind::Json, PatchKind::Strategic, PatchKind::Merge];
 
 /// One case with what became of it.
@@ -34,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) outcome: Outcome,
     /// Why it never should have passed; empty for what didn't.
     pub(crate) never: Vec<String>,
+    /// Whether the API server's own admission and the list of what never passes have another opinion of the level.
+    pub(crate) is_level_doubted: bool,
     /// Whether everything that changed is listed; none for what didn't pass by default.
     pub(crate) listed: Option<bool>,
 }
@@ -51,6 +65,10 @@ impl Record {
     fn is_taken(&self) -> bool {
         !matches!(self.outcome, Outcome::Server(_) | Outcome::Nothing)
     }
+
+    fn is_hopeless(&self) -> bool {
+        matches!(&self.outcome, Outcome::Server(why) if HOPELESS.iter().any(|text| why.contains(text)))
+    }
 }
 
 fn fixtures() -> Vec<Value> {
@@ -62,7 +80,7 @@ fn fixtures() -> Vec<Value> {
         .unwrap()
     {
         for (name, pod) in pods.as_object().unwrap() {
-            let (mut object, mut pod) = (workload.clone(), pod.clone());
+            let (mut object, mut pod) = (workload.clone(), with_sidecars(pod));
             object["metadata"]["name"] = json!(name);
             pod["metadata"]["labels"]["app"] = json!("web");
             if object["kind"] == "CronJob" {
@@ -77,6 +95,33 @@ fn fixtures() -> Vec<Value> {
     let others = read(include_str!("fixtures/objects.yaml"));
     objects.extend(others.as_array().unwrap().iter().cloned());
     objects
+}
+
+/// The same pod with a volume that containers can be given, and with its containers once more, as ones that start before
+/// all others.
+fn with_sidecars(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    let spec = pod["spec"].as_object_mut().unwrap();
+    let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
+    let volumes = volumes.as_array_mut().unwrap();
+    if !volumes.iter().any(|volume| volume["name"] == "scratch") {
+        volumes.push(json!({ "name": "scratch", "emptyDir": {} }));
+    }
+    if volumes.len() < MOST_VOLUMES
+        && !spec.contains_key("initContainers")
+        && spec.contains_key("automountServiceAccountToken")
+    {
+        let mut containers = spec["containers"].clone();
+        for container in containers.as_array_mut().unwrap() {
+            container["restartPolicy"] = json!("Always");
+            container["name"] = json!(format!("i-{}", container["name"].as_str().unwrap()));
+            for port in container["ports"].as_array_mut().into_iter().flatten() {
+                port["name"] = json!(format!("i-{}", port["name"].as_str().unwrap()));
+            }
+        }
+        spec.insert("initContainers".into(), containers);
+    }
+    pod
 }
 
 async fn create_fixtures(world: &World) {
@@ -160,7 +205,7 @@ pub(crate) async fn sweep(world: &World) -> Found {
         let root = document.root(group, kind.version(), &kind.to_string());
         let nodes = document.nodes(&root);
         let fixtures = Arc::new(live(world, kind).await);
-        let groups = Kinds::new(document, &nodes, &fixtures).groups();
+        let groups = chosen(kind, Kinds::new(document, &nodes, &fixtures).groups());
         jobs.extend(groups.into_iter().map(|group| Job {
             kind,
             fixtures: Arc::clone(&fixtures),
@@ -181,7 +226,7 @@ pub(crate) async fn sweep(world: &World) -> Found {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(job) = jobs.get(index) else { break };
-                if index.is_multiple_of(500) {
+                if index.is_multiple_of(250) {
                     println!("{index} of {} after {:?}", jobs.len(), start.elapsed());
                 }
                 of_group(&pipeline, &namespace, job, &mut found).await;
@@ -199,28 +244,88 @@ pub(crate) async fn sweep(world: &World) -> Found {
     all
 }
 
-/// Each value by JSON patch first, and by the other kinds if the API server takes it.
+/// The pod template of a kind, as paths begin.
+const PODS: [&str; 2] = [
+    "spec.template.spec.",
+    "spec.jobTemplate.spec.template.spec.",
+];
+/// Parts of it that are many, and much alike.
+const ALIKE: [&str; 2] = ["volumes[*].", "initContainers[*]."];
+
+fn in_pods(field: &str) -> Option<&str> {
+    PODS.iter().find_map(|pods| field.strip_prefix(pods))
+}
+
+/// A number of a group's own, so that what takes turns is the same at each run.
+fn turn(kind: Kind, group: &Group) -> usize {
+    let bytes = group.field.bytes().map(usize::from).sum::<usize>();
+    bytes + group.op as usize + kind as usize
+}
+
+/// A Deployment's pods stand for all pods: in the other workloads each field of theirs is set, changed or removed, by one
+/// kind of patch.
+fn chosen(kind: Kind, groups: Vec<Group>) -> Vec<Group> {
+    let mut chosen: Vec<Group> = Vec::new();
+    let mut of_field = 0;
+    for group in groups {
+        let same = chosen.last().is_some_and(|last| last.field == group.field);
+        if !same || kind == Kind::Deployment || in_pods(&group.field).is_none() {
+            of_field = 1;
+            chosen.push(group);
+            continue;
+        }
+        of_field += 1;
+        if turn(kind, &group).is_multiple_of(of_field) {
+            chosen.pop();
+            chosen.push(group);
+        }
+    }
+    chosen
+}
+
+/// The kinds of patch that a field is changed by, the one that finds a value first.
+fn patch_kinds(job: &Job) -> Vec<PatchKind> {
+    let all = match in_pods(&job.group.field) {
+        None => true,
+        Some(field) => {
+            job.kind == Kind::Deployment && !ALIKE.iter().any(|alike| field.starts_with(alike))
+        }
+    };
+    if all {
+        return KINDS.to_vec();
+    }
+    vec![KINDS[turn(job.kind, &job.group) % KINDS.len()]]
+}
+
 async fn of_group(pipeline: &Pipeline, namespace: &str, job: &Job, found: &mut Found) {
     let mut refused = None;
     let mut accepted = false;
-    let values = job.group.each.iter().map(|tries| (tries, false));
+    let kinds = patch_kinds(job);
+    let (first, others) = kinds.split_first().unwrap();
+    let values = job
+        .group
+        .each
+        .iter()
+        .map(|tries| (tries, others.is_empty()));
     let values = values.chain(job.group.one_of.iter().map(|tries| (tries, true)));
     for (tries, until_accepted) in values {
         if until_accepted && accepted {
             break;
         }
-        let [json, others @ ..] = KINDS;
-        let mut records = of_value(pipeline, namespace, job, json, tries).await;
+        let mut records = of_value(pipeline, namespace, job, *first, tries).await;
         let taken = records.pop_if(|last| last.is_taken());
         found.refused += records.len();
         refused = records.pop().or(refused);
+        let hopeless = refused.as_ref().is_some_and(Record::is_hopeless);
         if let Some(taken) = taken {
             accepted = true;
             found.records.push(taken);
             for patch_kind in others {
-                let mut records = of_value(pipeline, namespace, job, patch_kind, tries).await;
+                let mut records = of_value(pipeline, namespace, job, *patch_kind, tries).await;
                 found.records.extend(records.pop());
             }
+        } else if until_accepted && hopeless {
+            break;
         }
     }
     if !accepted {
@@ -275,6 +380,7 @@ async fn of_value(
             body: body.clone(),
             outcome,
             never,
+            is_level_doubted: preview.is_some_and(is_level_doubted),
             listed,
         });
         if records.last().is_some_and(Record::is_taken) {
@@ -286,6 +392,14 @@ async fn of_value(
         }
     }
     records
+}
+
+/// The namespace warns of pods that aren't restricted.
+fn is_level_doubted(preview: &Preview) -> bool {
+    let pods = oracle::template(&preview.after);
+    let mut warnings = preview.warnings.iter();
+    let warned = warnings.any(|warning| warning.contains("would violate PodSecurity"));
+    !pods.is_null() && warned != (level(pods) != Level::Restricted)
 }
 
 fn written(tried: &Try, object: &Value, patch_kind: PatchKind) -> Option<Value> {

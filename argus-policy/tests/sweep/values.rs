@@ -1,6 +1,7 @@
 //! Values that a field could plausibly be set to, by the schema's type and format; a few by the field's name.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
@@ -15,284 +16,9 @@ pub(crate) struct Values {
     pub(crate) one_of: Vec<Value>,
 }
 
-/// Texts for fields that take no other, by the end of the path.
-const BY_NAME: [(&str, &[&str]); 45] = [
-    (
-        "image",
-        &[
-            "r.example/web:2",
-            "r.example/other:1",
-            "elsewhere.example/web:1",
-        ],
-    ),
-    ("protocol", &["UDP", "TCP", "SCTP"]),
-    ("scheme", &["HTTPS", "HTTP"]),
-    ("host", &["169.254.169.254", "sweep.example"]),
-    ("stopSignal", &["SIGKILL", "SIGTERM"]),
-    ("schedule", &["*/7 * * * *"]),
-    ("timeZone", &["America/New_York"]),
-    ("whenDeleted", &["Delete", "Retain"]),
-    ("whenScaled", &["Delete", "Retain"]),
-    ("strategy.type", &["Recreate"]),
-    ("updateStrategy.type", &["OnDelete"]),
-    (
-        "spec.type",
-        &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"],
-    ),
-    ("ip", &["6.6.6.6"]),
-    ("nameservers[*]", &["6.6.6.6"]),
-    ("hostIP", &["0.0.0.0"]),
-    ("clusterIP", &["10.96.7.7", "None"]),
-    ("clusterIPs[*]", &["10.96.7.7"]),
-    ("externalIPs[*]", &["6.6.6.6"]),
-    ("loadBalancerSourceRanges[*]", &["0.0.0.0/0"]),
-    ("loadBalancerIP", &["6.6.6.6"]),
-    ("podIP", &["6.6.6.6"]),
-    ("ipFamilyPolicy", &["PreferDualStack"]),
-    (
-        "seccompProfile.type",
-        &["Unconfined", "Localhost", "RuntimeDefault"],
-    ),
-    (
-        "appArmorProfile.type",
-        &["Unconfined", "Localhost", "RuntimeDefault"],
-    ),
-    ("procMount", &["Unmasked", "Default"]),
-    ("seLinuxOptions.type", &["spc_t", "container_init_t"]),
-    ("seLinuxOptions.user", &["system_u"]),
-    ("capabilities.add[*]", &["SYS_ADMIN"]),
-    ("capabilities.drop[*]", &["KILL"]),
-    (
-        "sysctls[*].name",
-        &["kernel.msgmax", "net.ipv4.ip_unprivileged_port_start"],
-    ),
-    (
-        "fieldPath",
-        &[
-            "metadata.namespace",
-            "metadata.labels",
-            "spec.nodeName",
-            "status.podIP",
-        ],
-    ),
-    (
-        "resourceFieldRef.resource",
-        &["limits.memory", "requests.cpu"],
-    ),
-    ("persistentVolumeClaim.claimName", &["data-2"]),
-    ("configMapRef.name", &["settings-2"]),
-    ("configMapKeyRef.name", &["settings-2"]),
-    ("configMapKeyRef.key", &["size"]),
-    ("configMap.name", &["settings-2"]),
-    ("priorityClassName", &["sweep-high"]),
-    ("runtimeClassName", &["sweep"]),
-    ("os.name", &["windows", "linux"]),
-    ("medium", &["", "HugePages"]),
-    ("volumeMode", &["Block", "Filesystem"]),
-    ("pathType", &["ImplementationSpecific", "Exact", "Prefix"]),
-    ("selectPolicy", &["Disabled", "Min", "Max"]),
-    ("accessModes[*]", &["ReadOnlyMany"]),
-];
-
-/// Texts for any other field, until one is accepted.
-const TEXTS: [&str; 14] = [
-    "sweep",
-    "/sweep",
-    "sweep.example/sweep",
-    "10.9.8.7",
-    "7",
-    "10.0.0.0/8",
-    "2030-01-01T00:00:00Z",
-    "Exists",
-    "SWEEP",
-    "https://sweep.example/x",
-    "1Gi",
-    "sweep-0001",
-    "00000000-0000-0000-0000-000000000007",
-    "0-2",
-];
-
-/// Labels and annotations with a meaning to somebody, and the values that they are set to.
-const LABELS: [(&str, &str); 5] = [
-    ("access", "db"),
-    ("app", "other"),
-    ("azure.workload.identity/use", "true"),
-    ("argus-ops/ignore", "all"),
-    ("argus.dev/protected", "false"),
-];
-const ANNOTATIONS: [(&str, &str); 17] = [
-    ("note-2", "hello"),
-    ("argus-ops/ignore", "all"),
-    ("argus-ops/anything", "yes"),
-    ("kubectl.kubernetes.io/last-applied-configuration", "{}"),
-    ("kubectl.kubernetes.io/restartedAt", "2030-01-01T00:00:00Z"),
-    ("deployment.kubernetes.io/revision", "77"),
-    ("deployment.kubernetes.io/desired-replicas", "77"),
-    ("iam.amazonaws.com/role", "admin"),
-    ("eks.amazonaws.com/role-arn", "arn:aws:iam::1:role/admin"),
-    ("vault.hashicorp.com/agent-inject-secret-x", "prod/root"),
-    ("k8s.v1.cni.cncf.io/networks", "host"),
-    (
-        "container.apparmor.security.beta.kubernetes.io/app",
-        "unconfined",
-    ),
-    ("seccomp.security.alpha.kubernetes.io/pod", "unconfined"),
-    ("nginx.ingress.kubernetes.io/server-snippet", "return 200;"),
-    ("external-dns.alpha.kubernetes.io/hostname", "bank.example"),
-    ("cert-manager.io/cluster-issuer", "prod"),
-    (
-        "service.beta.kubernetes.io/aws-load-balancer-internal",
-        "false",
-    ),
-];
-
-/// The least that an element of a type has beyond its required fields: what always, and what where none of the
-/// alternatives is meant (`*`: anything that isn't there always).
-const BASES: [(&str, &str, &str, &[&str]); 28] = [
-    (
-        "Container",
-        r#"{"name":"sweep","image":"r.example/sweep:1"}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "EphemeralContainer",
-        r#"{"name":"sweep","image":"r.example/sweep:1"}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "Volume",
-        r#"{"name":"sweep"}"#,
-        r#"{"emptyDir":{}}"#,
-        &["*"],
-    ),
-    (
-        "VolumeMount",
-        r#"{"name":"sweep","mountPath":"/sweep"}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "EnvVar",
-        r#"{"name":"SWEEP"}"#,
-        r#"{"value":"sweep"}"#,
-        &["*"],
-    ),
-    (
-        "EnvVarSource",
-        "{}",
-        r#"{"configMapKeyRef":{"name":"settings","key":"color"}}"#,
-        &["*"],
-    ),
-    (
-        "EnvFromSource",
-        "{}",
-        r#"{"configMapRef":{"name":"settings"}}"#,
-        &["secretRef", "configMapRef"],
-    ),
-    (
-        "ConfigMapKeySelector",
-        r#"{"name":"settings","key":"color"}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "SecretKeySelector",
-        r#"{"name":"sweep","key":"sweep"}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "Probe",
-        "{}",
-        r#"{"tcpSocket":{"port":8080}}"#,
-        &["exec", "grpc", "httpGet", "tcpSocket"],
-    ),
-    (
-        "LifecycleHandler",
-        "{}",
-        r#"{"sleep":{"seconds":1}}"#,
-        &["*"],
-    ),
-    ("ExecAction", r#"{"command":["sweep"]}"#, "{}", &[]),
-    (
-        "HTTPGetAction",
-        r#"{"path":"/sweep","port":8080}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "VolumeProjection",
-        "{}",
-        r#"{"configMap":{"name":"settings"}}"#,
-        &["*"],
-    ),
-    (
-        "ClusterTrustBundleProjection",
-        r#"{"path":"sweep"}"#,
-        r#"{"name":"sweep"}"#,
-        &["signerName", "labelSelector"],
-    ),
-    (
-        "PodCertificateProjection",
-        r#"{"signerName":"sweep.example/sweep","keyType":"ED25519","credentialBundlePath":"sweep"}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "DownwardAPIVolumeFile",
-        r#"{"path":"sweep"}"#,
-        r#"{"fieldRef":{"fieldPath":"metadata.name"}}"#,
-        &["resourceFieldRef"],
-    ),
-    (
-        "Toleration",
-        r#"{"key":"sweep"}"#,
-        r#"{"operator":"Exists"}"#,
-        &["value"],
-    ),
-    (
-        "NodeSelectorTerm",
-        "{}",
-        r#"{"matchExpressions":[{"key":"sweep","operator":"Exists"}]}"#,
-        &["matchFields"],
-    ),
-    (
-        "EphemeralVolumeSource",
-        r#"{"volumeClaimTemplate":{"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "PersistentVolumeClaim",
-        r#"{"metadata":{"name":"sweep"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}"#,
-        "{}",
-        &[],
-    ),
-    (
-        "OwnerReference",
-        r#"{"apiVersion":"v1","kind":"ConfigMap","name":"sweep","uid":"00000000-0000-0000-0000-000000000007"}"#,
-        "{}",
-        &[],
-    ),
-    ("ServicePort", r#"{"name":"sweep","port":8099}"#, "{}", &[]),
-    (
-        "MetricSpec",
-        "{}",
-        r#"{"type":"Resource","resource":{"name":"memory","target":{"type":"Utilization","averageUtilization":50}}}"#,
-        &["*"],
-    ),
-    ("IngressTLS", r#"{"hosts":["sweep.example"]}"#, "{}", &[]),
-    ("IngressRule", r#"{"host":"sweep.example"}"#, "{}", &[]),
-    (
-        "IngressBackend",
-        "{}",
-        r#"{"service":{"name":"sweep","port":{"number":80}}}"#,
-        &["*"],
-    ),
-    ("ServiceBackendPort", "{}", r#"{"number":80}"#, &["name"]),
-];
+/// Values by name, keys of maps and the least objects of types.
+static DATA: LazyLock<Value> =
+    LazyLock::new(|| serde_saphyr::from_str(include_str!("fixtures/values.yaml")).unwrap());
 
 /// Values for a leaf at a path.
 pub(crate) fn of_leaf(path: &[Segment], schema: &Value, current: Option<&Value>) -> Values {
@@ -331,23 +57,15 @@ fn of_type(path: &[Segment], schema: &Value, current: Option<&Value>) -> Values 
             ..Values::default()
         },
         (Some("string"), _) => {
-            let path = text(path);
-            let is_named = |end: &&str| {
-                path.strip_suffix(*end)
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            };
-            let listed = schema["enum"].as_array().cloned().unwrap_or_default();
-            let each = match BY_NAME.iter().find(|(end, _)| is_named(end)) {
-                Some((_, named)) => texts(named),
-                None if !listed.is_empty() => listed,
-                None => schema["description"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default(),
+            let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+            let each = match by_end(&DATA["by_name"], &text(path)) {
+                Some(named) => list(named),
+                None if schema["enum"].is_array() => list(&schema["enum"]),
+                None => list(&schema["description"]),
             };
             Values {
                 each,
-                one_of: texts(&TEXTS),
+                one_of: list(&DATA["texts"]),
             }
         }
         (_, None) if schema["oneOf"].is_array() => Values {
@@ -361,22 +79,22 @@ fn of_type(path: &[Segment], schema: &Value, current: Option<&Value>) -> Values 
     }
 }
 
+/// The value of the key that a path ends with.
+fn by_end<'a>(map: &'a Value, path: &str) -> Option<&'a Value> {
+    let is_end = |end: &str| {
+        let rest = path.strip_suffix(end);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let mut found = map.as_object().into_iter().flatten();
+    found.find(|(end, _)| is_end(end)).map(|(_, value)| value)
+}
+
 /// Keys that a map at a path is given, each with a value.
 pub(crate) fn keys(path: &[Segment], value: &Value) -> Vec<(String, Value)> {
-    let pairs = |pairs: &[(&str, &str)]| {
-        let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), json!(value));
-        pairs.iter().map(pair).collect()
-    };
-    match text(path).rsplit(['.', '[']).next().unwrap_or_default() {
-        "labels" | "selector" | "matchLabels" => pairs(&LABELS),
-        "annotations" => pairs(&ANNOTATIONS),
-        "limits" | "requests" => pairs(&[
-            ("memory", "300Mi"),
-            ("cpu", "300m"),
-            ("sweep.example/gpu", "1"),
-            ("storage", "3Gi"),
-        ]),
-        _ => vec![("sweep".to_owned(), value.clone())],
+    let named = by_end(&DATA["keys"], &text(path)).and_then(Value::as_object);
+    match named {
+        Some(keys) => keys.clone().into_iter().collect(),
+        None => vec![("sweep".to_owned(), value.clone())],
     }
 }
 
@@ -395,19 +113,17 @@ pub(crate) fn built(
 ) -> Value {
     let deeper =
         |segment: &Segment| -> Vec<Segment> { path.iter().chain([segment]).cloned().collect() };
-    let below = |segment: &Segment, rest: &[Segment]| {
-        built(
-            document,
-            &deeper(segment),
-            &document.below(schema, segment),
-            rest,
-            leaf,
-        )
+    let below = |segment: &Segment, rest: &[Segment], leaf: &Value| {
+        let inner = document.below(schema, segment);
+        built(document, &deeper(segment), &inner, rest, leaf)
     };
+    if rest.is_empty() && !leaf.is_null() {
+        return leaf.clone();
+    }
     match rest.split_first() {
-        Some((Segment::Element, rest)) => json!([below(&Segment::Element, rest)]),
+        Some((Segment::Element, rest)) => json!([below(&Segment::Element, rest, leaf)]),
         Some((Segment::Value, rest)) => {
-            let value = below(&Segment::Value, rest);
+            let value = below(&Segment::Value, rest, leaf);
             let key = keys(path, &value).remove(0).0;
             json!({ key: value })
         }
@@ -422,17 +138,17 @@ pub(crate) fn built(
                 .map_or(Cow::default(), Cow::Borrowed);
             for name in required.iter().filter_map(Value::as_str) {
                 if Some(name) != next && object.get(name).is_none() {
-                    object[name] = below(&Segment::Field(name.to_owned()), &[]);
+                    object[name] = below(&Segment::Field(name.to_owned()), &[], &Value::Null);
                 }
             }
             if let Some((segment, rest)) = rest.split_first() {
-                object[next.unwrap()] = below(segment, rest);
+                object[next.unwrap()] = below(segment, rest, leaf);
             }
             object
         }
-        None if leaf.is_null() && is_list(schema) => json!([below(&Segment::Element, &[])]),
-        None if leaf.is_null() && is_map(schema) => json!({}),
-        None if leaf.is_null() => {
+        None if is_list(schema) => json!([below(&Segment::Element, &[], leaf)]),
+        None if is_map(schema) => json!({}),
+        None => {
             let values = of_leaf(path, schema, None);
             let mut values = values.each.into_iter().chain(values.one_of);
             values.next().unwrap_or_default()
@@ -442,25 +158,17 @@ pub(crate) fn built(
 }
 
 fn base(schema: &Value, next: Option<&str>) -> Value {
-    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-    let Some((_, always, else_, alternatives)) =
-        BASES.iter().find(|(name, ..)| schema["type_name"] == *name)
-    else {
-        return json!({});
+    let name = schema["type_name"].as_str().unwrap_or_default();
+    let base = &DATA["bases"][name];
+    let fields = |part: &str| base[part].as_object().cloned().unwrap_or_default();
+    let mut object = fields("always");
+    let instead = base["instead"].as_array().cloned().unwrap_or_default();
+    let is_instead = |next: &str| {
+        instead.contains(&json!(next))
+            || instead.contains(&json!("*")) && !object.contains_key(next)
     };
-    let mut object = read(always);
-    let meant = |next: &str| {
-        let any = alternatives.contains(&"*") && object.get(next).is_none();
-        any || alternatives.contains(&next)
-    };
-    if !next.is_some_and(meant) {
-        let fields = object.as_object_mut().unwrap();
-        fields.extend(
-            read(else_)
-                .as_object_mut()
-                .map(std::mem::take)
-                .unwrap_or_default(),
-        );
+    if !next.is_some_and(is_instead) {
+        object.extend(fields("else"));
     }
-    object
+    object.into()
 }
