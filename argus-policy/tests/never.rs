@@ -10,7 +10,7 @@
 #[path = "sweep/pipeline.rs"]
 mod pipeline;
 #[path = "walk/world.rs"]
-#[allow(dead_code, reason = "the walk's tests use the rest of it")]
+#[allow(dead_code, reason = "the tests of `walk` use the rest of it")]
 mod world;
 
 use argus_core::{Risk, Verdict};

@@ -23,7 +23,7 @@ mod schema;
 mod table;
 mod values;
 #[path = "../walk/world.rs"]
-#[allow(dead_code, reason = "the walk's tests use the rest of it")]
+#[allow(dead_code, reason = "the tests of `walk` use the rest of it")]
 mod world;
 
 use report::Report;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use argus_core::{Kind, PatchKind, Risk};
+use argus_core::{Kind, Risk};
 
 use super::pipeline::Outcome;
 use super::run::{Found, Record};
@@ -14,6 +14,19 @@ const COLUMNS: [&str; 9] = [
 
 /// Fewer would mean that the document or the fixtures were not read.
 const FEWEST_CASES: usize = 5_000;
+
+/// What the API server says of fields that nobody may set, or only with others.
+const KEPT: [&str; 6] = [
+    "Forbidden",
+    "immutable",
+    "does not match template `labels`",
+    "will be auto-generated",
+    "must match dataSourceRef",
+    "cannot set both",
+];
+
+/// How much of a patch is printed.
+const MOST_SHOWN: usize = 200;
 
 pub(crate) struct Report(Found);
 
@@ -122,30 +135,54 @@ impl Report {
         );
     }
 
-    /// Fields of which the API server took no value: nothing was tested.
+    /// Fields of which the API server took no value, nor of anything below: nothing was tested. Those that it lets nobody
+    /// set are counted, the others named.
     fn print_untested(&self) {
         let mut tested: BTreeSet<(Kind, &str)> = BTreeSet::new();
         let mut all: BTreeMap<(Kind, &str), &Record> = BTreeMap::new();
         for record in &self.0.records {
-            let field = (record.kind, record.field.as_str());
-            all.insert(field, record);
+            all.insert((record.kind, &record.field), record);
             if !matches!(record.outcome, Outcome::Server(_) | Outcome::Nothing) {
-                tested.insert(field);
+                let ends = record
+                    .field
+                    .match_indices(['.', '[', '{'])
+                    .map(|(end, _)| end);
+                tested.extend(ends.map(|end| (record.kind, &record.field[..end])));
+                tested.insert((record.kind, &record.field));
             }
         }
-        let untested: Vec<_> = all
-            .iter()
-            .filter(|(field, _)| !tested.contains(*field))
-            .collect();
+        let mut kept: BTreeMap<Kind, usize> = BTreeMap::new();
+        let mut untested = Vec::new();
+        for (field, record) in &all {
+            let is_kept = |why: &str| KEPT.iter().any(|text| why.contains(text));
+            match &record.outcome {
+                _ if tested.contains(field) => {}
+                Outcome::Server(why) if is_kept(why) => *kept.entry(field.0).or_default() += 1,
+                _ => untested.push(record),
+            }
+        }
         println!(
-            "\nof {} fields, the API server took no value of {}:",
-            all.len(),
+            "\nof {} fields, the API server lets nobody set: {kept:?}",
+            all.len()
+        );
+        println!(
+            "it took no value that was tried of {} more:",
             untested.len()
         );
-        for ((kind, field), record) in untested {
-            println!("  {kind} {field}: {:?} of {}", record.outcome, record.body);
+        for record in untested {
+            let (kind, field) = (record.kind, &record.field);
+            let body: String = record.body.to_string().chars().take(MOST_SHOWN).collect();
+            println!("  {kind} {field}: {:?} of {body}", record.outcome);
         }
     }
+}
+
+/// Of one field, what was done to it.
+struct Passed<'a> {
+    how: BTreeSet<String>,
+    why: BTreeSet<String>,
+    cases: usize,
+    first: &'a Record,
 }
 
 fn print_fields<'a>(
@@ -153,33 +190,36 @@ fn print_fields<'a>(
     records: impl Iterator<Item = &'a Record>,
     why: impl Fn(&Record) -> Vec<String>,
 ) {
-    let mut fields: BTreeMap<&str, (BTreeSet<String>, BTreeSet<String>, usize, &Record)> =
-        BTreeMap::new();
+    let mut fields: BTreeMap<&str, Passed<'_>> = BTreeMap::new();
     for record in records {
-        let entry = fields
-            .entry(&record.field)
-            .or_insert_with(|| (BTreeSet::new(), BTreeSet::new(), 0, record));
-        let patch_kind = match record.patch_kind {
-            PatchKind::Json => "j",
-            PatchKind::Merge => "m",
-            PatchKind::Strategic => "s",
-        };
-        entry
-            .0
-            .insert(format!("{:?}/{:?}/{patch_kind}", record.kind, record.op));
-        entry.1.extend(why(record));
-        entry.2 += 1;
+        let passed = fields.entry(&record.field).or_insert_with(|| Passed {
+            how: BTreeSet::new(),
+            why: BTreeSet::new(),
+            cases: 0,
+            first: record,
+        });
+        passed.how.extend([
+            record.kind.to_string(),
+            format!("{:?}", record.op),
+            record.patch_kind.as_str().to_owned(),
+        ]);
+        passed.why.extend(why(record));
+        passed.cases += 1;
     }
     println!("\n{title}: {} fields", fields.len());
-    for (field, (how, why, count, first)) in fields {
-        let how: Vec<String> = how.into_iter().collect();
-        let why: Vec<String> = why.into_iter().collect();
+    for (field, passed) in fields {
+        let join = |texts: BTreeSet<String>| texts.into_iter().collect::<Vec<_>>().join(", ");
+        let (how, why, cases) = (join(passed.how), join(passed.why), passed.cases);
+        let body: String = passed
+            .first
+            .body
+            .to_string()
+            .chars()
+            .take(MOST_SHOWN)
+            .collect();
         println!(
-            "  {field} ({count}): {} [{}] such as {} {}",
-            why.join("; "),
-            how.join(" "),
-            first.name,
-            first.body
+            "  {field} ({cases}: {how}): {why}; such as {} {body}",
+            passed.first.name
         );
     }
 }

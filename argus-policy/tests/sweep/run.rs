@@ -180,7 +180,7 @@ async fn live(world: &World, kind: Kind) -> Vec<Fixture> {
 struct Job {
     kind: Kind,
     fixtures: Arc<Vec<Fixture>>,
-    group: Group,
+    groups: Vec<Group>,
 }
 
 /// Every case of every kind.
@@ -206,10 +206,10 @@ pub(crate) async fn sweep(world: &World) -> Found {
         let nodes = document.nodes(&root);
         let fixtures = Arc::new(live(world, kind).await);
         let groups = chosen(kind, Kinds::new(document, &nodes, &fixtures).groups());
-        jobs.extend(groups.into_iter().map(|group| Job {
+        jobs.extend(groups.into_iter().map(|groups| Job {
             kind,
             fixtures: Arc::clone(&fixtures),
-            group,
+            groups,
         }));
     }
     let pipeline = Arc::new(Pipeline::new(
@@ -229,7 +229,7 @@ pub(crate) async fn sweep(world: &World) -> Found {
                 if index.is_multiple_of(250) {
                     println!("{index} of {} after {:?}", jobs.len(), start.elapsed());
                 }
-                of_group(&pipeline, &namespace, job, &mut found).await;
+                of_job(&pipeline, &namespace, job, &mut found).await;
             }
             found
         })
@@ -262,57 +262,65 @@ fn turn(kind: Kind, group: &Group) -> usize {
     bytes + group.op as usize + kind as usize
 }
 
-/// A Deployment's pods stand for all pods: in the other workloads each field of theirs is set, changed or removed, by one
-/// kind of patch.
-fn chosen(kind: Kind, groups: Vec<Group>) -> Vec<Group> {
-    let mut chosen: Vec<Group> = Vec::new();
-    let mut of_field = 0;
+/// What is run of a kind, each until something of it is taken. A Deployment's pods stand for all pods: in the other
+/// workloads each field of theirs is set, changed or removed, by one kind of patch.
+fn chosen(kind: Kind, groups: Vec<Group>) -> Vec<Vec<Group>> {
+    let mut chosen: Vec<Vec<Group>> = Vec::new();
     for group in groups {
-        let same = chosen.last().is_some_and(|last| last.field == group.field);
-        if !same || kind == Kind::Deployment || in_pods(&group.field).is_none() {
-            of_field = 1;
-            chosen.push(group);
-            continue;
+        let alone = kind == Kind::Deployment || in_pods(&group.field).is_none();
+        match chosen.last_mut() {
+            Some(of_field) if !alone && of_field[0].field == group.field => of_field.push(group),
+            _ => chosen.push(vec![group]),
         }
-        of_field += 1;
-        if turn(kind, &group).is_multiple_of(of_field) {
-            chosen.pop();
-            chosen.push(group);
-        }
+    }
+    for of_field in &mut chosen {
+        let first = turn(kind, &of_field[0]) % of_field.len();
+        of_field.rotate_left(first);
     }
     chosen
 }
 
 /// The kinds of patch that a field is changed by, the one that finds a value first.
-fn patch_kinds(job: &Job) -> Vec<PatchKind> {
-    let all = match in_pods(&job.group.field) {
+fn patch_kinds(kind: Kind, group: &Group) -> Vec<PatchKind> {
+    let all = match in_pods(&group.field) {
         None => true,
         Some(field) => {
-            job.kind == Kind::Deployment && !ALIKE.iter().any(|alike| field.starts_with(alike))
+            kind == Kind::Deployment && !ALIKE.iter().any(|alike| field.starts_with(alike))
         }
     };
     if all {
         return KINDS.to_vec();
     }
-    vec![KINDS[turn(job.kind, &job.group) % KINDS.len()]]
+    vec![KINDS[turn(kind, group) % KINDS.len()]]
 }
 
-async fn of_group(pipeline: &Pipeline, namespace: &str, job: &Job, found: &mut Found) {
+async fn of_job(pipeline: &Pipeline, namespace: &str, job: &Job, found: &mut Found) {
+    for group in &job.groups {
+        if of_group(pipeline, namespace, job, group, found).await {
+            break;
+        }
+    }
+}
+
+/// Whether the API server took something.
+async fn of_group(
+    pipeline: &Pipeline,
+    namespace: &str,
+    job: &Job,
+    group: &Group,
+    found: &mut Found,
+) -> bool {
     let mut refused = None;
     let mut accepted = false;
-    let kinds = patch_kinds(job);
+    let kinds = patch_kinds(job.kind, group);
     let (first, others) = kinds.split_first().unwrap();
-    let values = job
-        .group
-        .each
-        .iter()
-        .map(|tries| (tries, others.is_empty()));
-    let values = values.chain(job.group.one_of.iter().map(|tries| (tries, true)));
+    let values = group.each.iter().map(|tries| (tries, others.is_empty()));
+    let values = values.chain(group.one_of.iter().map(|tries| (tries, true)));
     for (tries, until_accepted) in values {
         if until_accepted && accepted {
             break;
         }
-        let mut records = of_value(pipeline, namespace, job, *first, tries).await;
+        let mut records = of_value(pipeline, namespace, job, group, *first, tries).await;
         let taken = records.pop_if(|last| last.is_taken());
         found.refused += records.len();
         refused = records.pop().or(refused);
@@ -321,7 +329,8 @@ async fn of_group(pipeline: &Pipeline, namespace: &str, job: &Job, found: &mut F
             accepted = true;
             found.records.push(taken);
             for patch_kind in others {
-                let mut records = of_value(pipeline, namespace, job, *patch_kind, tries).await;
+                let mut records =
+                    of_value(pipeline, namespace, job, group, *patch_kind, tries).await;
                 found.records.extend(records.pop());
             }
         } else if until_accepted && hopeless {
@@ -331,6 +340,7 @@ async fn of_group(pipeline: &Pipeline, namespace: &str, job: &Job, found: &mut F
     if !accepted {
         found.records.extend(refused);
     }
+    accepted
 }
 
 /// Tries one value, and in an element of its own if the API server doesn't take it beside what is there.
@@ -338,6 +348,7 @@ async fn of_value(
     pipeline: &Pipeline,
     namespace: &str,
     job: &Job,
+    group: &Group,
     patch_kind: PatchKind,
     tries: &[Try],
 ) -> Vec<Record> {
@@ -373,8 +384,8 @@ async fn of_value(
         };
         records.push(Record {
             kind: job.kind,
-            field: job.group.field.clone(),
-            op: job.group.op,
+            field: group.field.clone(),
+            op: group.op,
             patch_kind,
             name: name.clone(),
             body: body.clone(),

@@ -58,11 +58,18 @@ fn of_type(path: &[Segment], schema: &Value, current: Option<&Value>) -> Values 
         },
         (Some("string"), _) => {
             let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-            let each = match by_end(&DATA["by_name"], &text(path)) {
-                Some(named) => list(named),
-                None if schema["enum"].is_array() => list(&schema["enum"]),
-                None => list(&schema["description"]),
-            };
+            let named = by_end(&DATA["by_name"], &text(path)).map(list);
+            let mut each: Vec<Value> = named.unwrap_or_default();
+            let listed = list(&schema["enum"]);
+            each.extend(
+                listed
+                    .into_iter()
+                    .filter(|value| !each.contains(value))
+                    .collect::<Vec<_>>(),
+            );
+            if each.is_empty() {
+                each = list(&schema["description"]);
+            }
             Values {
                 each,
                 one_of: list(&DATA["texts"]),
