@@ -188,6 +188,10 @@ fn what_is_not_listed_is_high_risk() {
             json!({ "name": "two", "image": "r.example/web:1", "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } } }),
         ),
         (
+            format!("{APP}/volumeMounts"),
+            json!([{ "name": "creds", "mountPath": "/creds" }]),
+        ),
+        (
             format!("{POD}/hostAliases"),
             json!([{ "ip": "6.6.6.6", "hostnames": ["db"] }]),
         ),
@@ -247,10 +251,6 @@ fn what_is_never_changed_is_never_changed() {
         (
             format!("{POD}/volumes/1"),
             json!({ "name": "conf", "secret": { "secretName": "web" } }),
-        ),
-        (
-            format!("{APP}/volumeMounts"),
-            json!([{ "name": "creds", "mountPath": "/creds" }]),
         ),
         (
             format!("{APP}/env/0"),
@@ -360,6 +360,15 @@ fn what_is_never_changed_is_never_changed() {
             "{pointer} {value}"
         );
     }
+    // A part of the node that the pod has is not given to another of its containers.
+    let volume = json!([{ "name": "host", "hostPath": { "path": "/" } }]);
+    let has_host = with(&before, &format!("{POD}/volumes"), volume);
+    let mount = json!([{ "name": "host", "mountPath": "/host" }]);
+    let mounted = with(&has_host, &format!("{APP}/volumeMounts"), mount);
+    assert_eq!(
+        judged(Kind::StatefulSet, &has_host, &mounted, &nothing),
+        (Risk::High, true)
+    );
     // Storage goes with a copy where the object says so already.
     let deleting = with(
         &before,

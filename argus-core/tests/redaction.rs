@@ -122,7 +122,7 @@ async fn a_dry_run_and_the_trail_show_no_secret_and_the_plan_still_writes_it() {
         .unwrap();
     let audit = MemoryAudit::new();
     let remediator = remediator(&cluster, &audit, PATCH);
-    let remediator = remediator.asked_by(Actor::User("ada token=old-Zr4t8".into()));
+    let remediator = remediator.asked_by(Actor::user("ada token=old-Zr4t8").unwrap());
     let incident = Incident::from_json(r#"{"incident_id": "INC-1"}"#).unwrap();
     let plan = remediator.suggest(&incident).await.unwrap();
     let mut debug = format!("{plan:?}");

@@ -12,8 +12,9 @@ use super::allowed::pod_template;
 use super::field::{FieldChange, FieldPath, Segment};
 use crate::pod_security::{CONTAINER_LISTS, containers, list, unmet};
 
-/// Beginnings of labels and annotations that belong to Argus, to `kubectl apply`, to controllers, and to the node's security.
-const RESERVED: [(&str, &str); 5] = [
+/// Beginnings of labels and annotations that belong to Argus, to `kubectl apply` and to controllers, or that give secrets or
+/// take confinement.
+const RESERVED: [(&str, &str); 6] = [
     ("argus-ops/", "it would hide from people what Argus finds"),
     (
         "kubectl.kubernetes.io/last-applied-configuration",
@@ -22,6 +23,10 @@ const RESERVED: [(&str, &str); 5] = [
     (
         "deployment.kubernetes.io/",
         "it belongs to the Deployment's controller",
+    ),
+    (
+        "vault.hashicorp.com/",
+        "it gives the app a secret that was not read before",
     ),
     (
         "container.apparmor.security.beta.kubernetes.io/",
@@ -72,6 +77,17 @@ pub(super) fn never(
         new_powers(old, new).into_iter().for_each(&mut note);
         weaker_settings(old, new).into_iter().for_each(&mut note);
     }
+    let certificates = |object: &Value| -> BTreeSet<String> {
+        let spec = object.get("spec").into_iter();
+        let named = spec
+            .flat_map(|spec| list(spec, "tls"))
+            .map(|tls| text(tls, "secretName"));
+        named.map(str::to_owned).collect()
+    };
+    if let Some(secret) = (&certificates(after) - &certificates(before)).pop_first() {
+        let why = format!("the secret {secret} would be read that was not read before");
+        found.push(("spec.tls".into(), why));
+    }
     found.extend(lost_storage(before, after));
     found
 }
@@ -98,6 +114,8 @@ const ORDINARY_VOLUMES: [&str; 5] = [
     "ephemeral",
     "persistentVolumeClaim",
 ];
+/// Volumes that hold what the pod was given to read.
+const SECRET_VOLUMES: [&str; 2] = ["secret", "projected"];
 const ORDINARY_SOURCES: [&str; 2] = ["configMap", "downwardAPI"];
 
 /// What a volume gives to whoever mounts it, beyond the ordinary.
@@ -161,9 +179,13 @@ fn powers(spec: &Value) -> BTreeSet<(String, String)> {
                     (format!("{place}.envFrom"), format!("{kind} {source}"))
                 }));
             }
+            // A secret of the pod in another of its containers is high risk; a part of the node is never given further.
             for mount in list(container, "volumeMounts") {
                 let volume =
                     list(spec, "volumes").find(|volume| volume.get("name") == mount.get("name"));
+                let is_secret =
+                    |volume: &&Value| SECRET_VOLUMES.iter().any(|kind| volume.get(kind).is_some());
+                let volume = volume.filter(|volume| !is_secret(volume));
                 let powers = volume.into_iter().flat_map(volume_powers);
                 found
                     .extend(powers.map(|power| {

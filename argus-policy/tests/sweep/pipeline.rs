@@ -83,7 +83,7 @@ impl Pipeline {
             }
         };
         let outcome = match run(&self.by_default, &plan).await {
-            Ok(dry_run) => Outcome::Allowed(dry_run.plan().risk_level(), dry_run.verdict()),
+            Ok(dry_run) => Outcome::Allowed(dry_run.risk_level(), dry_run.verdict()),
             Err(Outcome::Floor(why) | Outcome::Policy(why)) => Outcome::High(why),
             Err(other) => panic!("{:?}: {other:?}", plan.steps()),
         };

@@ -378,7 +378,7 @@ async fn of_value(
         let listed = match (&outcome, preview) {
             (Outcome::Allowed(..), Some(preview)) => {
                 let changed = table::changed(&preview.before, &preview.after);
-                table::is_listed(&kind, &preview.before, &preview.after, &changed)
+                Some(table::is_listed(job.kind, &changed))
             }
             _ => None,
         };
