@@ -225,7 +225,8 @@ impl<'a> Kinds<'a> {
             let without = map
                 .iter()
                 .filter(|place| place.value.get(&key) != Some(&value));
-            let put = without.map(|place| {
+            // Where one isn't taken the next is tried.
+            let put = without.enumerate().map(|(index, place)| {
                 let mut steps = place.steps.clone();
                 steps.push(Step::Field(key.clone()));
                 Try {
@@ -235,7 +236,7 @@ impl<'a> Kinds<'a> {
                         change: Change::Put(value.clone()),
                         merges: false,
                     },
-                    depth: 0,
+                    depth: map.len() - index,
                 }
             });
             new.push(put.collect());
