@@ -197,7 +197,9 @@ int32_t argus_parse_command(const char *command, char **out, char **error);
 //
 // What reads as a JSON object or list is redacted by its fields, and bounded to 200 entries of each and eight levels; one that holds no
 // secret comes out as it went in.
-int32_t argus_redact(const char *given, char **out, char **error);
+int32_t argus_redact(const char *given,
+                     char **out,
+                     char **error);
 
 // Puts the findings of a scan together that have one cause, and writes the incidents to `out`, a list, worst causes first in each.
 //

@@ -51,9 +51,9 @@ fn patterns() -> Vec<String> {
         r"(?i)\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9+/=._~-]{8,})",
         r#"(?i)(?:-H|--header)[= \t]["']?[a-z-]{0,30}(?:key|token):\s*(?P<secret>[^\s"']{3,})"#,
         // A password in a URL, or a token in the place of both, or after curl's --user
-        r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#"'`<>]{0,256}:(?P<secret>[^\s/"'`<>\[][^\s/"'`<>]{0,255})@"#,
+        r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#"'`<>]*:(?P<secret>[^\s/"'`<>\[][^\s/"'`<>]*)@"#,
         // Also with a slash in it, if it is no port with a path
-        r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#"'`<>]{0,256}:(?P<secret>(?:[^\s/"'`<>\[]*[^\s/"'`<>\[0-9][^\s/"'`<>]*)?/[^\s"'`<>@]{0,255})@"#,
+        r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@?#"'`<>]*:(?P<secret>(?:[^\s/"'`<>\[]*[^\s/"'`<>\[0-9][^\s/"'`<>]*)?/[^\s"'`<>@]*)@"#,
         r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<secret>[A-Za-z0-9_-]{20,256})@",
         r#"\bcurl\b[^\r\n]{0,400}[ \t](?:-u|--user)[= \t]{1,5}(?:"(?P<double>[^"\n]{3,})"|'(?P<single>[^'\n]{3,})'|(?P<secret>[^\s"'\[][^\s"':]*:[^\s"']{3,}))"#,
         // What signs a link, and links that are a secret as a whole
