@@ -44,6 +44,9 @@ pub(super) fn path_never(path: &FieldPath) -> Option<&'static str> {
     parts.windows(2).find_map(|pair| match pair {
         ["metadata", "finalizers"] => Some("it decides what is kept of an object that is deleted"),
         ["metadata", "ownerReferences"] => Some("it decides what is deleted with another object"),
+        ["annotations", key] if key.to_ascii_lowercase().contains("secret") => {
+            Some("it may name a secret that was not read before")
+        }
         ["annotations" | "labels", key] => RESERVED
             .iter()
             .find(|(start, _)| key.starts_with(start))
@@ -196,8 +199,11 @@ fn powers(spec: &Value) -> BTreeSet<(String, String)> {
                 found.insert((format!("{place}.volumeDevices"), device.to_string()));
             }
             for port in list(container, "ports") {
+                let address = text(port, "hostIP");
                 let port = port.get("hostPort").filter(|port| **port != 0);
-                found.extend(port.map(|port| (format!("{place}.ports"), port.to_string())));
+                found.extend(
+                    port.map(|port| (format!("{place}.ports"), format!("{address}:{port}"))),
+                );
             }
         }
     }

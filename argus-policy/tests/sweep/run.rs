@@ -280,12 +280,14 @@ fn chosen(kind: Kind, groups: Vec<Group>) -> Vec<Vec<Group>> {
     chosen
 }
 
-/// The kinds of patch that a field is changed by, the one that finds a value first.
+/// The kinds of patch that a field is changed by, the one that finds a value first. Fields of pods take turns, unless
+/// `ARGUS_SWEEP_WHOLE` is set: then those of a Deployment are changed by each, in three times the time.
 fn patch_kinds(kind: Kind, group: &Group) -> Vec<PatchKind> {
     let all = match in_pods(&group.field) {
         None => true,
         Some(field) => {
-            kind == Kind::Deployment && !ALIKE.iter().any(|alike| field.starts_with(alike))
+            let alike = ALIKE.iter().any(|alike| field.starts_with(alike));
+            kind == Kind::Deployment && !alike && std::env::var_os("ARGUS_SWEEP_WHOLE").is_some()
         }
     };
     if all {

@@ -64,7 +64,8 @@ pub(crate) fn changed(before: &Value, after: &Value) -> BTreeMap<String, (Value,
     changed
 }
 
-const SERVERS: [&str; 6] = [
+const SERVERS: [&str; 7] = [
+    "metadata.annotations.deprecated.daemonset.template.generation",
     "status",
     "metadata.managedFields",
     "metadata.generation",
