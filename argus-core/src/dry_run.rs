@@ -510,6 +510,7 @@ mod tests {
             }}})
         };
         let preview = |before: Value, after: Value| Preview {
+            evidence: None,
             uid: "u".into(),
             before,
             after,

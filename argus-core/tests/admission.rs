@@ -1,6 +1,12 @@
 //! The second lock: what a stolen token of Argus' account can do on a real API server, with plain kubectl.
 #![cfg(feature = "kube")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 use std::io::Write as _;
 use std::path::PathBuf;
