@@ -137,6 +137,40 @@ fn the_chart_has_the_rules_of_the_library() {
     );
 }
 
+/// The admission policies, with the names that the chart puts in.
+#[test]
+fn the_chart_has_the_admission_policies_of_the_library() {
+    let scope = Scope::namespaces(["argus-scope"]).unwrap();
+    let yaml = Roles::new(&scope).admission_yaml("argus-namespace", "argus-account");
+    let text = yaml.unwrap().replace("'argus-scope'", "ARGUS_SCOPE");
+    is_as_it_should_be("chart/files/admission.yaml", &text);
+    let enabled = format!("{EXAMPLE}settings: {{remediation: {{enabled: true}}}}\n");
+    let Some(rendered) = rendered(&enabled, &[]) else {
+        return;
+    };
+    let is_policy = |object: &Value| {
+        let kind = object["kind"].as_str().unwrap();
+        kind.starts_with("ValidatingAdmissionPolicy")
+    };
+    // Helm sorts what it renders by kind.
+    let sorted = |objects: Vec<Value>| {
+        let mut texts: Vec<String> = objects.iter().map(Value::to_string).collect();
+        texts.sort();
+        texts
+    };
+    let made = objects(&rendered.unwrap()).into_iter().filter(is_policy);
+    let wanted = roles().admission("argus", "argus").unwrap();
+    assert_eq!(sorted(made.collect()), sorted(wanted));
+    let off = rendered_policies(&format!("{enabled}admission: {{create: false}}\n"));
+    assert_eq!(off, Some(0));
+    assert_eq!(rendered_policies(EXAMPLE), Some(0));
+}
+
+fn rendered_policies(values: &str) -> Option<usize> {
+    let text = rendered(values, &[])?.unwrap();
+    Some(text.matches("kind: ValidatingAdmissionPolicy").count())
+}
+
 #[test]
 fn the_manifests_are_those_of_the_chart() {
     let Some(rendered) = rendered(EXAMPLE, &[]) else {
@@ -356,12 +390,12 @@ fn a_flag_wins_over_the_file_and_mistakes_are_named() {
         (
             &format!("users: [{{name: \"\", role: admin, token_sha256: {token}}}]\n"),
             &[],
-            "1 to 100 characters",
+            "the name has no letter and no digit",
         ),
         (
             &format!("users: [{{name: \"a\\nb\", role: admin, token_sha256: {token}}}]\n"),
             &[],
-            "without control characters",
+            "a control character",
         ),
     ] {
         let error = read(text, flags).unwrap_err().to_string();
