@@ -138,6 +138,27 @@ fn opens(text: &str, from: usize) -> Option<u8> {
     (closer != b')' || closed()).then_some(closer)
 }
 
+/// Whether the bracket at `from` is a letter of a word that goes on behind it, such as a password's, and opens no group.
+fn is_word(text: &str, from: usize) -> bool {
+    let bytes = text.as_bytes();
+    let Some(first) = bytes.get(from) else {
+        return false;
+    };
+    let mut open = 0_usize;
+    let near = bytes.iter().skip(from).take(LONGEST_ASIDE);
+    for (byte, next) in near.clone().zip(near.skip(1)) {
+        open += usize::from(byte == first);
+        open -= usize::from(closer_of(*first) == Some(*byte) && open > 0);
+        if open == 0 {
+            return next.is_ascii_graphic() && !is_end(*next);
+        }
+        if byte.is_ascii_whitespace() || is_quote(*byte) {
+            return false;
+        }
+    }
+    false
+}
+
 /// Where the quote is that backslashes at `from` stand before.
 fn escaped_quote(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes().get(from..)?;
@@ -182,7 +203,7 @@ fn bare_end(text: &str, from: usize, within: bool) -> usize {
                 false
             }
             b'}' | b']' | b')' | b'>' | b'"' | b'\'' | b'`' => {
-                after.is_none_or(|next| !next.is_ascii_alphanumeric())
+                after.is_none_or(|next| next.is_ascii_whitespace() || is_end(*next))
             }
             b'\\' => is_escape(text, at),
             _ => false,
@@ -224,6 +245,10 @@ fn is_quote(byte: u8) -> bool {
 
 fn is_closer(byte: u8) -> bool {
     matches!(byte, b'}' | b']' | b')')
+}
+
+fn is_end(byte: u8) -> bool {
+    is_quote(byte) || is_closer(byte) || matches!(byte, b',' | b';' | b'<' | b'\\')
 }
 
 fn closer_of(byte: u8) -> Option<u8> {
@@ -416,7 +441,9 @@ impl<'a> Flow<'a> {
             self.at = end;
             return self.scalar(start..end);
         }
-        if let Some(closer) = opens(self.text, start) {
+        if let Some(closer) = opens(self.text, start)
+            && !is_word(self.text, start)
+        {
             return self.group(None, closer);
         }
         if is_quote(byte) {
@@ -437,7 +464,9 @@ impl<'a> Flow<'a> {
         let from = self.at;
         let word = self.word();
         if !word.is_empty() {
-            if let Some(node) = self.typed(from..self.at) {
+            if !is_word(self.text, self.at)
+                && let Some(node) = self.typed(from..self.at)
+            {
                 return node;
             }
             // A name behind a name, such as what a log writes before it.

@@ -76,7 +76,7 @@ fn judge(node: &Node<'_>, whole: bool, owner: Owner, hidden: &mut Vec<Range<usiz
             for (number, (name, value)) in entries.iter().enumerate() {
                 let Some(name) = name else {
                     let text = value.text().unwrap_or_default();
-                    let beside = (after_flag && !text.starts_with('-')) || (is_pair && number == 1);
+                    let beside = (after_flag && !is_option(text)) || (is_pair && number == 1);
                     after_flag = is_flag(text);
                     judge(value, whole || beside && !is_no_secret(text), owner, hidden);
                     if let (false, Some(secret)) = (whole, assigned(value)) {
@@ -239,6 +239,16 @@ pub(super) fn is_secret_path(path: &str) -> bool {
     is_secret_name(name.rsplit(['[', '/', '.']).next().unwrap_or(name))
 }
 
+/// Whether a text reads as a flag, with its value or without.
+fn is_option(text: &str) -> bool {
+    let name = text.trim_start_matches('-');
+    let name = name.split_once('=').map_or(name, |(name, _)| name);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+    text.starts_with('-')
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(is_name)
+}
+
 /// Whether a text is the name of a flag whose value comes next.
 fn is_flag(text: &str) -> bool {
     text.starts_with('-') && !text.contains(['=', ' ', '\n']) && is_secret_name(text)
@@ -254,7 +264,11 @@ fn assigned(node: &Node<'_>) -> Option<Range<usize>> {
         && name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-    let quoted = value.starts_with(['"', '\'', '\\', '{', '[', '(']);
+    // What is in quotes is read once more without them.
+    let quotes = ["\"", "'", "\\\""];
+    let quoted = quotes.iter().any(|quote| {
+        value.len() > quote.len() && value.starts_with(quote) && value.ends_with(quote)
+    });
     // In JSON a scalar has a number, no place.
     let is_placed = at.len() == text.len();
     (is_name && !quoted && is_placed && is_secret_name(name) && !is_no_secret(value))

@@ -214,7 +214,7 @@ pub(crate) const SHAPES: [(&str, Letters); 75] = [
     ("GET /?password%3D§ 403", Base64),
     ("postgres://u:pa/§@db/shop", Base64),
     (
-        "https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:§@db/",
+        "https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:p§@db/",
         Base64,
     ),
     (
@@ -283,8 +283,8 @@ pub(crate) fn written(secret: &str, letters: Letters) -> String {
 /// Secrets of these letters, as a pattern.
 pub(crate) fn secret_of(letters: Letters) -> &'static str {
     match letters {
-        // Behind a dollar it may be the name of a variable.
-        Quoted => "[ -#%-~]{0,20}[A-Za-z0-9!#%&*+/=?@^_~-]{6}[ -#%-~]{0,20}[A-Za-z0-9]",
+        // Behind a dollar it may be the name of a variable, behind a dash that of a flag.
+        Quoted => "[!-#%-,.-~][ -#%-~]{0,20}[A-Za-z0-9!#%&*+/=?@^_~-]{6}[ -#%-~]{0,20}[A-Za-z0-9]",
         Word => "[A-Za-z0-9][A-Za-z0-9!#%&*+/?@^_~,;()<>.-]{5,30}[A-Za-z0-9]",
         Base64 => "[A-Za-z0-9+/]{8,40}",
     }
