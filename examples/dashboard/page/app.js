@@ -449,11 +449,12 @@ function reasons(error) {
 function showPlan(mine, { note }) {
   const { plan, tried, refused } = mine;
   const enabled = state.status.remediation_enabled;
+  const risk = tried?.risk_level ?? plan.risk_level;
   // What people do by hand is more than Argus can judge.
   const byHand = refused?.problem?.code === "manual_steps";
   const body = [
     el("p", {}, el("strong", {}, plan.summary)),
-    !byHand && el("p", { class: "muted" }, `Risk: ${plan.risk_level}. ${plan.risk_reason}`),
+    !byHand && el("p", { class: "muted" }, `Risk: ${risk}. ${plan.risk_reason}`),
     note,
     refused instanceof Refused && reasons(refused),
     refused && !(refused instanceof Refused) && failed("The plan could not be tried", refused),
@@ -483,7 +484,7 @@ function showPlan(mine, { note }) {
   } else if (tried) {
     confirm = el("p", { class: "muted", id: "switched-off" }, "Applying is switched off on this host. Copy the commands and run them by hand, or let whoever runs the host start it with --remediation-enabled.");
   }
-  showModal({ heading: mine.head, badge: byHand ? pill("by hand", "warn") : pill(`${plan.risk_level} risk`, plan.risk_level), body, foot: [confirm, el("div", { class: "row" }, foot)] });
+  showModal({ heading: mine.head, badge: byHand ? pill("by hand", "warn") : pill(`${risk} risk`, risk), body, foot: [confirm, el("div", { class: "row" }, foot)] });
 }
 
 function stepItem(step, at, shown, status) {
@@ -542,9 +543,11 @@ function changes(shown) {
 function allowed(tried) {
   const packs = [...new Set(tried.opinions.map((opinion) => opinion.pack))];
   const notes = tried.opinions.flatMap((opinion) => [...(opinion.require_approval || []), ...(opinion.warn || [])]).map((note) => note.message);
+  const ofOthers = tried.opinions.flatMap((opinion) => opinion.require_approval || []).filter((note) => note.id === "baseline-other-app");
   return el(
     "div",
     { class: "banner good" },
+    [...new Set(ofOthers.map((note) => note.message))].map((message) => el("p", {}, el("strong", {}, `${capital(message)}.`))),
     el("p", {}, el("strong", {}, "Tried, and allowed by policy. "), tried.verdict === "require_approval" ? "You have to confirm it." : "Nothing speaks against it."),
     el("details", { class: "small" }, el("summary", {}, "Why"), el("ul", {}, [...new Set(notes)].map((note) => el("li", {}, note))), el("p", {}, `Asked: ${packs.join(", ")}. The cluster was asked to try each step without keeping it.`)),
   );
