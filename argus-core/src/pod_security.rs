@@ -167,7 +167,7 @@ fn baseline(template: &Value) -> BTreeSet<String> {
     unmet
 }
 
-/// What a pod and a container may both say in their `securityContext`.
+/// The settings that a pod and a container may both have in their `securityContext`.
 fn of_context(holder: &Value, unmet: &mut BTreeSet<String>) {
     if is(holder, "/securityContext/windowsOptions/hostProcess", true) {
         unmet.insert("hostProcess".into());

@@ -21,7 +21,7 @@ pub enum AllowedValues {
     CopiesOfAutoscaler,
     /// Another tag or digest of the repository that the container runs, or ran in an earlier revision.
     SameRepository,
-    /// What the field held in an earlier revision.
+    /// A value that the field held in an earlier revision.
     EarlierValue,
     /// An amount; it can't be taken away.
     Amount,
@@ -107,7 +107,7 @@ impl AllowedValues {
 pub struct AllowedChange {
     /// The kinds whose objects have the field.
     pub kinds: &'static [Kind],
-    /// Whether the field is one of the pod template, and [`field`](Self::field) begins there.
+    /// True for a field of the pod template, where [`field`](Self::field) begins then.
     pub in_pod_template: bool,
     /// The field, as a JSON pointer: `*` is every element or key, `**` everything below, `|` one of two names.
     pub field: &'static str,
@@ -428,7 +428,7 @@ pub(super) struct Candidate<'a> {
 }
 
 impl AllowedValues {
-    /// Whether a value can be one of these, before anything is known of the cluster; none takes the field away.
+    /// True for a value that can be one of these, before anything is known of the cluster; none takes the field away.
     pub(super) fn admits(self, value: Option<&Value>) -> bool {
         let text = value.and_then(Value::as_str);
         let number = value.and_then(Value::as_u64);
@@ -470,7 +470,7 @@ impl AllowedValues {
         }
     }
 
-    /// Whether the change is one of these, by what is known of the object and of the cluster: the risk, or why not.
+    /// Judges the change by what is known of the object and of the cluster: its risk, or the reason why it is none of these.
     pub(super) fn judge(self, candidate: &Candidate<'_>, risk: Risk) -> Result<Risk, String> {
         let Candidate {
             change, evidence, ..
@@ -692,7 +692,7 @@ pub(crate) fn resolve<'a>(object: &'a Value, path: &[Segment]) -> Option<&'a Val
     Some(at)
 }
 
-/// Whether something other than people decides what stands in the object: an owner, or who set its number of copies last.
+/// True where something other than people decides what stands in the object: an owner, or the last to set its number of copies.
 fn is_controlled(object: &Value) -> bool {
     let list = |pointer: &str| {
         object

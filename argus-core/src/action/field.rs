@@ -51,13 +51,13 @@ impl FieldPath {
         &self.0
     }
 
-    /// Whether it begins with this field.
+    /// True for a path that begins with this field.
     #[cfg(feature = "kube")]
     pub(crate) fn is_below(&self, field: &str) -> bool {
         self.0.first().is_some_and(|first| first.as_str() == field)
     }
 
-    /// Whether one of its parts is this field.
+    /// True for a path that has this field as a part.
     #[cfg(feature = "kube")]
     pub(crate) fn has(&self, field: &str) -> bool {
         self.up_to(field).is_some()
@@ -227,7 +227,7 @@ fn identified<'a>(list: &str, items: &'a [Value]) -> Vec<(String, &'a Value)> {
     identified
 }
 
-/// What an element of a list is called; none where only its place tells it from the others. A source of variables stays the
+/// The name of a list's element; none where only its place tells it from the others. A source of variables stays the
 /// same when it reads another ConfigMap.
 pub(crate) fn identity(list: &str, item: &Value) -> Option<String> {
     match list {

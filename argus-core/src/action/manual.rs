@@ -1,4 +1,4 @@
-//! What a step for people says it would do: its risk, and whether it removes something.
+//! The risk of a step for people, by what it says, and whether it removes something.
 
 use super::Risk;
 
@@ -28,7 +28,7 @@ const KEEPING: [&str; 8] = [
     "uncordon",
 ];
 
-/// What the text of a manual step is.
+/// The kind of text that a manual step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ManualText {
     /// A command that only reads.

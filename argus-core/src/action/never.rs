@@ -55,7 +55,7 @@ pub(super) fn path_never(path: &FieldPath) -> Option<&'static str> {
     })
 }
 
-/// What no plan does among the changes of one object, each by its field with the reason.
+/// The changes of one object that no plan makes, each by its field with the reason.
 pub(super) fn never(
     kind: Kind,
     before: &Value,
@@ -121,7 +121,7 @@ const ORDINARY_VOLUMES: [&str; 5] = [
 const SECRET_VOLUMES: [&str; 2] = ["secret", "projected"];
 const ORDINARY_SOURCES: [&str; 2] = ["configMap", "downwardAPI"];
 
-/// What a volume gives to whoever mounts it, beyond the ordinary.
+/// The powers that a volume gives to its containers, beyond the ordinary.
 fn volume_powers(volume: &Value) -> Vec<String> {
     let sources = volume.as_object().into_iter().flatten();
     let mut powers = Vec::new();
@@ -295,7 +295,7 @@ fn weaker_settings(old: &Value, new: &Value) -> Vec<(String, String)> {
     found
 }
 
-/// Whether a changed security setting is known to be at least as strict as the one before.
+/// True for a changed security setting that is known to be at least as strict as the one before.
 fn is_no_weaker(field: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
     let is = |value: bool| new == Some(&Value::Bool(value));
     match field {

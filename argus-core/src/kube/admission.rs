@@ -153,7 +153,7 @@ impl Listed {
     }
 }
 
-/// Whether only listed fields differ between `object` and `oldObject`, and have the values that the table says.
+/// The condition that only listed fields differ between `object` and `oldObject`, and have the values that the table says.
 fn only_listed(kind: Kind) -> String {
     let mut root = Listed::default();
     for row in AllowedChange::ALL
@@ -198,7 +198,7 @@ fn bind(
     format!("[{new}].all({a}, [{old}].all({b}, {inner}))")
 }
 
-/// Whether two maps differ only in what is listed.
+/// The condition that two maps differ only in listed fields.
 fn fields(listed: &Listed, depth: usize, new: &str, old: &str) -> String {
     let names: BTreeSet<String> = listed.fields.keys().map(|name| cel(name)).collect();
     let names: Vec<String> = names.into_iter().collect();
@@ -259,7 +259,7 @@ fn whole(listed: &Listed, new: &str, old: &str) -> String {
     }
 }
 
-/// Whether a field that differs has one of the values of the table, as far as the object itself says.
+/// The condition that a field that differs has one of the values of the table, as far as the object itself says.
 fn value(values: AllowedValues, name: &str, new: &str, old: &str) -> String {
     let there = format!("{name} in {new}");
     let is = format!("{new}[{name}]");

@@ -1,6 +1,6 @@
-//! What is read of the cluster to judge a change by, where the object itself doesn't say; only what this change needs.
+//! Facts of the cluster to judge a change by, where the object itself doesn't say; only those that this change needs.
 //!
-//! What can't be read stays unknown, and what is unknown speaks for nothing.
+//! A fact that can't be read stays unknown, and the unknown speaks for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -215,7 +215,7 @@ impl Kube {
         Some(found)
     }
 
-    /// How many nodes would take a pod of the workload, before and after.
+    /// The number of nodes that would take a pod of the workload, before and after.
     async fn nodes_for(&self, kind: Kind, before: &Value, after: &Value) -> Option<[u32; 2]> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let nodes = nodes.list(&ListParams::default().limit(MOST)).await.ok()?;
@@ -238,7 +238,7 @@ impl Kube {
         Some([count(&before), count(&after)])
     }
 
-    /// Whether the workload that an autoscaler scales is there, before and after.
+    /// Looks for the workload that an autoscaler scales, before and after.
     async fn scale_targets(
         &self,
         target: &Target,
@@ -285,7 +285,7 @@ fn controller(
     Some(format!("{}/{}", owner.kind, owner.name))
 }
 
-/// Whether a node would take a pod by its labels and taints; how full it is, is not asked.
+/// True for a node that would take a pod by its labels and taints; how full it is, is not asked.
 fn takes(node: &Node, pod: &PodSpec, kind: Kind) -> bool {
     let labels = node.metadata.labels.as_ref();
     let label = |key: &str| {
