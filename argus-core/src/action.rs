@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::names::{DnsLabel, NameError};
 
 mod allowed;
+mod allowed_values;
 mod evidence;
 mod field;
 mod judge;
@@ -23,7 +24,8 @@ mod quantity;
 mod risk;
 mod target;
 
-pub use allowed::{AllowedChange, AllowedValues};
+pub use allowed::AllowedChange;
+pub use allowed_values::AllowedValues;
 pub use evidence::Evidence;
 pub use judge::JudgedField;
 pub use patch::{Patch, PatchKind};
@@ -32,7 +34,9 @@ pub use risk::{Reversibility, Risk};
 pub use target::{Kind, Target};
 
 #[cfg(feature = "kube")]
-pub(crate) use allowed::{pod_template, repository, resolve};
+pub(crate) use allowed::pod_template;
+#[cfg(feature = "kube")]
+pub(crate) use allowed_values::{repository, resolve};
 #[cfg(feature = "kube")]
 pub(crate) use field::{FieldChange, field_changes};
 

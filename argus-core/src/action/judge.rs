@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::allowed::{AllowedChange, Candidate};
+use super::allowed::AllowedChange;
+use super::allowed_values::Candidate;
 use super::evidence::Evidence;
 use super::field::{FieldPath, field_changes};
 use super::never::{never, path_never};
