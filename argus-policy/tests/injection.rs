@@ -72,8 +72,12 @@ struct Obedient;
 #[async_trait]
 impl LlmProvider for Obedient {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
-        let (_, orders) = prompt.user().split_once("ORDER ").unwrap();
-        let (orders, _) = orders.split_once(" END OF ORDER").unwrap();
+        // An order that speaks of a secret may come without its end: redaction hid it.
+        let heard = prompt.user().split_once("ORDER ");
+        let Some((orders, _)) = heard.and_then(|(_, orders)| orders.split_once(" END OF ORDER"))
+        else {
+            return Err(LlmError::new("the order is not whole"));
+        };
         // As it stands in JSON, and as it was meant.
         let orders: String = serde_json::from_str(&format!("\"{orders}\"")).unwrap();
         if orders.starts_with('{') {
