@@ -145,7 +145,9 @@ def test_a_step_that_fails_is_undone(walk: argus.Remediator, repository: Reposit
         approved = tried(walk).approve("ada")
         repository.fails = {method: error}
         outcome = walk.execute(approved)
-        assert outcome["ending"] == "undone" and replicas(repository) == [1, 1]
+        # Only `NotDone` says that nothing was written; after any other error of `apply` the write may still come.
+        in_doubt = method == "apply" and not isinstance(error, argus.NotDone)
+        assert outcome["ending"] == ("stuck" if in_doubt else "undone") and replicas(repository) == [1, 1]
         repository.fails = {}
 
 
