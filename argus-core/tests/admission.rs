@@ -161,26 +161,32 @@ fn cluster() -> Option<(Kubectl, Kubectl, tempfile::TempDir)> {
         program,
         kubeconfig: file,
     };
-    // A policy takes a moment until it is in force.
-    let refused = || {
-        let forbidden = [
-            "patch",
-            "deploy/web",
-            "-n",
-            SPACE,
-            "--dry-run=server",
-            "-p",
-            r#"{"spec":{"paused":true}}"#,
-        ];
-        !argus.run(&forbidden, "").status.success()
-    };
-    for _ in 0..100 {
-        if refused() {
-            return Some((admin, argus, folder));
+    // Policies come into force one by one.
+    let label = r#"{"metadata":{"labels":{"in-force":"yes"}}}"#;
+    for kind in ["deploy", "sts", "ds", "cj", "svc", "ing", "hpa", "pdb"] {
+        let target = format!("{kind}/web");
+        refused_soon(&argus, &["patch", &target, "--dry-run=server", "-p", label]);
+    }
+    for target in ["deploy/web", "sts/web"] {
+        refused_soon(
+            &argus,
+            &["scale", target, "--replicas=0", "--dry-run=server"],
+        );
+    }
+    refused_soon(&argus, &["delete", "pod/alone", "--dry-run=server"]);
+    Some((admin, argus, folder))
+}
+
+/// Waits until a policy refuses what it has to.
+fn refused_soon(argus: &Kubectl, arguments: &[&str]) {
+    for _ in 0..150 {
+        let output = argus.run(&[arguments, &["-n", SPACE]].concat(), "");
+        if String::from_utf8_lossy(&output.stderr).contains("ValidatingAdmissionPolicy") {
+            return;
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    panic!("the admission policies are not in force");
+    panic!("after half a minute no policy refuses {arguments:?}");
 }
 
 #[test]
@@ -398,6 +404,7 @@ fn a_stolen_token_does_only_what_the_table_lists() {
         ],
         "",
     );
+    refused_soon(&argus, &["create", "configmap", "x", "--dry-run=server"]);
     for arguments in [
         vec!["create", "configmap", "x"],
         vec!["create", "secret", "generic", "x"],
