@@ -128,12 +128,12 @@ pub struct AuditEntry {
 pub struct ModelCall {
     /// The digest of what was sent, see [`Prompt::digest`](crate::Prompt::digest).
     pub prompt: Digest,
-    /// The model that answered; empty without an answer.
+    /// The model that answered, or was asked; empty where nobody says.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
-    /// Tokens that it read; 0 where the provider doesn't say.
+    /// Tokens that it read, or may have read where it gave no answer; 0 where the provider doesn't say.
     pub input_tokens: u64,
-    /// Tokens that it wrote; 0 where the provider doesn't say.
+    /// Tokens that it wrote, or may have written where it gave no answer; 0 where the provider doesn't say.
     pub output_tokens: u64,
     /// What it cost; absent where the price isn't known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,6 +36,18 @@ impl Usage {
     pub fn total(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
     }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+        }
+    }
+}
+
+/// How many tokens a text has at most, as far as can be said without the model: prose has a third fewer.
+pub(crate) fn estimated_tokens(bytes: usize) -> u64 {
+    u64::try_from(bytes / 3).unwrap_or(u64::MAX)
 }
 
 /// US dollars, in whole billionths; in JSON a number of dollars.
@@ -201,6 +213,12 @@ impl Prices {
             .saturating_add(part(usage.output_tokens, output))
             .div_ceil(PER);
         Some(Usd(u64::try_from(billionths).unwrap_or(u64::MAX)))
+    }
+
+    /// What it costs if the dearest of the models was asked.
+    pub(crate) fn dearest(&self, usage: Usage) -> Option<Usd> {
+        let costs = self.0.keys().filter_map(|model| self.cost(model, usage));
+        costs.max()
     }
 
     fn of(&self, model: &str) -> Option<&Price> {

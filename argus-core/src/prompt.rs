@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cost::Usage;
+use crate::cost::{Usage, estimated_tokens};
 use crate::digest::Digest;
 use crate::incident::{Cause, Incident};
 use crate::json::schema_of;
@@ -189,6 +189,14 @@ impl Prompt {
         self.parts().map(str::len).sum()
     }
 
+    /// What asking it takes at least, as far as can be said without the model.
+    pub(crate) fn estimated(&self) -> Usage {
+        Usage {
+            input_tokens: estimated_tokens(self.length()),
+            output_tokens: 0,
+        }
+    }
+
     /// The JSON Schema of the answer: of a [`Draft`] or a [`DraftDiagnosis`].
     #[must_use]
     pub fn schema(&self) -> &Value {
@@ -232,6 +240,7 @@ impl Prompt {
 pub struct Completion {
     text: String,
     model: String,
+    asked: Vec<String>,
     usage: Usage,
     is_cut_off: bool,
 }
@@ -243,9 +252,17 @@ impl Completion {
         Self {
             text: text.into(),
             model: crate::redact::redact(&model.into()),
+            asked: Vec::new(),
             usage: Usage::default(),
             is_cut_off: false,
         }
+    }
+
+    /// With a model that was asked for it, where another one is said to have answered: the dearest of them is its price.
+    #[must_use]
+    pub fn asked_of(mut self, model: impl Into<String>) -> Self {
+        self.asked.push(model.into());
+        self
     }
 
     /// With what it took.
@@ -291,6 +308,12 @@ impl Completion {
     pub fn model(&self) -> &str {
         &self.model
     }
+
+    /// The models that may have to be paid for it.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
+        let asked = self.asked.iter().map(String::as_str);
+        std::iter::once(self.model.as_str()).chain(asked)
+    }
 }
 
 /// Why a provider gave no completion.
@@ -303,6 +326,10 @@ pub struct LlmError {
     pub retryable: bool,
     /// How long the provider wants to be left alone first.
     pub retry_after: Option<Duration>,
+    /// The model that was asked; empty where nobody says.
+    pub model: String,
+    /// Tokens that it may cost all the same; where nobody says, as many as the prompt has.
+    pub usage: Option<Usage>,
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -316,7 +343,18 @@ impl LlmError {
             problem: problem.into(),
             retryable: false,
             retry_after: None,
+            model: String::new(),
+            usage: None,
             source: None,
+        }
+    }
+
+    /// One of a call that no model saw.
+    #[must_use]
+    pub fn unasked(problem: impl Into<String>) -> Self {
+        Self {
+            usage: Some(Usage::default()),
+            ..Self::new(problem)
         }
     }
 }

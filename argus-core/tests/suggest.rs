@@ -53,7 +53,7 @@ fn fails(retryable: bool, retry_after: Option<Duration>) -> Result<Completion, L
         problem: "HTTP 429".into(),
         retryable,
         retry_after,
-        source: None,
+        ..LlmError::unasked("")
     })
 }
 
@@ -379,6 +379,85 @@ async fn what_was_spent_today_is_spent_for_everybody_who_shares_the_trail() {
             Err(RemediatorError::OverBudget { .. })
         ));
     }
+}
+
+/// A call that failed counts as what it may have cost, also against the limits of the day.
+#[tokio::test]
+async fn a_call_without_an_answer_may_have_to_be_paid_for() {
+    let dollars = |dollars| Usd::dollars(dollars).unwrap();
+    let prices = || prices().price("dear", dollars(100.0), dollars(100.0));
+    let late = LlmError {
+        usage: Some(USAGE),
+        model: "model".into(),
+        ..LlmError::new("it took too long")
+    };
+    for (error, tokens, cost) in [
+        (LlmError::unasked("it is left alone"), Some(0), None),
+        (late, Some(1000), Some(0.0019)),
+        // As long as the prompt, at the price of the dearest model.
+        (LlmError::new("it broke"), None, None),
+    ] {
+        let budget = Budget {
+            tokens_per_day: Some(1),
+            cost_per_day: Some(dollars(1e-9)),
+            ..Budget::default()
+        };
+        let audit = MemoryAudit::new();
+        let asked = ask_after(audit.clone(), prices(), vec![Err(error)], budget).await;
+        let of_prompt = u64::try_from(asked.prompts[0].length() / 3).unwrap();
+        let call = audit.all()[0].entry.call.clone().unwrap();
+        let tokens = tokens.unwrap_or(of_prompt);
+        assert_eq!(call.input_tokens + call.output_tokens, tokens);
+        let expected = match cost {
+            None if tokens == 0 => None,
+            None => Prices::default()
+                .price("dear", dollars(100.0), dollars(100.0))
+                .cost(
+                    "dear",
+                    Usage {
+                        input_tokens: tokens,
+                        output_tokens: 0,
+                    },
+                ),
+            cost => cost.map(dollars),
+        };
+        assert_eq!(call.cost_usd, expected);
+        // The next one is asked only if this one was free.
+        let again = ask_after(audit.clone(), prices(), vec![runs(GOOD)], budget).await;
+        assert_eq!(again.prompts.len(), usize::from(tokens == 0));
+    }
+    // Nobody waited for the answer, and it may have been the longest.
+    let hurry = Budget {
+        time: Duration::from_millis(20),
+        ..Budget::default()
+    };
+    let asked = ask(Vec::new(), hurry).await;
+    let call = asked.audit.all()[0].entry.call.clone().unwrap();
+    let of_prompt = u64::try_from(asked.prompts[0].length() / 3).unwrap();
+    assert_eq!((call.input_tokens, call.output_tokens), (of_prompt, 8192));
+}
+
+/// A server that names a cheaper model than the one that was asked changes nothing about the price.
+#[tokio::test]
+async fn the_dearer_of_two_models_is_the_price() {
+    let dollars = |dollars| Usd::dollars(dollars).unwrap();
+    let prices = prices().price("cheap", dollars(0.1), dollars(0.1));
+    let says = runs(GOOD).unwrap();
+    let cheap = Completion::new(says.text(), "cheap")
+        .using(USAGE)
+        .asked_of("model");
+    let asked = ask_after(
+        MemoryAudit::new(),
+        prices,
+        vec![Ok(cheap)],
+        Budget::default(),
+    )
+    .await;
+    let call = asked.audit.all()[0].entry.call.clone().unwrap();
+    assert_eq!(
+        (call.model.as_str(), call.cost_usd),
+        ("cheap", Some(dollars(0.0019)))
+    );
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ impl<L: LlmProvider> LlmProvider for Anonymous<L> {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let names = Names::of(prompt);
         let hidden = names.hidden(prompt).ok_or_else(|| {
-            LlmError::new("the incident can't be made anonymous, so it isn't asked")
+            LlmError::unasked("the incident can't be made anonymous, so it isn't asked")
         })?;
         let completion = self.0.complete(&hidden).await?;
         let text = names.restored(completion.text());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::cost::Usage;
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 
 /// Asks one provider after another until one answers, such as a hosted model, a local one, and the playbook.
@@ -50,9 +51,16 @@ impl LlmProvider for Fallback {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let mut problems = Vec::new();
         let (mut retryable, mut retry_after, mut source) = (false, None, None);
+        // Those that failed may have to be paid for too.
+        let (mut models, mut spent) = (Vec::new(), Usage::default());
         for llm in &self.0 {
             let error = match llm.complete(prompt).await {
-                Ok(completion) => return Ok(completion),
+                Ok(completion) => {
+                    let usage = completion.usage().plus(spent);
+                    return Ok(models
+                        .into_iter()
+                        .fold(completion.using(usage), Completion::asked_of));
+                }
                 Err(error) => error,
             };
             tracing::debug!(
@@ -66,11 +74,18 @@ impl LlmProvider for Fallback {
                 retryable = true;
             }
             problems.push(error.problem);
+            let usage = error.usage.unwrap_or_else(|| prompt.estimated());
+            if usage.total() > 0 {
+                spent = spent.plus(usage);
+                models.push(error.model);
+            }
             source = error.source;
         }
         Err(LlmError {
             retryable,
             retry_after: retry_after.filter(|wait| !wait.is_zero()),
+            model: models.pop().unwrap_or_default(),
+            usage: Some(spent),
             source,
             ..LlmError::new(problems.join("; then: "))
         })

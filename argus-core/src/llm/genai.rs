@@ -10,8 +10,8 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use super::lowered::Bounds;
-use super::wire::{Ended, Wire, tokens};
-use crate::cost::Usage;
+use super::wire::{Ended, Wire};
+use crate::cost::{Usage, estimated_tokens};
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 use crate::redact::redact_to;
 
@@ -143,9 +143,10 @@ impl GenAiOptions {
 /// A hosted or local model.
 ///
 /// # Guarantees
-/// One request for one completion, bounded in time, tokens and bytes; its tokens are estimated where the provider doesn't count them. No
-/// redirects are followed, no environment is read. Errors hold neither the key nor what was sent; where a request is refused, the
-/// provider's own words stand in them, redacted.
+/// One request for one completion, bounded in time, tokens and bytes. Its tokens are estimated where the provider doesn't
+/// count them, or counts fewer than the texts can have; a call that ends without an answer counts as the longest answer, unless it
+/// was refused or never sent. No redirects are followed, no environment is read. Errors hold neither the key nor what was
+/// sent; where a request is refused, the provider's own words stand in them, redacted.
 ///
 /// # Example
 /// ```no_run
@@ -191,6 +192,21 @@ impl GenAi {
 #[async_trait]
 impl LlmProvider for GenAi {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
+        let answer = self.answer(prompt).await;
+        answer.map_err(|error| LlmError {
+            model: self.options.model.clone(),
+            // It may have written until nobody listened any more.
+            usage: error.usage.or(Some(Usage {
+                output_tokens: u64::from(self.options.max_tokens),
+                ..prompt.estimated()
+            })),
+            ..error
+        })
+    }
+}
+
+impl GenAi {
+    async fn answer(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let GenAiOptions {
             model,
             wire,
@@ -209,7 +225,14 @@ impl LlmProvider for GenAi {
             if body.contains("does not match the expected") {
                 return Ok(Completion::new("", model).using(estimated(prompt, "")));
             }
-            return Err(refusal(status, &headers, &body));
+            return Err(LlmError {
+                // What the server refuses isn't paid for; where it broke, nobody knows.
+                usage: Some(match status.is_server_error() {
+                    true => prompt.estimated(),
+                    false => Usage::default(),
+                }),
+                ..refusal(status, &headers, &body)
+            });
         }
         let body = read(response).await?;
         let body: Value = serde_json::from_slice(&body).map_err(|_| no_answer())?;
@@ -217,12 +240,11 @@ impl LlmProvider for GenAi {
         if answer.ended == Ended::Refused {
             return Err(LlmError::new("it refuses to answer"));
         }
-        let usage = match answer.usage.total() {
-            0 => estimated(prompt, &answer.text),
-            _ => answer.usage,
-        };
+        let usage = believed(answer.usage, estimated(prompt, &answer.text));
         let name = answer.model.as_ref().unwrap_or(model);
-        let completion = Completion::new(answer.text, name).using(usage);
+        let completion = Completion::new(answer.text, name)
+            .using(usage)
+            .asked_of(model);
         Ok(match answer.ended {
             Ended::CutOff => completion.cut_off(),
             _ => completion,
@@ -232,10 +254,21 @@ impl LlmProvider for GenAi {
 
 /// For a provider that doesn't count.
 fn estimated(prompt: &Prompt, answer: &str) -> Usage {
-    let tokens = |letters| u64::try_from(tokens(letters)).unwrap_or(u64::MAX);
     Usage {
-        input_tokens: tokens(prompt.length()),
-        output_tokens: tokens(answer.len()),
+        output_tokens: estimated_tokens(answer.len()),
+        ..prompt.estimated()
+    }
+}
+
+/// What a provider counts, unless the texts can't have so few tokens: no model has twice the letters in one.
+fn believed(counted: Usage, estimated: Usage) -> Usage {
+    let larger = |counted: u64, estimated: u64| match counted < estimated / 2 {
+        true => estimated,
+        false => counted,
+    };
+    Usage {
+        input_tokens: larger(counted.input_tokens, estimated.input_tokens),
+        output_tokens: larger(counted.output_tokens, estimated.output_tokens),
     }
 }
 
@@ -265,11 +298,17 @@ fn no_answer() -> LlmError {
 
 /// Never the error's own text: it may hold what was sent.
 fn broken(error: &reqwest::Error) -> LlmError {
-    again(match error {
+    let problem = match error {
+        error if error.is_connect() => {
+            return LlmError {
+                retryable: true,
+                ..LlmError::unasked("it can't be reached")
+            };
+        }
         error if error.is_timeout() => "it took too long",
-        error if error.is_connect() => "it can't be reached",
         _ => "the connection broke",
-    })
+    };
+    again(problem)
 }
 
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &str) -> LlmError {

@@ -63,7 +63,7 @@ impl LlmProvider for Playbook {
         };
         let text = text.map_err(|error| LlmError {
             source: Some(error.into()),
-            ..LlmError::new("the answer could not be written")
+            ..LlmError::unasked("the answer could not be written")
         })?;
         Ok(Completion::new(text, NAME))
     }

@@ -75,6 +75,7 @@ impl<L: LlmProvider> LlmProvider for Recorder<L> {
             output_tokens: usage.output_tokens,
             is_cut_off: completion.is_cut_off(),
         };
+        let paid = completion.model().to_owned();
         let (folder, name) = (Folder(self.folder.clone()), name_of(prompt));
         let kept = blocking(move || {
             folder.make()?;
@@ -82,6 +83,8 @@ impl<L: LlmProvider> LlmProvider for Recorder<L> {
         });
         kept.await.map_err(|source| LlmError {
             source: Some(source.into()),
+            model: paid,
+            usage: Some(usage),
             ..LlmError::new("its answer could not be recorded: check the folder of recordings")
         })?;
         Ok(completion)
@@ -122,12 +125,12 @@ impl LlmProvider for Replay {
         let file = name.clone();
         let failed = |problem: &str, source: std::io::Error| LlmError {
             source: Some(source.into()),
-            ..LlmError::new(format!("its recording `{file}` can't be {problem}"))
+            ..LlmError::unasked(format!("its recording `{file}` can't be {problem}"))
         };
         let text = blocking(move || folder.text(&name, MAX_BYTES)).await;
         let text = text.map_err(|source| failed("read", source))?;
         let Some(text) = text else {
-            return Err(LlmError::new(format!(
+            return Err(LlmError::unasked(format!(
                 "nothing was recorded for this prompt: there is no `{file}`"
             )));
         };

@@ -118,7 +118,7 @@ impl<L: LlmProvider> Throttle<L> {
                 Some(until) => Err(LlmError {
                     retryable: true,
                     retry_after: Some(until - now),
-                    ..LlmError::new(format!(
+                    ..LlmError::unasked(format!(
                         "it failed {} times in a row and is left alone for a while",
                         state.failures
                     ))
@@ -149,7 +149,7 @@ impl<L: LlmProvider> Throttle<L> {
 #[async_trait]
 impl<L: LlmProvider> LlmProvider for Throttle<L> {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
-        let closed = |_| LlmError::new("it takes no calls any more");
+        let closed = |_| LlmError::unasked("it takes no calls any more");
         let _one = self.at_once.acquire().await.map_err(closed)?;
         self.is_alone()?;
         while let Some(ready) = self.wait() {

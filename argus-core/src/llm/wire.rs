@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use super::lowered::{Bounds, lowered};
-use crate::cost::Usage;
+use crate::cost::{Usage, estimated_tokens};
 use crate::prompt::Prompt;
 
 /// The version of Anthropic's protocol, which it wants to hear.
@@ -192,7 +192,8 @@ impl Wire {
             }
             Self::Ollama => {
                 let answer = usize::try_from(max_tokens).unwrap_or(usize::MAX);
-                let context = tokens(prompt.length()).saturating_add(answer);
+                let context = usize::try_from(estimated_tokens(prompt.length()));
+                let context = context.unwrap_or(usize::MAX).saturating_add(answer);
                 json!({
                     "model": model,
                     "messages": with_rules(),
@@ -357,11 +358,6 @@ struct Places {
 
 /// No answer has it: it is no pointer.
 const NOWHERE: &str = "nowhere";
-
-/// How many tokens a text has at most: a token has three letters or more.
-pub(super) fn tokens(letters: usize) -> usize {
-    letters / 3
-}
 
 /// A text, or the parts of one, without what a model only thought.
 fn texts(content: &Value) -> String {

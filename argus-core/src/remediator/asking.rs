@@ -18,8 +18,9 @@ use crate::prompt::{Completion, LlmError, Prompt};
 
 /// How much a plan, or a diagnosis, may cost until it can be used.
 ///
-/// A limit is looked at before each call, so that the last call may go beyond it. What was spent today, by the clock of
-/// UTC, stands in the audit trail: it holds after a restart, and for all hosts that share the trail.
+/// A limit is looked at before each call, so that the last call may go beyond it. A call that failed counts as what it may have
+/// cost: see [`LlmError::usage`]. What was spent today, by the clock of UTC, stands in the audit trail: it holds after a
+/// restart, and for all hosts that share the trail.
 ///
 /// # Example
 /// ```
@@ -61,11 +62,27 @@ impl Default for Budget {
     }
 }
 
+/// Where money is limited, what isn't known can't be free.
+fn no_price(model: &str) -> RemediatorError {
+    let model = match model {
+        "" => "the model that was asked".to_owned(),
+        model => format!("`{model}`"),
+    };
+    RemediatorError::OverBudget {
+        what: format!(
+            "the budget limits money, and the price of {model} is not known: give it with `.prices(...)`"
+        ),
+    }
+}
+
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let seconds = f64::deserialize(deserializer)?;
     Duration::try_from_secs_f64(seconds)
         .map_err(|_| serde::de::Error::custom(format!("{seconds} is no number of seconds")))
 }
+
+/// How many tokens an answer may have had that nobody waited for: as many as providers let models write by default.
+const LONGEST_ANSWER: u64 = 8192;
 
 /// One question to the model, with what it cost so far.
 pub(super) struct Asking<'a> {
@@ -130,22 +147,27 @@ impl<'a> Asking<'a> {
             let answer = timeout_at(self.deadline, llm.complete(&self.prompt)).await;
             let late = |_| LlmError {
                 retryable: true,
+                // It may have been written to its end all the same.
+                usage: Some(Usage {
+                    output_tokens: LONGEST_ANSWER,
+                    ..self.prompt.estimated()
+                }),
                 ..LlmError::new(format!(
                     "it took longer than the {} s that a plan may take",
                     budget.time.as_secs()
                 ))
             };
             let answer = answer.map_err(late).and_then(|answer| answer);
-            self.record(&answer, began.elapsed()).await?;
+            let spent = self.spent(&answer);
+            self.record(&answer, spent, began.elapsed()).await?;
+            self.tokens = self.tokens.saturating_add(spent.0.total());
+            self.cost = self.cost.plus(spent.1.unwrap_or_default());
             let error = match answer {
                 Ok(completion) => {
-                    self.tokens = self.tokens.saturating_add(completion.usage().total());
-                    let cost = self.priced(completion.model(), completion.usage());
                     let is_limited = budget.cost.is_some() || budget.cost_per_day.is_some();
-                    self.cost = self.cost.plus(match cost {
-                        Err(error) if is_limited => return Err(error),
-                        cost => cost.unwrap_or_default(),
-                    });
+                    if is_limited && spent.1.is_none() {
+                        return Err(no_price(completion.model()));
+                    }
                     return Ok(completion);
                 }
                 Err(error) => error,
@@ -218,9 +240,10 @@ impl<'a> Asking<'a> {
             };
             tokens = tokens.saturating_add(usage.total());
             if budget.cost_per_day.is_some() {
-                let known = call.cost_usd.map(Ok);
-                let known = known.unwrap_or_else(|| self.priced(&call.model, usage));
-                cost = cost.plus(known?);
+                let known = call
+                    .cost_usd
+                    .or_else(|| self.priced([call.model.as_str()], usage));
+                cost = cost.plus(known.ok_or_else(|| no_price(&call.model))?);
             }
         }
         let over = |spent: String, limit: String| {
@@ -239,33 +262,49 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// What a completion cost. Where money is limited, what isn't known can't be free.
-    fn priced(&self, model: &str, usage: Usage) -> Result<Usd, RemediatorError> {
-        if usage.total() == 0 {
-            return Ok(Usd::default());
+    /// What a call took, and what it cost where that is known. A call without an answer may have to be paid for too.
+    fn spent(&self, answer: &Result<Completion, LlmError>) -> (Usage, Option<Usd>) {
+        match answer {
+            Ok(completion) => {
+                let usage = completion.usage();
+                (usage, self.priced(completion.models(), usage))
+            }
+            Err(error) => {
+                let usage = error.usage.unwrap_or_else(|| self.prompt.estimated());
+                (usage, self.priced([error.model.as_str()], usage))
+            }
         }
-        let cost = self.remediator.doors.prices.cost(model, usage);
-        cost.ok_or_else(|| RemediatorError::OverBudget {
-            what: format!(
-                "the budget limits money, and the price of `{model}` is not known: give it with `.prices(...)`"
-            ),
-        })
+    }
+
+    /// The price of the dearest of the models whose price is known, or of all models where nobody says which was asked.
+    fn priced<'m>(&self, models: impl IntoIterator<Item = &'m str>, usage: Usage) -> Option<Usd> {
+        if usage.total() == 0 {
+            return Some(Usd::default());
+        }
+        let prices = &self.remediator.doors.prices;
+        let costs = models.into_iter().filter_map(|model| match model {
+            "" => prices.dearest(usage),
+            model => prices.cost(model, usage),
+        });
+        costs.max()
     }
 
     async fn record(
         &self,
         answer: &Result<Completion, LlmError>,
+        (usage, cost): (Usage, Option<Usd>),
         took: Duration,
     ) -> Result<(), RemediatorError> {
-        let completion = answer.as_ref().ok();
-        let usage = completion.map(Completion::usage).unwrap_or_default();
-        let model = completion.map(Completion::model).unwrap_or_default();
+        let model = match answer {
+            Ok(completion) => completion.model(),
+            Err(error) => &error.model,
+        };
         let call = ModelCall {
             prompt: self.prompt.digest(),
             model: model.to_owned(),
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
-            cost_usd: self.remediator.doors.prices.cost(model, usage),
+            cost_usd: cost.filter(|_| usage.total() > 0),
             milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
         let outcome = match answer {

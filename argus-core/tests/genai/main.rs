@@ -8,7 +8,7 @@ use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, PermitAll};
 use argus_core::{
     AuditEvent, Budget, Completion, GenAi, GenAiOptions, Incident, Kube, LlmError, LlmProvider,
-    Prompt, Remediator, RemediatorError, Scope, Wire,
+    Prompt, Remediator, RemediatorError, Scope, Usage, Wire,
 };
 use serde_json::{Value, json};
 
@@ -107,6 +107,54 @@ async fn each_protocol_is_spoken() {
         assert!(head.to_lowercase().contains(header), "{wire:?}: {head}");
         assert!(body.to_string().contains("INC-1"), "{wire:?}");
     }
+}
+
+/// A server decides neither that it was free nor that it is cheap: a day's limit holds all the same.
+#[tokio::test]
+async fn what_a_server_counts_is_believed_only_where_it_can_be() {
+    let of_prompt = u64::try_from(prompt().length() / 3).unwrap();
+    let answer = "{}".repeat(600);
+    let count = |input: u64, output: u64| {
+        let mut body: Value = serde_json::from_str(&chat(&answer)).unwrap();
+        body["usage"] = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
+        body.to_string()
+    };
+    for (counted, believed) in [
+        ((900_000, 1000), (900_000, 1000)),
+        ((of_prompt / 2, 200), (of_prompt / 2, 200)),
+        ((1, 1), (of_prompt, 400)),
+        ((1, 500), (of_prompt, 500)),
+        ((0, 0), (of_prompt, 400)),
+    ] {
+        let peer = Peer::says("200 OK", "", &count(counted.0, counted.1)).await;
+        let completion = ask(GenAi::model("m").endpoint(&peer.url)).await.unwrap();
+        let usage = completion.usage();
+        assert_eq!((usage.input_tokens, usage.output_tokens), believed);
+    }
+    let longest = Some((of_prompt, 8192));
+    for (status, body, spent) in [
+        ("400 Bad Request", "{}", Some((0, 0))),
+        ("429 Too Many Requests", "{}", Some((0, 0))),
+        ("502 Bad Gateway", "{}", Some((of_prompt, 0))),
+        ("200 OK", "no JSON", longest),
+        // It never answers.
+        ("", "", longest),
+    ] {
+        let peer = match status {
+            "" => Peer::start(String::new()).await,
+            status => Peer::says(status, "", body).await,
+        };
+        let model = GenAi::model("m").endpoint(&peer.url);
+        let error = ask(model.timeout(Duration::from_millis(300)))
+            .await
+            .unwrap_err();
+        let usage = error
+            .usage
+            .map(|usage| (usage.input_tokens, usage.output_tokens));
+        assert_eq!((usage, error.model.as_str()), (spent, "m"), "{status}");
+    }
+    let nobody = ask(GenAi::model("m").endpoint("http://127.0.0.1:1/v1/")).await;
+    assert_eq!(nobody.unwrap_err().usage, Some(Usage::default()));
 }
 
 #[tokio::test]
