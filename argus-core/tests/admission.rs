@@ -289,6 +289,7 @@ fn a_stolen_token_does_only_what_the_table_lists() {
             json!({ "metadata": { "finalizers": ["x.example/y"] } }),
             json!([{ "op": "replace", "path": "/spec/template/spec/containers/1", "value": { "name": "side", "image": "evil:1" } }]),
             json!([{ "op": "remove", "path": "/spec/template/spec/containers/1" }]),
+            json!([{ "op": "move", "from": "/spec/template/spec/containers/1", "path": "/spec/template/spec/containers/0" }]),
         ] {
             try_it(kind, &unlisted, false);
         }

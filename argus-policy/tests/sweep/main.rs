@@ -3,6 +3,8 @@
 //!
 //! - By default nothing passes but what is listed in the table of allowed changes.
 //! - Where a host allows high risk, nothing passes of what never may ([`oracle`]).
+//! - The same patches with a stolen token of Argus' account, which has every right: the admission policies let pass only what
+//!   the table lists ([`stolen`]).
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,6 +22,7 @@ mod pod_security;
 mod report;
 mod run;
 mod schema;
+mod stolen;
 mod table;
 mod values;
 #[path = "../walk/world.rs"]

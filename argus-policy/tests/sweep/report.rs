@@ -6,6 +6,7 @@ use argus_core::{Kind, Risk};
 
 use super::pipeline::Outcome;
 use super::run::{Found, Record};
+use super::stolen::Stolen;
 
 /// The columns of the table.
 const COLUMNS: [&str; 9] = [
@@ -37,6 +38,7 @@ impl Report {
 
     pub(crate) fn print(&self) {
         self.print_counts();
+        self.print_stolen();
         self.print_passed();
         self.print_untested();
     }
@@ -58,6 +60,20 @@ impl Report {
             first.is_none(),
             "the API server sees another Pod Security level in {} cases: {first:?}",
             doubted.len()
+        );
+        let stolen = |wanted: fn(&Stolen) -> bool| {
+            let found = self.0.records.iter().filter(|one| wanted(&one.stolen));
+            found.count()
+        };
+        let passed = stolen(|stolen| matches!(stolen, Stolen::Passed(_)));
+        let wrong = stolen(|stolen| matches!(stolen, Stolen::Passed(wrong) if !wrong.is_empty()));
+        assert!(
+            passed > 0 && stolen(|stolen| *stolen == Stolen::Policy) > passed,
+            "the admission policies were not asked"
+        );
+        assert_eq!(
+            wrong, 0,
+            "a stolen token may do what is not listed, or never may: see above"
         );
         let listed = |record: &&Record| record.listed == Some(false);
         let unlisted = self.0.records.iter().filter(listed).count();
@@ -111,6 +127,49 @@ impl Report {
         println!(
             "{} values more that the API server did not take, where it took another",
             self.0.refused
+        );
+    }
+
+    /// What the API server does with the same patches of a stolen token, beside what Argus says of them.
+    fn print_stolen(&self) {
+        let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+        for record in &self.0.records {
+            let says = match &record.outcome {
+                Outcome::Server(_) | Outcome::Nothing => "nothing to say",
+                Outcome::Allowed(Risk::Low | Risk::Medium, _) => "low or medium",
+                Outcome::High(_) | Outcome::Allowed(Risk::High, _) => "high",
+                Outcome::Parse(_) | Outcome::Floor(_) | Outcome::Policy(_) => "refused",
+            };
+            let column = match record.stolen {
+                Stolen::Server => 0,
+                Stolen::Nothing => 1,
+                Stolen::Policy => 2,
+                Stolen::Passed(_) => 3,
+            };
+            counts.entry(says).or_default()[column] += 1;
+        }
+        println!("\nwith a stolen token; Argus says    server nothing policy passes");
+        for (says, [server, nothing, policy, passes]) in counts {
+            println!("  {says:<32}{server:>7} {nothing:>7} {policy:>6} {passes:>6}");
+        }
+        let refused = |record: &&Record| {
+            let says = &record.outcome;
+            matches!(record.stolen, Stolen::Passed(_))
+                && matches!(
+                    says,
+                    Outcome::Parse(_) | Outcome::Floor(_) | Outcome::Policy(_)
+                )
+        };
+        print_fields(
+            "a stolen token may, as one object alone shows, and Argus refuses",
+            self.0.records.iter().filter(refused),
+            |record| vec![format!("{:?}", record.outcome)],
+        );
+        let wrong = |record: &&Record| !record.wrong_of_stolen().is_empty();
+        print_fields(
+            "a stolen token may",
+            self.0.records.iter().filter(wrong),
+            |record| record.wrong_of_stolen().to_vec(),
         );
     }
 

@@ -14,6 +14,7 @@ use super::oracle;
 use super::pipeline::{Outcome, Pipeline, plan};
 use super::pod_security::{Level, level};
 use super::schema::Document;
+use super::stolen::{Stolen, Thief};
 use super::table;
 use super::world::{World, builtin};
 
@@ -50,6 +51,8 @@ pub(crate) struct Record {
     pub(crate) is_level_doubted: bool,
     /// Whether everything that changed is listed; none for what didn't pass by default.
     pub(crate) listed: Option<bool>,
+    /// What the API server does with the same patch of a stolen token.
+    pub(crate) stolen: Stolen,
 }
 
 /// What a sweep found.
@@ -64,6 +67,14 @@ impl Record {
     /// Whether the API server had nothing against it, as far as it was asked.
     fn is_taken(&self) -> bool {
         !matches!(self.outcome, Outcome::Server(_) | Outcome::Nothing)
+    }
+
+    /// What a stolen token may and must not.
+    pub(crate) fn wrong_of_stolen(&self) -> &[String] {
+        match &self.stolen {
+            Stolen::Passed(wrong) => wrong,
+            Stolen::Server | Stolen::Policy | Stolen::Nothing => &[],
+        }
     }
 
     fn is_hopeless(&self) -> bool {
@@ -178,6 +189,7 @@ async fn live(world: &World, kind: Kind) -> Vec<Fixture> {
 }
 
 struct Job {
+    thief: Arc<Thief>,
     kind: Kind,
     fixtures: Arc<Vec<Fixture>>,
     groups: Vec<Group>,
@@ -190,6 +202,7 @@ pub(crate) async fn sweep(world: &World) -> Found {
         .await;
     create_fixtures(world).await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let thief = Arc::new(Thief::new(world).await);
     let start = std::time::Instant::now();
     let mut jobs = Vec::new();
     let mut documents: BTreeMap<&str, Document> = BTreeMap::new();
@@ -207,6 +220,7 @@ pub(crate) async fn sweep(world: &World) -> Found {
         let fixtures = Arc::new(live(world, kind).await);
         let groups = chosen(kind, Kinds::new(document, &nodes, &fixtures).groups());
         jobs.extend(groups.into_iter().map(|groups| Job {
+            thief: Arc::clone(&thief),
             kind,
             fixtures: Arc::clone(&fixtures),
             groups,
@@ -384,7 +398,10 @@ async fn of_value(
             }
             _ => None,
         };
+        let object = &job.fixtures[*fixture];
+        let stolen = job.thief.patch(job.kind, object, patch_kind, body).await;
         records.push(Record {
+            stolen,
             kind: job.kind,
             field: group.field.clone(),
             op: group.op,

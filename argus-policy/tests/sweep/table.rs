@@ -57,7 +57,12 @@ pub(crate) fn changed(before: &Value, after: &Value) -> BTreeMap<String, (Value,
     for path in paths {
         let pair = [&old, &new].map(|fields| fields.get(&path).cloned().unwrap_or_default());
         let [before, after] = pair;
-        if before != after {
+        // A map that became empty is the removal of what was in it.
+        let below = format!("{path}.");
+        let emptied = before.is_null()
+            && after == serde_json::json!({})
+            && old.keys().any(|other| other.starts_with(&below));
+        if before != after && !emptied {
             changed.insert(path, (before, after));
         }
     }

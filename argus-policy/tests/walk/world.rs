@@ -312,6 +312,12 @@ impl World {
         Self::kube_with(&self.argus)
     }
 
+    /// A client with the token of Argus' account.
+    #[allow(dead_code, reason = "the tests of `sweep` use it")]
+    pub(crate) fn argus(&self) -> Client {
+        self.argus.clone()
+    }
+
     pub(crate) fn kube_of_admin(&self) -> Kube {
         Self::kube_with(&self.admin)
     }
@@ -608,6 +614,8 @@ fn is_of_the_cluster(object: &Value) -> bool {
         "IngressClass",
         "Node",
         "PersistentVolume",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "ValidatingWebhookConfiguration",
     ]
     .contains(&object["kind"].as_str().unwrap())
