@@ -22,7 +22,8 @@ use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
 use crate::store::{MemoryPlans, PlanStore};
 use crate::verdict::{
-    Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, floor, floor_of_results,
+    Evaluation, ObjectInput, Permitted, Phase, PolicyEngine, PolicyInput, Violation, floor,
+    floor_of_results, for_people,
 };
 
 mod asking;
@@ -205,6 +206,32 @@ impl Remediator {
                 Err(self.denied(plan, evaluation).await?)
             }
         }
+    }
+
+    /// The reasons why a plan would be refused whatever policy and the cluster say: steps for people, objects out of scope,
+    /// changes that are never made, and high risk where it isn't allowed. For hosts that show a plan before it is reviewed.
+    ///
+    /// # Example
+    /// ```
+    /// # use argus_core::{Completion, IncidentId, Kube, Plan, Playbook, Remediator, Scope};
+    /// # use argus_core::testing::{MemoryAudit, PermitAll, cluster::Cluster};
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let remediator = Remediator::builder().scope(Scope::namespaces(["shop"])?).llm(Playbook::new())
+    /// #     .policy(PermitAll::dangerous()).cluster(Kube::new(Cluster::start().client())).audit(MemoryAudit::new()).build()?;
+    /// let answer = r#"{"summary": "Clean up.", "steps": [{"description": "All of it.", "command": "kubectl delete namespace shop"}],
+    ///     "risk_level": "low", "risk_reason": "Small.", "rollback_steps": []}"#;
+    /// let plan = Plan::parse(&Completion::new(answer, "model"), &IncidentId::new("INC-1")?)?;
+    /// let refusals = remediator.refusals(&plan);
+    /// assert!(refusals.iter().any(|refusal| refusal.id == "floor-manual" && refusal.step == Some(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn refusals(&self, plan: &Plan) -> Vec<Violation> {
+        let mut refusals = for_people(plan);
+        refusals.extend(floor(plan, &self.doors.scope, self.doors.settings));
+        refusals
     }
 
     /// Tries every step without doing it, and asks policy about the resulting objects.

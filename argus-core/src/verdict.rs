@@ -443,6 +443,21 @@ pub fn floor_of_results(input: &PolicyInput) -> Vec<Violation> {
     violations
 }
 
+/// The steps of a plan that Argus never takes itself.
+pub(crate) fn for_people(plan: &Plan) -> Vec<Violation> {
+    let steps = plan.steps().iter().enumerate();
+    let steps = steps.filter_map(|(index, step)| match step.action() {
+        Action::Manual { reason, .. } => Some((index, reason)),
+        _ => None,
+    });
+    let steps = steps.map(|(index, reason)| {
+        let message = format!("step {} is never run by Argus: {reason}", index + 1);
+        let hint = "read the command, and run it by hand if you agree with it";
+        violation("floor-manual", Some(index), message, hint)
+    });
+    steps.collect()
+}
+
 /// The reason why what would run of a plan is high-risk. Nothing is run of a plan with a step for people, so that its author's
 /// word counts only where there is none.
 fn high_risk_of(plan: &Plan) -> Option<String> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, PermitAll};
 use argus_core::{
-    AuditEvent, Budget, Completion, Incident, Kube, LlmError, LlmProvider, Plan, Prices, Prompt,
-    Remediator, RemediatorError, Scope, Usage, Usd,
+    AuditEvent, Budget, Completion, Incident, IncidentId, Kube, LlmError, LlmProvider, Plan,
+    Prices, Prompt, Remediator, RemediatorError, Scope, Usage, Usd,
 };
 use async_trait::async_trait;
 
@@ -512,4 +512,49 @@ async fn a_time_beyond_every_clock_is_no_panic() {
     let asked = ask(vec![fails(true, wait), runs(GOOD)], Budget::default()).await;
     assert!(asked.result.is_err());
     assert_eq!(asked.prompts.len(), 1);
+}
+
+#[tokio::test]
+async fn what_never_runs_is_known_before_anybody_is_asked() {
+    let remediator = Remediator::builder()
+        .scope(Scope::namespaces(["shop"]).unwrap())
+        .llm(Answers {
+            answers: Arc::default(),
+            asked: Arc::default(),
+        })
+        .policy(PermitAll::dangerous())
+        .cluster(Kube::new(Cluster::start().client()))
+        .audit(MemoryAudit::new())
+        .build()
+        .unwrap();
+    let refusals = |commands: &[&str]| {
+        let steps = commands.iter().map(|command| match command.starts_with('{') {
+            true => serde_json::json!({"description": "d", "action": serde_json::from_str::<serde_json::Value>(command).unwrap()}),
+            false => serde_json::json!({"description": "d", "command": command}),
+        });
+        let steps: Vec<_> = steps.collect();
+        let draft = serde_json::json!({"summary": "s", "steps": steps, "risk_level": "low", "risk_reason": "r", "rollback_steps": []});
+        let completion = Completion::new(draft.to_string(), "model");
+        let plan = Plan::parse(&completion, &IncidentId::new("INC-1").unwrap()).unwrap();
+        let refusals = remediator.refusals(&plan).into_iter();
+        refusals
+            .map(|refusal| (refusal.id, refusal.step))
+            .collect::<Vec<_>>()
+    };
+    let hush = r#"{"kind": "patch", "target": {"kind": "Deployment", "namespace": "shop", "name": "web"}, "patch_type": "merge",
+        "patch": {"metadata": {"annotations": {"argus-ops/ignore": "all"}}}}"#;
+    let is = |id: &str, step| (id.to_owned(), step);
+    assert_eq!(refusals(&[GOOD]), []);
+    assert_eq!(
+        refusals(&[GOOD, "kubectl delete namespace shop"]),
+        [is("floor-manual", Some(1))]
+    );
+    assert_eq!(
+        refusals(&["kubectl scale deployment/web -n billing --replicas=2"]),
+        [is("floor-scope", Some(0))]
+    );
+    assert_eq!(
+        refusals(&[hush]),
+        [is("floor-never", Some(0)), is("floor-high-risk", None)]
+    );
 }

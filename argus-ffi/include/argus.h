@@ -407,6 +407,14 @@ int32_t argus_remediator_review(const struct argus_remediator *remediator,
                                 struct argus_permitted **out,
                                 char **error);
 
+// The reasons why a plan would be refused whatever policy and the cluster say, as a JSON list of {"pack", "id", "message", "step",
+// "hint"}: steps for people, objects out of scope, changes that are never made, and high risk where it isn't allowed. Nobody
+// is asked.
+int32_t argus_remediator_refusals(const struct argus_remediator *remediator,
+                                  const struct argus_plan *plan,
+                                  char **out,
+                                  char **error);
+
 // Tries every step on the API server without doing it, and asks policy about the resulting objects.
 int32_t argus_remediator_dry_run(const struct argus_remediator *remediator,
                                  const struct argus_permitted *permitted,
@@ -648,6 +656,14 @@ int32_t argus_remediator_review(const struct argus_remediator *remediator,
                                 const struct argus_plan *plan,
                                 struct argus_permitted **out,
                                 char **error);
+
+// The reasons why a plan would be refused whatever policy and the cluster say, as a JSON list of {"pack", "id", "message", "step",
+// "hint"}: steps for people, objects out of scope, changes that are never made, and high risk where it isn't allowed. Nobody
+// is asked.
+int32_t argus_remediator_refusals(const struct argus_remediator *remediator,
+                                  const struct argus_plan *plan,
+                                  char **out,
+                                  char **error);
 
 // Tries every step on the API server without doing it, and asks policy about the resulting objects.
 int32_t argus_remediator_dry_run(const struct argus_remediator *remediator,

@@ -324,6 +324,28 @@ pub unsafe extern "C" fn argus_remediator_review(
     }
 }
 
+/// The reasons why a plan would be refused whatever policy and the cluster say, as a JSON list of {"pack", "id", "message", "step",
+/// "hint"}: steps for people, objects out of scope, changes that are never made, and high risk where it isn't allowed. Nobody
+/// is asked.
+///
+/// # Safety
+/// As the header says of `out` and `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_remediator_refusals(
+    remediator: *const Remediator,
+    plan: *const Plan,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            let (walk, plan) = (get(remediator)?, get(plan)?);
+            give_json(out, &walk.core.refusals(&plan))
+        })
+    }
+}
+
 /// Tries every step on the API server without doing it, and asks policy about the resulting objects.
 ///
 /// # Safety

@@ -464,6 +464,10 @@ static void arguments(void) {
   EXPECT(ARGUS_BAD_ARGUMENT, argus_state_json(plan, NULL, NULL));
   EXPECT(ARGUS_BAD_ARGUMENT, argus_remediator_plan(m, "not an id", &plan, NULL));
   EXPECT(ARGUS_BAD_HANDLE, argus_remediator_plan(NULL, "x", &plan, NULL));
+  EXPECT(ARGUS_OK, argus_remediator_refusals(m, plan, &out, NULL));
+  EXPECT(1, strcmp(out, "[]") == 0);
+  argus_string_free(out);
+  EXPECT(ARGUS_BAD_HANDLE, argus_remediator_refusals(m, NULL, &out, NULL));
   EXPECT(ARGUS_OK, argus_remediator_unfinished(m, &out, NULL));
   EXPECT(1, strcmp(out, "[]") == 0);
   argus_string_free(out);

@@ -160,6 +160,18 @@ impl Remediator {
         to_python(py, &diagnosis)
     }
 
+    /// Why a plan would be refused whatever policy and the cluster say; nobody is asked.
+    ///
+    /// Steps for people, objects out of scope, changes that are never made, and high risk where it isn't allowed: each a dict of
+    /// `pack`, `id`, `message`, `step` (its index, or `None`) and `hint`.
+    fn refusals<'py>(
+        &self,
+        py: Python<'py>,
+        plan: PyRef<'py, Plan>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.0.refusals(&plan.0))
+    }
+
     /// Ask policy about the actions.
     ///
     /// :raises Denied: with every violation.

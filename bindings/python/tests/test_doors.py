@@ -71,6 +71,21 @@ def test_nothing_is_done_that_relies_on_a_record_that_the_sink_lacks(
         remediator.suggest(incident)
 
 
+def test_what_never_runs_is_said_before_anybody_is_asked(doors: dict[str, Any], incident: dict[str, Any]) -> None:
+    class Reckless:
+        def complete(self, prompt: argus.Prompt) -> argus.Completion:
+            step = {"description": "All of it.", "command": "kubectl delete namespace shop"}
+            answer = {"summary": "Clean up.", "steps": [step], "risk_level": "low", "risk_reason": "Small.", "rollback_steps": []}
+            return argus.Completion(json.dumps(answer), "reckless")
+
+    remediator = argus.Remediator(llm=Reckless(), **doors)
+    plan = remediator.suggest(incident)
+    assert plan.risk_level == "high" and plan.steps[0]["is_destructive"]
+    refusals = remediator.refusals(plan)
+    assert [(refusal["id"], refusal["step"]) for refusal in refusals] == [("floor-manual", 0)]
+    assert remediator.refusals(argus.Remediator(llm=argus.Playbook(), **doors).suggest(incident)) == []
+
+
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     """A server of its own; where its socket is."""

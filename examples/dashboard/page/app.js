@@ -456,6 +456,7 @@ function showPlan(mine, { note }) {
     el("p", {}, el("strong", {}, plan.summary)),
     !byHand && el("p", { class: "muted" }, `Risk: ${risk}. ${plan.risk_reason}`),
     note,
+    !tried && !refused && plan.refusals?.length > 0 && el("div", { class: "banner warn", id: "refusals" }, el("h3", {}, "Argus will not run this plan"), el("ul", {}, plan.refusals.map((found) => el("li", {}, `${capital(found.message)}.`)))),
     refused instanceof Refused && reasons(refused),
     refused && !(refused instanceof Refused) && failed("The plan could not be tried", refused),
     el("ol", { class: "steps" }, plan.steps.map((step, at) => stepItem(step, at, tried?.steps[at]))),

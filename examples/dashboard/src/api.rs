@@ -10,7 +10,7 @@ use aide::openapi::{Info, OpenApi};
 use aide::transform::TransformOperation;
 use argus_core::{
     Answer, AuditEvent, AuditQuery, AuditRecord, AuditSink, Digest, DryRun, Incident, Outcome,
-    Plan, PlanId, PlanState, Remediator, Shown,
+    Plan, PlanId, PlanState, Remediator, Shown, Violation,
 };
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -123,14 +123,29 @@ fn one_of_few(host: &Host) -> Result<SemaphorePermit<'_>, Failure> {
     })
 }
 
-async fn suggest(State(host): State<Host>, caller: Caller, Path(id): Path<Id>) -> Answered<Plan> {
+/// A plan that nobody was asked about yet.
+#[derive(Serialize, JsonSchema)]
+struct Suggested {
+    #[serde(flatten)]
+    plan: Plan,
+    /// Why it would be refused whatever policy and the cluster say.
+    refusals: Vec<Violation>,
+}
+
+async fn suggest(
+    State(host): State<Host>,
+    caller: Caller,
+    Path(id): Path<Id>,
+) -> Answered<Suggested> {
     caller.may(Role::Operator)?;
     let incident = known_incident(&host, &id)?;
     let _one_of_few = one_of_few(&host)?;
     let incident = host.heard(incident).await;
-    let plan = host.asked_by(&caller.name).suggest(&incident).await?;
+    let remediator = host.asked_by(&caller.name);
+    let plan = remediator.suggest(&incident).await?;
     host.0.counts.suggested.fetch_add(1, Ordering::Relaxed);
-    Ok(Json(plan))
+    let refusals = remediator.refusals(&plan);
+    Ok(Json(Suggested { plan, refusals }))
 }
 
 /// A plan, and what the trail says became of it.

@@ -262,6 +262,33 @@ fn yes(digest: &str) -> Value {
     json!({ "digest": digest, "confirmed": true })
 }
 
+/// A page that only suggests shows already what will never be run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suggested_plan_says_what_is_never_run() {
+    let llm = Scripted::commands(&["kubectl delete namespace shop"]);
+    let policy = RegoEngine::builtin().unwrap();
+    for (shop, refused) in [
+        (
+            Shop::open_asking(false, Vec::new(), policy, llm).await,
+            vec!["floor-manual"],
+        ),
+        (Shop::open(false, Vec::new()).await, vec![]),
+    ] {
+        let incidents = shop.get("/api/diagnoses").await.json();
+        let incident = incidents["incidents"][0]["incident_id"].as_str().unwrap();
+        let path = format!("/api/remediate/{incident}");
+        let plan = shop.post(&path, None).await.json();
+        let refusals = plan["refusals"].as_array().unwrap().iter();
+        let refusals: Vec<&str> = refusals
+            .map(|refusal| refusal["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(refusals, refused, "{plan}");
+        let is_by_hand = !refused.is_empty();
+        assert_eq!(plan["steps"][0]["is_destructive"], is_by_hand);
+        assert_eq!(plan["risk_level"] == "high", is_by_hand);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_missions_routes_from_incident_to_proof() {
     let shop = Shop::open(true, Vec::new()).await;
