@@ -355,7 +355,7 @@ fn meets_rule(rule: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     }
 }
 
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+pub(super) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let exists = toleration.operator.as_deref() == Some("Exists");
     let key = toleration.key.as_deref().unwrap_or_default();
     let value = |value: &Option<String>| value.clone().unwrap_or_default();

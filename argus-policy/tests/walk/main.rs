@@ -66,6 +66,7 @@ scenarios!(
     a_plan_that_changes_nothing_is_refused,
     missing_permissions_are_named_before_anything_starts,
     what_can_interrupt_an_app_needs_a_person,
+    what_is_low_risk_for_the_incidents_own_app_needs_nobody,
     high_risk_needs_the_switch_and_the_name,
     two_people_approve_where_policy_wants_two,
     what_the_cluster_warns_of_is_shown,
@@ -407,6 +408,49 @@ async fn what_can_interrupt_an_app_needs_a_person(world: &World) {
         matches!(approved, Err(ApprovalError::PersonNeeded)),
         "{approved:?}"
     );
+}
+
+/// One copy more, of two, for an app that has a fault; for another app, or one more of one, a person is asked.
+async fn what_is_low_risk_for_the_incidents_own_app_needs_nobody(world: &World) {
+    for name in ["web", "api"] {
+        let app = world
+            .deployment(name, "r.example/web:1")
+            .replicas(2)
+            .state("OOMKilledOnce");
+        app.memory_limit("128Mi").create().await.unwrap();
+        world.wait_ready(name).await;
+    }
+    let findings = world
+        .findings(|findings| {
+            let web = |finding: &&Finding| finding.target.contains("/web");
+            findings.iter().any(|finding| web(&finding)) && findings.iter().any(|one| !web(&one))
+        })
+        .await;
+    let of_web = findings.into_iter();
+    let of_web: Vec<Finding> = of_web
+        .filter(|finding| finding.target.contains("/web"))
+        .collect();
+    let namespace = world.namespace();
+    for (name, replicas, verdict) in [
+        ("web", 3, Verdict::Allow),
+        ("web", 4, Verdict::RequireApproval),
+        ("api", 3, Verdict::RequireApproval),
+    ] {
+        let command =
+            format!("kubectl scale deployment/{name} -n {namespace} --replicas={replicas}");
+        let remediator = world.remediator(Scripted::commands(&[&command]));
+        let dry_run = world.walk(&remediator, of_web.clone()).await.unwrap();
+        assert_eq!(dry_run.verdict(), verdict, "{command}");
+        let approved = dry_run.approve(Answer::automatic("the host"));
+        assert_eq!(approved.is_ok(), verdict == Verdict::Allow, "{command}");
+        if let Ok(approved) = approved {
+            let outcome = remediator.execute(approved).await.unwrap();
+            assert!(outcome.success, "{outcome:?}");
+            let back = json!({ "spec": { "replicas": 2 } });
+            world.merge(name, back).await;
+            world.wait_ready(name).await;
+        }
+    }
 }
 
 async fn high_risk_needs_the_switch_and_the_name(world: &World) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 use serde_json::{Map, Value, json};
 
+use super::super::evidence::tolerates;
 use super::super::lean::{Condition, Node, Pod, PodSpec, Volume};
 use super::super::seen::Seen;
 use super::{map, meant};
@@ -213,16 +214,8 @@ fn is_for(node: &Node, spec: &PodSpec) -> bool {
 }
 
 fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
-    spec.tolerations.iter().flatten().any(|toleration| {
-        let exists = toleration.operator.as_deref() == Some("Exists");
-        let value = toleration.value.as_deref().unwrap_or_default();
-        toleration.key.as_ref().is_none_or(|key| *key == taint.key)
-            && toleration
-                .effect
-                .as_ref()
-                .is_none_or(|effect| *effect == taint.effect)
-            && (exists || value == taint.value.as_deref().unwrap_or_default())
-    })
+    let mut tolerations = spec.tolerations.iter().flatten();
+    tolerations.any(|toleration| tolerates(toleration, taint))
 }
 
 /// Copies that must not share a node, and more of them than there are nodes. Those that run keep new ones away whatever these
