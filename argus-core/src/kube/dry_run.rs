@@ -195,15 +195,15 @@ impl Kube {
         }
     }
 
-    /// The ReplicaSet that keeps an earlier revision: one that the Deployment controls and whose pods its selector takes.
+    /// The ReplicaSets that keep a Deployment's revisions, the oldest first: those that it controls and whose pods its selector
+    /// takes.
     ///
     /// Source: `kubectl rollout undo`, which lists by the selector and takes those that are controlled.
-    async fn earlier_set(
+    pub(super) async fn revisions(
         &self,
         target: &Target,
         deployment: &Value,
-        revision: Option<u32>,
-    ) -> Result<Value, DryRunError> {
+    ) -> Result<Vec<(u32, Value)>, DryRunError> {
         let impossible = |problem: &str| DryRunError::Impossible(format!("{target} {problem}"));
         let selector = deployment.pointer("/spec/selector").cloned();
         let selector: LabelSelector = serde_json::from_value(selector.unwrap_or_default())
@@ -235,14 +235,33 @@ impl Kube {
             .filter_map(|set| Some((set_revision(&set)?, set)))
             .collect();
         revisions.sort_by_key(|(revision, _)| *revision);
-        let found = match revision {
-            Some(wanted) => revisions
-                .into_iter()
-                .find(|(revision, _)| *revision == wanted),
+        Ok(revisions)
+    }
+
+    /// The ReplicaSet that keeps an earlier revision.
+    async fn earlier_set(
+        &self,
+        target: &Target,
+        deployment: &Value,
+        revision: Option<u32>,
+    ) -> Result<Value, DryRunError> {
+        let revisions = self.revisions(target, deployment).await?;
+        let wanted = revision.or_else(|| {
             // The last one is the one that runs now.
-            None => revisions.into_iter().rev().nth(1),
-        };
-        let (_, set) = found.ok_or_else(|| {
+            let mut known = revisions.iter().rev().map(|(revision, _)| *revision);
+            let last = known.next()?;
+            known.find(|revision| *revision != last)
+        });
+        let mut found = revisions
+            .into_iter()
+            .filter(|(revision, _)| Some(*revision) == wanted);
+        let (first, other) = (found.next(), found.next());
+        if let Some((revision, _)) = other {
+            return Err(DryRunError::Impossible(format!(
+                "{target} has two ReplicaSets of revision {revision}: nobody can say which was meant"
+            )));
+        }
+        let (_, set) = first.ok_or_else(|| {
             let which = revision.map_or("an earlier revision".to_owned(), |revision| {
                 format!("revision {revision}")
             });

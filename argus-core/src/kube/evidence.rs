@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use serde_json::Value;
 
-use super::{Kube, json, uid};
+use super::Kube;
 use crate::action::{
     Evidence, FieldChange, Kind, Target, field_changes, pod_template, repository, resolve,
 };
@@ -115,20 +115,11 @@ impl Kube {
         if asked.is_empty() {
             return found;
         }
-        let Ok(sets) = self
-            .replica_sets(target.namespace())
-            .list(&ListParams::default())
-            .await
-        else {
+        let Ok(sets) = self.revisions(target, before).await else {
             return found;
         };
-        let owned = sets.items.iter().filter(|set| {
-            let owners = set.metadata.owner_references.iter().flatten();
-            owners
-                .clone()
-                .any(|owner| owner.uid == uid(before) && owner.controller == Some(true))
-        });
-        let sets: Vec<Value> = owned.take(MOST_REVISIONS).map(json).collect();
+        let sets = sets.into_iter().rev().take(MOST_REVISIONS);
+        let sets: Vec<Value> = sets.map(|(_, set)| set).collect();
         for change in asked {
             // The template of a ReplicaSet stands where that of its Deployment does.
             let values = sets
