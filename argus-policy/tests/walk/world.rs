@@ -1,4 +1,5 @@
-//! Where the walk is walked: a cluster in memory, or a real API server; the same calls, the same answers.
+//! Where the walk is walked: a cluster in memory, a real API server, or one with a real node; the same calls, the same
+//! answers.
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -15,9 +16,11 @@ use argus_core::{
 use argus_policy::RegoEngine;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta};
+use kube::api::{
+    ApiResource, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, TypeMeta,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -25,6 +28,9 @@ use tokio::sync::RwLock;
 
 /// Held alone by whoever changes what all namespaces see, such as a node.
 static CLUSTER: RwLock<()> = RwLock::const_new(());
+
+/// The same of the cluster with a real node.
+static NODE: RwLock<()> = RwLock::const_new(());
 
 /// A write of Argus as the API server's audit log has it: verb, path without the namespace's prefix, dry run, status.
 pub(crate) type Write = (String, String, bool, u16);
@@ -42,8 +48,30 @@ pub(crate) struct World {
 
 enum ClusterKind {
     Memory(Cluster),
-    Real { audit_log: PathBuf },
+    Real { audit_log: PathBuf, has_node: bool },
 }
+
+/// An API server that `.ci` started: the variables that it printed, and what makes it.
+struct Server {
+    kubeconfig: &'static str,
+    audit_log: &'static str,
+    has_node: bool,
+    missing: &'static str,
+}
+
+const API_SERVER: Server = Server {
+    kubeconfig: "ARGUS_TEST_KUBECONFIG",
+    audit_log: "ARGUS_TEST_AUDIT_LOG",
+    has_node: false,
+    missing: "no real API server; `make control-plane` builds and starts one (it needs Go and Debian's etcd-server)",
+};
+
+const REAL_NODE: Server = Server {
+    kubeconfig: "ARGUS_TEST_NODE_KUBECONFIG",
+    audit_log: "ARGUS_TEST_NODE_AUDIT_LOG",
+    has_node: true,
+    missing: "no real node; `.ci/node/control up` builds and starts one (it needs root, Go and Debian's runc)",
+};
 
 impl World {
     pub(crate) async fn memory() -> Self {
@@ -63,26 +91,35 @@ impl World {
 
     /// The API server of `ARGUS_TEST_KUBECONFIG`, with a namespace and an identity of its own.
     pub(crate) async fn real() -> Option<Self> {
-        Self::real_when(CLUSTER.read().await).await
+        Self::on(&API_SERVER, CLUSTER.read().await).await
     }
 
     /// The same while no other test uses it.
     pub(crate) async fn real_alone() -> Option<Self> {
-        Self::real_when(CLUSTER.write().await).await
+        Self::on(&API_SERVER, CLUSTER.write().await).await
     }
 
-    async fn real_when(turn: impl Any + Send + Sync) -> Option<Self> {
+    /// The API server of `ARGUS_TEST_NODE_KUBECONFIG`, whose containers really run.
+    pub(crate) async fn node() -> Option<Self> {
+        Self::on(&REAL_NODE, NODE.read().await).await
+    }
+
+    /// The same while no other test uses it.
+    pub(crate) async fn node_alone() -> Option<Self> {
+        Self::on(&REAL_NODE, NODE.write().await).await
+    }
+
+    async fn on(server: &Server, turn: impl Any + Send + Sync) -> Option<Self> {
         let (Some(kubeconfig), Some(audit_log)) = (
-            std::env::var_os("ARGUS_TEST_KUBECONFIG"),
-            std::env::var_os("ARGUS_TEST_AUDIT_LOG"),
+            std::env::var_os(server.kubeconfig),
+            std::env::var_os(server.audit_log),
         ) else {
             assert!(
                 std::env::var_os("ARGUS_TEST_ALL").is_none(),
-                "ARGUS_TEST_ALL is set, but no control plane is running: use `make test`"
+                "ARGUS_TEST_ALL is set, but there is {}: use `make test`",
+                server.missing
             );
-            eprintln!(
-                "skipped: no real API server; `make control-plane` builds and starts one (it needs Go and Debian's etcd-server)"
-            );
+            eprintln!("skipped: {}", server.missing);
             return None;
         };
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -107,6 +144,7 @@ impl World {
             namespace,
             cluster: ClusterKind::Real {
                 audit_log: audit_log.into(),
+                has_node: server.has_node,
             },
             audit: MemoryAudit::new(),
             of_the_cluster: Mutex::default(),
@@ -309,7 +347,7 @@ impl World {
     }
 
     pub(crate) fn kube(&self) -> Kube {
-        Self::kube_with(&self.argus)
+        self.kube_with(&self.argus)
     }
 
     /// A client with the token of Argus' account.
@@ -319,14 +357,19 @@ impl World {
     }
 
     pub(crate) fn kube_of_admin(&self) -> Kube {
-        Self::kube_with(&self.admin)
+        self.kube_with(&self.admin)
     }
 
-    fn kube_with(client: &Client) -> Kube {
+    fn kube_with(&self, client: &Client) -> Kube {
+        // What really starts and stops takes its time.
+        let (unready, settle) = match self.cluster {
+            ClusterKind::Real { has_node: true, .. } => (10, 90),
+            _ => (2, 30),
+        };
         Kube::new(client.clone())
             .seeing_cluster()
-            .unready_after(Duration::from_secs(2))
-            .settle_within(Duration::from_secs(30))
+            .unready_after(Duration::from_secs(unready))
+            .settle_within(Duration::from_secs(settle))
     }
 
     pub(crate) fn deployment(&self, name: &str, image: &str) -> DeploymentBuilder {
@@ -504,6 +547,25 @@ impl World {
             .unwrap();
     }
 
+    /// Asks a container that really runs for a path at its port 8080.
+    pub(crate) async fn ask(&self, pod: &str, path: &str) {
+        let pods = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", self.namespace));
+        let path = format!("{pod}:8080/proxy/{path}");
+        let request = pods.get(&path, &GetParams::default()).unwrap();
+        self.admin.request_text(request).await.unwrap();
+    }
+
+    /// A quarter of the memory that the largest node has, as the playbook writes it.
+    pub(crate) async fn quarter(&self) -> String {
+        if !matches!(self.cluster, ClusterKind::Real { has_node: true, .. }) {
+            return "4096Mi".into();
+        }
+        let node = Api::<Node>::all(self.admin.clone()).get("node-1").await;
+        let allocatable = node.unwrap().status.unwrap().allocatable.unwrap();
+        let kibibytes = allocatable["memory"].0.strip_suffix("Ki").unwrap();
+        format!("{}Mi", kibibytes.parse::<u64>().unwrap() / 4 / 1024)
+    }
+
     /// An app of the first version, all of whose copies run.
     pub(crate) async fn running(&self, name: &str) {
         let app = self.deployment(name, "r.example/web:1");
@@ -553,7 +615,7 @@ impl World {
                 mine.map(|write| (write.verb, short(&write.path), write.dry_run, write.code))
                     .collect()
             }
-            ClusterKind::Real { audit_log } => {
+            ClusterKind::Real { audit_log, .. } => {
                 // The log is written a moment after the answer.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let user = format!("system:serviceaccount:{}:argus", self.namespace);
