@@ -1,6 +1,6 @@
 # Every step of CI is a target here. `make demo` and `make test` are the two that matter.
 .DEFAULT_GOAL := help
-.PHONY: help demo dashboard test-dashboard test scenarios llm-eval control-plane test-rust test-c install-c python test-python fuzz miri fmt lint deny bench clean
+.PHONY: help demo dashboard test-dashboard test scenarios llm-eval control-plane node test-rust test-c install-c python test-python fuzz miri fmt lint deny bench clean
 
 CARGO ?= cargo
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/argus
@@ -18,14 +18,17 @@ dashboard: ## the page, on a cluster in memory with broken apps: http://127.0.0.
 test: ## every test of every language; ARGUS_TEST_ALL=1 makes a skip a failure
 	@.ci/test
 
-scenarios: ## the fault scenarios, in memory and on a real API server, with a table of what became of each
-	@.ci/scenarios
+scenarios: ## the fault scenarios in memory, on a real API server and on a real node, with tables; ONLY=part-of-a-name for some
+	@ONLY="$(ONLY)" .ci/scenarios
 
 llm-eval: ## how good a model is at the scenarios: make llm-eval MODEL=... ENDPOINT=... WIRE=...
 	@ARGUS_EVAL_MODEL="$(MODEL)" ARGUS_EVAL_ENDPOINT="$(ENDPOINT)" ARGUS_EVAL_WIRE="$(WIRE)" ARGUS_EVAL_ONLY="$(ONLY)" .ci/llm-eval
 
 control-plane: ## builds and starts the real API server that the tests use; stop it with `.ci/control-plane down`
 	@.ci/control-plane up
+
+node: ## builds and starts the real node that the scenarios use (root); stop it with `.ci/node/control down`
+	@.ci/node/control up
 
 test-rust: ## the Rust tests
 	$(CARGO) test --locked --no-fail-fast --workspace --all-features --exclude argus-python --exclude argus-fuzz

@@ -4,7 +4,7 @@
  * app/NAME and fake-kubelet/NAME (and NAME.CONTAINER for one container only). Times are in seconds since the start.
  *
  *   log=TEXT              says it at the start
- *   needs-env=NAME        ends where it has no such variable
+ *   needs-env=NAME        ends where it has no such variable, after needs-env-after=S (0)
  *   needs-file=PATH       ends where it can't read it
  *   needs-service=NAME:PORT  ends where the name leads nowhere or nobody answers
  *   writes=PATH           ends where it can't write it
@@ -226,6 +226,7 @@ int main(int count, char **values) {
 
   const char *text, *state = option("state");
   if ((text = option("log"))) puts(text);
+  wait_for(number("needs-env-after", 0));
   if ((text = option("needs-env")) && !getenv(text)) fail("missing variable", text, "it is not set");
   if ((text = option("needs-file")) && access(text, R_OK)) fail("cannot read", text, strerror(errno));
   if ((text = option("writes")) && open(text, O_WRONLY | O_CREAT | O_CLOEXEC, 0644) < 0) fail("cannot write", text, strerror(errno));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use argus_core::testing::MemoryAudit;
 use argus_core::{
@@ -13,7 +13,6 @@ use argus_core::{
     parse_command, step_statuses,
 };
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
@@ -21,12 +20,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::world::{World, Write};
+use table::{Place, all};
 
 mod evaluation;
-
-/// Where the real node shows that something is not as the scenario says that it has to be: the file, words of what is said
-/// instead, and why. Each is a fault of ours that is known, and comes off this list with it.
-const KNOWN: [(&str, &str, &str); 0] = [];
+mod table;
 
 /// One file of the suite; see `tests/scenarios/README.md`.
 #[derive(Clone, Deserialize)]
@@ -42,9 +39,9 @@ struct Scenario {
     /// Why only a real node shows it.
     #[serde(default)]
     only_on_node: String,
-    /// Whether it takes minutes on a real node; run by `make scenarios` only.
+    /// Whether every test run makes it on a real node, and not only `make scenarios`.
     #[serde(default)]
-    slow: bool,
+    often: bool,
     /// For how many seconds nothing may come back on a real node, once it is said to be fixed.
     #[serde(default = "ten")]
     holds: u64,
@@ -74,48 +71,6 @@ struct Scenario {
 
 fn ten() -> u64 {
     10
-}
-
-/// On what a scenario runs.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    Memory,
-    ApiServer,
-    Node,
-}
-
-impl Place {
-    /// How many scenarios run at once; on a real node they mostly wait.
-    fn at_once(self) -> usize {
-        match self {
-            Self::Memory | Self::ApiServer => 6,
-            Self::Node => 12,
-        }
-    }
-
-    async fn world(self, alone: bool) -> Option<World> {
-        match (self, alone) {
-            (Self::Memory, _) => Some(World::memory().await),
-            (Self::ApiServer, false) => World::real().await,
-            (Self::ApiServer, true) => World::real_alone().await,
-            (Self::Node, false) => World::node().await,
-            (Self::Node, true) => World::node_alone().await,
-        }
-    }
-
-    /// Whether a scenario can be made here, and is asked for. `ARGUS_TEST_SCENARIOS` asks for all whose file has it in its
-    /// name, slow or not.
-    fn takes(self, file: &str, scenario: &Scenario) -> bool {
-        let asked = match std::env::var("ARGUS_TEST_SCENARIOS") {
-            Ok(part) => file.contains(&part),
-            Err(_) => self != Self::Node || !scenario.slow,
-        };
-        let can = match self {
-            Self::Node => scenario.not_on_node.is_empty(),
-            _ => scenario.only_on_node.is_empty(),
-        };
-        asked && can
-    }
 }
 
 #[derive(Clone, Deserialize)]
@@ -172,15 +127,6 @@ impl AuditSink for PutsBack {
     async fn records(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AuditError> {
         self.audit.records(query).await
     }
-}
-
-/// What became of a scenario.
-struct Row {
-    file: String,
-    title: String,
-    expected: Option<Ends>,
-    problem: Option<String>,
-    seconds: f64,
 }
 
 fn files() -> BTreeMap<String, String> {
@@ -508,8 +454,10 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
             .ok_or(format!("{:?}: {}", rescan.recovery, rescan.summary()));
     }
     if !outcome.success || rescan.recovery != Recovery::Resolved {
+        let remaining = rescan.remaining.iter().chain(&rescan.new);
+        let titles: Vec<&str> = remaining.map(|found| found.title.as_str()).collect();
         return Err(format!(
-            "{:?}: {}; {:?}",
+            "{:?}: {}; {titles:?}; {:?}",
             rescan.recovery,
             rescan.summary(),
             outcome.error
@@ -548,123 +496,6 @@ async fn nothing_written(world: &World) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("wrote {real:?}")),
     }
-}
-
-/// Whether nothing comes back.
-async fn held(world: &World, scenario: &Scenario) -> Result<(), String> {
-    let (kube, scope, began) = (world.kube(), world.scope(), Instant::now());
-    while began.elapsed() < Duration::from_secs(scenario.holds) {
-        let scan = kube.scan(&scope).await.map_err(|error| error.to_string())?;
-        if let Some(finding) = scan.findings.first() {
-            return Err(format!(
-                "fixed, it said, and {} s later: {}",
-                began.elapsed().as_secs(),
-                finding.title
-            ));
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    Ok(())
-}
-
-async fn run(file: String, text: String, place: Place) -> Row {
-    let began = Instant::now();
-    let one = tokio::spawn(async move {
-        let world = place.world(read(&text, "shop", "").alone).await?;
-        let scenario = read(&text, world.namespace(), &world.quarter().await);
-        let mut result = walk(&world, &scenario).await;
-        if result.is_ok() && place == Place::Node && scenario.ends == Ends::Resolved {
-            result = held(&world, &scenario).await;
-        }
-        world.end().await;
-        Some((scenario, result))
-    });
-    let seconds = |began: Instant| began.elapsed().as_secs_f64();
-    match one.await {
-        Ok(Some((scenario, result))) => Row {
-            file,
-            title: scenario.title,
-            expected: Some(scenario.ends),
-            problem: result.err(),
-            seconds: seconds(began),
-        },
-        Ok(None) | Err(_) => Row {
-            file,
-            title: String::new(),
-            expected: None,
-            problem: Some("it failed inside, see above".into()),
-            seconds: seconds(began),
-        },
-    }
-}
-
-/// What the table says became of a scenario; whether that is as it has to be, or known.
-fn verdict(row: &Row, place: Place) -> (String, bool) {
-    let mut known = KNOWN.iter().filter(|(file, ..)| *file == row.file);
-    let known = known.find(|_| place == Place::Node);
-    match (&row.problem, known) {
-        (Some(problem), Some((_, words, why))) if problem.contains(words) => {
-            (format!("known: {why} ({problem})"), true)
-        }
-        (Some(problem), _) => (problem.clone(), false),
-        (None, Some((_, _, why))) => (
-            format!("as it has to be: take it off KNOWN, where it says: {why}"),
-            false,
-        ),
-        (None, None) => {
-            let words = match row.expected {
-                Some(Ends::Resolved) => "resolved",
-                Some(Ends::Reverted) => "put back by somebody else, and said so",
-                Some(Ends::ByHand) => "left to people",
-                Some(Ends::Denied) => "refused by policy",
-                Some(Ends::WouldNotWork) => "refused by its dry run",
-                Some(Ends::NoPlan) | None => "nothing to do",
-            };
-            (words.into(), true)
-        }
-    }
-}
-
-/// Runs every scenario that can be made there, prints the table, and fails if one is not as it has to be.
-async fn all(title: &str, place: Place) {
-    let mut scenarios: Vec<(String, String, bool)> = files()
-        .into_iter()
-        .filter_map(|(file, text)| {
-            let scenario = read(&text, "shop", "");
-            let taken = place.takes(&file, &scenario);
-            taken.then_some((file, text, scenario.alone))
-        })
-        .collect();
-    // Those that wait for all others, and make all others wait, at the end.
-    scenarios.sort_by_key(|(_, _, alone)| *alone);
-    let runs = scenarios
-        .into_iter()
-        .map(|(file, text, _)| run(file, text, place));
-    let mut rows: Vec<Row> = stream::iter(runs)
-        .buffer_unordered(place.at_once())
-        .collect()
-        .await;
-    rows.sort_by(|one, other| one.file.cmp(&other.file));
-    let mut table = format!("\n{title}\n");
-    for row in &rows {
-        table += &format!(
-            "{:32} {:74} {:5.1} s  {}\n",
-            row.file,
-            row.title,
-            row.seconds,
-            verdict(row, place).0
-        );
-    }
-    let rate = |wanted: &dyn Fn(&Row) -> bool| {
-        let of = rows.iter().filter(|row| wanted(row));
-        let good = of.clone().filter(|row| row.problem.is_none()).count();
-        format!("{good} of {}", of.count())
-    };
-    let faults = rate(&|row| row.expected == Some(Ends::Resolved));
-    let others = rate(&|row| row.expected != Some(Ends::Resolved));
-    table += &format!("fixed and proven fixed: {faults}; left alone with the reason: {others}\n");
-    eprintln!("{table}");
-    assert!(rows.iter().all(|row| verdict(row, place).1), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
