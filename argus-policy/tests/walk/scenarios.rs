@@ -48,6 +48,9 @@ struct Scenario {
     /// How many seconds after the fault somebody looks, once; until it is found where it isn't said.
     #[serde(default)]
     looks_after: u64,
+    /// Within how many seconds it has to be found.
+    #[serde(default = "ninety")]
+    within: u64,
     /// Objects that are there, and work, before anything breaks.
     #[serde(default)]
     given: Vec<Value>,
@@ -71,6 +74,10 @@ struct Scenario {
 
 fn ten() -> u64 {
     10
+}
+
+fn ninety() -> u64 {
+    90
 }
 
 #[derive(Clone, Deserialize)]
@@ -246,18 +253,19 @@ async fn incident(world: &World, scenario: &Scenario) -> Result<Incident, String
         Some(cause) => findings.iter().any(|finding| finding.cause == Some(cause)),
         None => findings.is_empty(),
     };
-    let findings = if scenario.looks_after == 0 {
-        world.findings(wanted).await
-    } else {
-        tokio::time::sleep(Duration::from_secs(scenario.looks_after)).await;
-        let scan = world.kube().scan(&world.scope()).await;
-        let findings = scan.map_err(|error| error.to_string())?.findings;
-        if !wanted(&findings) {
-            let titles: Vec<&str> = findings.iter().map(|found| found.title.as_str()).collect();
-            return Err(format!("found only {titles:?}"));
+    let patience = match scenario.looks_after {
+        0 => scenario.within,
+        seconds => {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            0
         }
-        findings
     };
+    let patience = Duration::from_secs(patience);
+    let findings = world.findings_within(patience, wanted).await;
+    let findings = findings.map_err(|last| {
+        let titles: Vec<&str> = last.iter().map(|found| found.title.as_str()).collect();
+        format!("found only {titles:?}")
+    })?;
     Incident::new(IncidentId::new("INC-1").unwrap(), findings, None)
         .map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
@@ -416,17 +416,30 @@ impl World {
 
     /// Scans until the findings are as wanted.
     pub(crate) async fn findings(&self, wanted: impl Fn(&[Finding]) -> bool) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for _ in 0..900 {
+        match self.findings_within(Duration::from_secs(90), wanted).await {
+            Ok(findings) => findings,
+            Err(last) => panic!("the findings never came to be as wanted: {last:#?}"),
+        }
+    }
+
+    /// The same; the last ones where they don't come to be as wanted in time.
+    pub(crate) async fn findings_within(
+        &self,
+        time: Duration,
+        wanted: impl Fn(&[Finding]) -> bool,
+    ) -> Result<Vec<Finding>, Vec<Finding>> {
+        let began = Instant::now();
+        loop {
             let scan = self.kube().scan(&self.scope()).await.unwrap();
             assert_eq!(scan.incomplete, Vec::<String>::new());
             if wanted(&scan.findings) {
-                return scan.findings;
+                return Ok(scan.findings);
             }
-            findings = scan.findings;
+            if began.elapsed() > time {
+                return Err(scan.findings);
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("the findings never came to be as wanted: {findings:#?}");
     }
 
     pub(crate) async fn walk(
