@@ -130,12 +130,12 @@ impl World {
         );
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let connect = async |kubeconfig: Kubeconfig| {
-            Client::try_from(
-                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                    .await
-                    .unwrap(),
-            )
-            .unwrap()
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+            let mut config = config.unwrap();
+            // It is on this machine.
+            config.proxy_url = None;
+            Client::try_from(config).unwrap()
         };
         let admin = connect(kubeconfig.clone()).await;
         let mut world = Self {

@@ -10,7 +10,7 @@ use crate::world::World;
 
 /// What is not as its scenario says that it has to be: where, its file, words of what is said instead, and why. Each is a fault of
 /// ours that is known, and comes off this list with it.
-const KNOWN: [(Place, &str, &str, &str); 11] = [
+const KNOWN: [(Place, &str, &str, &str); 12] = [
     (
         Place::Memory,
         "init-container-fails",
@@ -28,6 +28,12 @@ const KNOWN: [(Place, &str, &str, &str); 11] = [
         "command-not-there",
         "RunContainerError.` does not say `/bin/web`",
         "the kubelet says which command is not there, and Argus doesn't pass it on",
+    ),
+    (
+        Place::Node,
+        "crash-once-a-minute",
+        "found only []",
+        "a crash is forgotten ten seconds after the next start",
     ),
     (
         Place::Node,
