@@ -56,6 +56,7 @@ async fn serve(listener: TcpListener) {
     let folder = tempfile::tempdir().unwrap();
     let audit = FileAudit::open(folder.path()).await.unwrap();
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .llm(Playbook::new())
         .policy(RegoEngine::builtin().unwrap())

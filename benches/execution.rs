@@ -152,6 +152,7 @@ fn limits(server: &Server, round: usize) -> Vec<String> {
 fn remediator(server: &Server, audit: &FileAudit, commands: Vec<String>) -> Remediator {
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
     Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces([server.namespace.as_str()]).unwrap())
         .settings(Settings {
             enabled: true,

@@ -134,6 +134,7 @@ fn walk(criterion: &mut Criterion) {
         cluster
     });
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,

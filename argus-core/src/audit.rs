@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::cost::Usd;
 use crate::digest::Digest;
+use crate::hold::Hold;
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
 use crate::redact::Redacted;
@@ -74,6 +75,14 @@ pub enum AuditEvent {
     StepUndone,
     /// A step could not be undone.
     UndoFailed,
+    /// Everything came to rest, and is watched for a while whether it stays so.
+    Holding,
+    /// It stayed so for that time.
+    Held,
+    /// The fault came back while it was watched.
+    Relapsed,
+    /// Something that worked before the plan works no more.
+    Regressed,
     /// Somebody wants a plan undone that came to its end.
     UndoAsked,
     /// The plan, or its undo, came to its end.
@@ -115,6 +124,9 @@ pub struct AuditEntry {
     /// The call, where a model was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<ModelCall>,
+    /// The time for which it is watched, of such a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// How many findings there were before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings_before: Option<usize>,
@@ -163,6 +175,7 @@ impl AuditEntry {
             revision: None,
             outcome: None,
             call: None,
+            hold: None,
             findings_before: None,
             findings_after: None,
         }

@@ -17,7 +17,7 @@ pub use cause::Cause;
 mod correlation;
 mod export;
 mod scan;
-pub use scan::{Scan, ScanError, Scanner, Workload};
+pub use scan::{Runs, Scan, ScanError, Scanner, Watching, Workload};
 
 /// The largest incident that is read, in bytes of JSON.
 pub const MAX_INCIDENT_BYTES: usize = 1 << 20;

@@ -57,6 +57,8 @@ pub struct Kube {
     scan_within: Duration,
     sees_cluster: bool,
     across_namespaces: bool,
+    /// Whether nothing is asked but what was asked for: a look costs no request where a watch has come.
+    is_quiet: bool,
 }
 
 impl Kube {
@@ -70,6 +72,7 @@ impl Kube {
             scan_within: Duration::from_secs(60),
             sees_cluster: false,
             across_namespaces: false,
+            is_quiet: false,
         }
     }
 

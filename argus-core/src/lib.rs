@@ -33,7 +33,7 @@ pub use actor::{Actor, ActorError, ActorName};
 mod incident;
 pub use incident::{
     Category, Cause, Diagnosis, Finding, FindingSummary, Incident, IncidentError, IncidentId,
-    MAX_INCIDENT_BYTES, ObjectRef, Scan, ScanError, Scanner, Severity, Workload,
+    MAX_INCIDENT_BYTES, ObjectRef, Runs, Scan, ScanError, Scanner, Severity, Watching, Workload,
 };
 
 mod action;
@@ -92,6 +92,9 @@ mod json_door;
 pub use json_door::{JsonCluster, JsonDoor, JsonRefusal, JsonRefusalKind};
 
 mod disk;
+
+mod hold;
+pub use hold::{Hold, HoldBounds};
 
 mod audit;
 pub use audit::{

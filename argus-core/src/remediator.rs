@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::action::Target;
 use crate::actor::Actor;
@@ -15,6 +16,7 @@ use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditRecord, AuditSink, S
 use crate::cost::Prices;
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
+use crate::hold::HoldBounds;
 use crate::incident::{ObjectRef, Scan, ScanError, Scanner};
 use crate::plan::{Plan, PlanId};
 use crate::prompt::LlmProvider;
@@ -29,6 +31,7 @@ use crate::verdict::{
 mod asking;
 mod error;
 mod execution;
+mod holding;
 mod problem;
 mod recheck;
 mod resume;
@@ -71,7 +74,7 @@ pub struct Outcome {
     pub plan_id: PlanId,
     /// When it started.
     pub executed_at: Timestamp,
-    /// Whether every step was applied and stayed; of an undo, whether everything was put back.
+    /// Whether every step was applied and stayed, which is no proof that it helped: the re-scan says that; of an undo, whether everything was put back.
     pub success: bool,
     /// What happened, in plain English, one line per step.
     pub output: String,
@@ -110,7 +113,7 @@ type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
 /// # #[cfg(feature = "testing")]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # tokio::runtime::Runtime::new()?.block_on(async {
-/// use argus_core::testing::{MemoryAudit, PermitAll, cluster::Cluster};
+/// use argus_core::testing::{MemoryAudit, PermitAll, SHORT_HOLD, cluster::Cluster};
 /// use argus_core::{Answer, Incident, IncidentId, Kube, Playbook, Remediator, Scanner, Scope, Settings};
 ///
 /// let cluster = Cluster::start();
@@ -119,6 +122,7 @@ type Observer = Arc<dyn Fn(&AuditRecord) + Send + Sync>;
 /// let scope = Scope::namespaces(["shop"])?;
 /// let kube = Kube::new(cluster.client());
 /// let remediator = Remediator::builder()
+///     .hold(SHORT_HOLD)
 ///     .scope(scope.clone())
 ///     .settings(Settings { enabled: true, allow_high_risk: false })
 ///     .llm(Playbook::new())
@@ -163,6 +167,9 @@ struct Doors {
     observer: Option<Observer>,
     pause: Option<Arc<dyn Pause>>,
     halted: AtomicBool,
+    /// Wakes whoever waits when everything is halted.
+    halting: Notify,
+    hold: HoldBounds,
     /// The objects that a plan of this remediator changes right now.
     busy: Mutex<BTreeSet<Target>>,
 }
@@ -280,11 +287,14 @@ impl Remediator {
         Ok(dry_run)
     }
 
-    /// Executes an approved plan, waits until it came to rest, and scans again.
+    /// Executes an approved plan, waits until it came to rest, watches until the fault had the time to come back, and scans again.
+    ///
+    /// How long it watches, and why, stands in the trail as [`Holding`](AuditEvent::Holding), within the [`HoldBounds`] of the
+    /// host; only then anything is [resolved](crate::Recovery::Resolved). Its objects are busy until then.
     ///
     /// Before every write it is asked again whether it may be made: the kill switch, the settings, the scope, the time of the
     /// approval, and policy with the time of now. A plan whose steps can't all be applied is undone, newest first; so is one
-    /// that made things worse. How it ended is in the [`Outcome`], not an error.
+    /// that made things worse, or after which the fault came back. How it ended is in the [`Outcome`], not an error.
     ///
     /// # Errors
     /// [`RemediatorError::Disabled`], [`RemediatorError::Stale`], [`RemediatorError::Denied`] and [`RemediatorError::Busy`]
@@ -310,9 +320,10 @@ impl Remediator {
     }
 
     /// Stops every execution before its next write, and refuses new ones; undoing is writing too. What was cut off stands
-    /// in the trail as unfinished.
+    /// in the trail as unfinished; a plan that is only watched by then has come to its end, unproven.
     pub fn halt(&self) {
         self.doors.halted.store(true, Ordering::SeqCst);
+        self.doors.halting.notify_waiters();
     }
 
     /// Lets executions be started and resumed again after [`halt`](Self::halt).
@@ -322,6 +333,17 @@ impl Remediator {
 
     fn is_halted(&self) -> bool {
         self.doors.halted.load(Ordering::SeqCst)
+    }
+
+    /// Waits until everything is halted.
+    async fn until_halted(&self) {
+        loop {
+            let halting = self.doors.halting.notified();
+            if self.is_halted() {
+                return;
+            }
+            halting.await;
+        }
     }
 
     /// Looks at the cluster, in the namespaces of the scope.
@@ -446,6 +468,7 @@ pub struct Builder {
     settings: Settings,
     actor: Option<Actor>,
     on_failure: OnFailure,
+    hold: HoldBounds,
     budget: Budget,
     prices: Prices,
     language: Option<String>,
@@ -485,6 +508,13 @@ impl Builder {
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
+        self
+    }
+
+    /// The time for which a fix is watched before it counts as one; ten seconds at least and ten minutes at most by default.
+    #[must_use]
+    pub fn hold(mut self, bounds: HoldBounds) -> Self {
+        self.hold = bounds;
         self
     }
 
@@ -584,6 +614,8 @@ impl Builder {
             observer: self.observer,
             pause: self.pause,
             halted: AtomicBool::new(false),
+            halting: Notify::new(),
+            hold: self.hold,
             busy: Mutex::default(),
         };
         Ok(Remediator {

@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::incident::{Finding, ObjectRef, Scan};
+use crate::incident::{Finding, ObjectRef, Runs, Scan, Severity, Workload};
 
 /// What the re-scan says about the plan. Never the model's word, and never "the patch was accepted".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recovery {
-    /// What was wrong with the plan's objects is gone, and they run.
+    /// What was wrong with the plan's objects is gone, they run, and they were watched until it had the time to come back.
     Resolved,
+    /// What was wrong is not to be seen, and nobody watched, or not long enough, whether it stays away: no proof of a fix.
+    Unproven,
+    /// What was wrong was gone, and came back while it was watched.
+    Relapsed,
     /// Something is still wrong with them.
     Persists,
-    /// They run worse than before.
+    /// They run worse than before, or something else that worked does so no more.
     Regressed,
     /// They are gone, or scaled to zero: not a fix.
     Vanished,
@@ -42,7 +46,7 @@ pub struct Rescan {
 
 impl Rescan {
     /// Compares two scans. `changed` are the objects that the plan changed; `in_force` is whether its changes are still
-    /// there.
+    /// there. Two looks prove no fix, so the best that they say is [`Recovery::Unproven`].
     #[must_use]
     pub fn compare(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) -> Self {
         let ids = |scan: &Scan| -> BTreeSet<String> {
@@ -95,7 +99,14 @@ impl Rescan {
                 format!("{n} issues")
             }
         };
-        let mut text = format!("Fixed: {} resolved.", count(self.fixed.len()));
+        let gone = count(self.fixed.len());
+        let mut text = match self.recovery {
+            Recovery::Unproven => {
+                format!("Gone for now: {gone}. Nobody watched whether that stays so.")
+            }
+            Recovery::Relapsed => "It came back while it was watched.".to_owned(),
+            _ => format!("Fixed: {gone} resolved."),
+        };
         match self.remaining.len() {
             0 => text.push_str(" Remaining: no issues."),
             n => text.push_str(&format!(" Remaining: {} still present.", count(n))),
@@ -119,12 +130,32 @@ pub(crate) fn hushed<'a>(before: &'a Scan, after: &'a Scan) -> impl Iterator<Ite
     after.ignored.iter().filter(known)
 }
 
-fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) -> Recovery {
-    if !before.incomplete.is_empty() || !after.incomplete.is_empty() {
-        return Recovery::Inconclusive;
+/// What a plan is about.
+struct Concern<'a> {
+    /// What the plan changed, and what was wrong with it concerned.
+    objects: BTreeSet<ObjectRef>,
+    /// What was wrong with them before.
+    findings: Vec<&'a Finding>,
+}
+
+impl<'a> Concern<'a> {
+    fn new(before: &'a Scan, changed: &[ObjectRef]) -> Self {
+        let mut concern = Self {
+            objects: changed.iter().cloned().collect(),
+            findings: Vec::new(),
+        };
+        let findings = before.findings.iter();
+        concern.findings = findings
+            .filter(|finding| concern.touches(finding))
+            .collect();
+        let owners = concern.findings.iter();
+        let owners: Vec<_> = owners.filter_map(|finding| finding.owner.clone()).collect();
+        concern.objects.extend(owners);
+        concern
     }
-    // A finding about a pod counts for the workload that owns it, and the other way round.
-    let touches = |finding: &Finding, objects: &BTreeSet<ObjectRef>| {
+
+    /// Whether a finding is about one of the objects: one about a pod counts for the workload that owns it, and the other way round.
+    fn touches(&self, finding: &Finding) -> bool {
         let about_pod = |object: &ObjectRef| {
             let address = format!("k8s://{}/{}", object.namespace, object.name);
             object.kind == "Pod"
@@ -133,27 +164,98 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
                     .strip_prefix(&address)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        finding
-            .owner
-            .as_ref()
-            .is_some_and(|owner| objects.contains(owner))
-            || objects.iter().any(about_pod)
-    };
-    let mut objects: BTreeSet<ObjectRef> = changed.iter().cloned().collect();
-    let concerned: Vec<&Finding> = before
-        .findings
-        .iter()
-        .filter(|finding| touches(finding, &objects))
-        .collect();
-    objects.extend(concerned.iter().filter_map(|finding| finding.owner.clone()));
+        let owner = finding.owner.as_ref();
+        owner.is_some_and(|owner| self.objects.contains(owner))
+            || self.objects.iter().any(about_pod)
+    }
 
+    /// The workloads among the objects, as a scan saw them.
+    fn workloads<'s>(&self, scan: &'s Scan) -> impl Iterator<Item = &'s Workload> {
+        let workloads = scan.workloads.iter();
+        workloads.filter(|workload| self.objects.contains(&workload.object))
+    }
+
+    fn runs(&self, scan: &Scan) -> Runs {
+        let mut runs = Runs::default();
+        self.workloads(scan).for_each(|one| runs.add(&one.runs));
+        runs
+    }
+}
+
+/// How the containers of what a plan is about ended, by a scan of before it and one of after it: the first says how soon the fault
+/// came, the second what may have come since.
+pub(crate) fn runs(before: &Scan, after: &Scan, changed: &[ObjectRef]) -> (Runs, Runs) {
+    let concern = Concern::new(before, changed);
+    let (mut evidence, now) = (concern.runs(before), concern.runs(after));
+    evidence.probe_seconds = evidence.probe_seconds.max(now.probe_seconds);
+    (evidence, now)
+}
+
+/// What a look during a hold says, where that is no longer what it was when the hold began. `since` is how the containers had ended
+/// then.
+pub(crate) fn broke(
+    before: &Scan,
+    now: &Scan,
+    changed: &[ObjectRef],
+    since: &Runs,
+) -> Option<(Recovery, String)> {
+    let concern = Concern::new(before, changed);
+    let is_same = |finding: &Finding| {
+        let mut known = concern.findings.iter();
+        known.any(|old| {
+            old.finding_id == finding.finding_id
+                || old.cause.is_some() && (old.cause, &old.owner) == (finding.cause, &finding.owner)
+        })
+    };
+    let wrong = || {
+        let all = now.findings.iter().chain(&now.ignored);
+        all.filter(|finding| concern.touches(finding))
+    };
+    if let Some(finding) = wrong().find(|finding| is_same(finding)) {
+        let what = format!(
+            "the fault came back while it was watched: {}",
+            finding.title
+        );
+        return Some((Recovery::Relapsed, what));
+    }
+    if let Some(finding) = wrong().find(|finding| finding.severity >= Severity::Medium) {
+        let what = format!("something else went wrong with it: {}", finding.title);
+        return Some((Recovery::Regressed, what));
+    }
+    if concern.runs(now).failed_since(since) {
+        let failed = concern.workloads(now);
+        let failed = failed.max_by_key(|workload| workload.runs.last_failed_at)?;
+        let what = format!(
+            "a container of {} failed while it was watched, and was started again",
+            failed.object
+        );
+        return Some((Recovery::Relapsed, what));
+    }
+    None
+}
+
+/// Whether fewer copies are ready than when the hold began, of those that are still wanted.
+pub(crate) fn is_short(before: &Scan, began: &Scan, now: &Scan, changed: &[ObjectRef]) -> bool {
+    let concern = Concern::new(before, changed);
+    concern.workloads(began).any(|then| {
+        let mut found = concern.workloads(now);
+        let found = found.find(|workload| workload.object == then.object);
+        found.is_some_and(|found| found.ready < then.ready.min(then.desired).min(found.desired))
+    })
+}
+
+fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) -> Recovery {
+    if !before.incomplete.is_empty() || !after.incomplete.is_empty() {
+        return Recovery::Inconclusive;
+    }
+    let concern = Concern::new(before, changed);
     let state = |scan: &Scan, object: &ObjectRef| {
         scan.workloads
             .iter()
             .find(|workload| workload.object == *object)
             .map(|w| (w.desired, w.ready))
     };
-    for object in &objects {
+    for object in &concern.objects {
         let Some((desired, ready)) = state(before, object) else {
             continue;
         };
@@ -172,20 +274,20 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
         return Recovery::Reverted;
     }
     let mut wrong = after.findings.iter().chain(&after.ignored);
-    if wrong.any(|finding| touches(finding, &objects)) {
+    if wrong.any(|finding| concern.touches(finding)) {
         return Recovery::Persists;
     }
-    if concerned.is_empty() {
+    if concern.findings.is_empty() {
         Recovery::Inconclusive
     } else {
-        Recovery::Resolved
+        Recovery::Unproven
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Category, Cause, Severity, Workload};
+    use crate::incident::{Category, Cause};
     use jiff::Timestamp;
 
     fn web() -> ObjectRef {
@@ -219,6 +321,7 @@ mod tests {
                 object: web(),
                 desired,
                 ready,
+                runs: Runs::default(),
             }],
             ..Scan::default()
         }
@@ -244,7 +347,7 @@ mod tests {
             ..healthy.clone()
         };
         for (after, in_force, recovery) in [
-            (healthy.clone(), true, Recovery::Resolved),
+            (healthy.clone(), true, Recovery::Unproven),
             (healthy, false, Recovery::Reverted),
             (scan(&[Cause::OomKilled], 2, 1), true, Recovery::Persists),
             (scan(&[Cause::CrashLoop], 2, 1), true, Recovery::Persists),
@@ -276,7 +379,7 @@ mod tests {
     fn pods_that_nobody_wanted_are_not_missed() {
         let leaving = scan(&[Cause::ScaledToZero], 0, 1);
         let started = Rescan::compare(&leaving, &scan(&[], 1, 0), &[web()], true);
-        assert_eq!(started.recovery, Recovery::Resolved);
+        assert_eq!(started.recovery, Recovery::Unproven);
     }
 
     #[test]

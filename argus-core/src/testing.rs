@@ -2,17 +2,25 @@
 //! the doors.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::audit::{AUDIT_SCHEMA, AuditEntry, AuditError, AuditQuery, AuditRecord, AuditSink};
 use crate::digest::Digest;
+use crate::hold::HoldBounds;
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 use crate::verdict::{Opinion, PolicyEngine, PolicyError, PolicyInput};
 
 pub mod cluster;
 pub mod laws;
+
+/// A hold for tests that are about something else. Without any, nothing is ever [resolved](crate::Recovery::Resolved).
+pub const SHORT_HOLD: HoldBounds = HoldBounds {
+    min: Duration::from_millis(50),
+    max: Duration::from_millis(50),
+};
 
 /// A provider that always answers the same text: a model that does whatever the test says.
 #[derive(Debug, Clone)]

@@ -76,6 +76,7 @@ async fn run(
         halt: Arc::clone(&halt),
     };
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,

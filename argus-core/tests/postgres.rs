@@ -510,6 +510,7 @@ async fn another_host_finishes_what_a_dead_one_began() {
     let scope = Scope::namespaces(["shop"]).unwrap();
     let host = async |audit: PostgresAudit| {
         Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(scope.clone())
             .settings(Settings {
                 enabled: true,

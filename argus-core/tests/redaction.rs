@@ -34,6 +34,7 @@ const PUBLISHED: [(&str, &str); 2] = [
 
 fn remediator(cluster: &Cluster, audit: &MemoryAudit, command: &str) -> Remediator {
     Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,

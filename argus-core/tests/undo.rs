@@ -36,6 +36,7 @@ impl Shop {
 
     fn remediator(cluster: &Cluster, command: &str) -> Remediator {
         Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(Scope::namespaces(["shop"]).unwrap())
             .settings(Settings {
                 enabled: true,

@@ -136,6 +136,7 @@ async fn nothing_is_widened_by_what_a_cluster_says() {
         .unwrap();
     let audit = MemoryAudit::new();
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,

@@ -166,7 +166,7 @@ fn labelled(labels: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{ObjectRef, Workload};
+    use crate::incident::{ObjectRef, Runs, Workload};
 
     fn scan() -> Scan {
         let finding = |cause: &str, name: &str| {
@@ -193,6 +193,7 @@ mod tests {
                 object: web,
                 desired: 3,
                 ready: 1,
+                runs: Runs::default(),
             }],
             incomplete: vec!["the pods of namespace bank could not be read".into()],
         }

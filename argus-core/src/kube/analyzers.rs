@@ -23,6 +23,7 @@ mod network_policies;
 mod placement;
 pub(super) mod pods;
 mod quotas;
+mod runs;
 mod services;
 mod stateful_sets;
 mod templates;

@@ -22,7 +22,7 @@ use super::pages::{Bound, Page, Pages};
 use super::seen::{ClusterObjects, Keys, Named, Objects, PodFacts, Seen};
 use super::{Kube, refusal};
 use crate::deadline::deadline;
-use crate::incident::{Cause, Finding, Scan, ScanError, Scanner};
+use crate::incident::{Cause, Finding, Scan, ScanError, Scanner, Watching};
 use crate::scope::Scope;
 
 /// The EndpointSlices that say what pods don't.
@@ -63,6 +63,14 @@ impl Scanner for Kube {
             }),
             None => Ok(scan),
         }
+    }
+
+    fn begin_watch(&self, scope: &Scope) -> Option<Box<dyn Watching>> {
+        let quiet = Self {
+            is_quiet: true,
+            ..self.clone()
+        };
+        Some(Box::new(quiet.watch(scope).ok()?))
     }
 }
 

@@ -26,7 +26,7 @@ use super::lean::{
     POD_HASH, Pod, ReplicaSet, StatefulSet, Template,
 };
 use super::shapes::Shapes;
-use crate::incident::ObjectRef;
+use crate::incident::{ObjectRef, Runs};
 
 /// The label that says of which service an EndpointSlice is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -180,6 +180,8 @@ pub(super) struct PodFacts {
     pub(super) unseen: bool,
     /// How many pods of each workload are ready.
     pub(super) ready: BTreeMap<ObjectRef, u32>,
+    /// How the containers of each workload ended.
+    pub(super) runs: BTreeMap<ObjectRef, Runs>,
     /// What a selector can mean.
     pub(super) shapes: Shapes,
     /// Workloads with a finding about their pods.

@@ -19,6 +19,7 @@ use ::kube::core::PartialObjectMeta;
 use ::kube::runtime::WatchStreamExt;
 use ::kube::runtime::watcher::{self, Event};
 use async_trait::async_trait;
+use futures::future::select_all as select_all_of;
 use futures::stream::{self, BoxStream, select_all};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ use super::scanner::{
 };
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::deadline::deadline;
-use crate::incident::{Scan, ScanError, Scanner};
+use crate::incident::{Scan, ScanError, Scanner, Watching};
 use crate::scope::Scope;
 
 /// After how many seconds a watch is asked for anew, so that a connection that died silently is noticed.
@@ -577,9 +578,50 @@ impl Scanner for Watch {
             .extend(of_cluster(&self.kube, &cluster.content, &services));
         Ok(scan)
     }
+
+    fn begin_watch(&self, scope: &Scope) -> Option<Box<dyn Watching>> {
+        self.kube.begin_watch(scope)
+    }
+}
+
+#[async_trait]
+impl Watching for Watch {
+    async fn changed(&self) {
+        loop {
+            let houses = self.houses.iter().map(|(_, house)| house.moved.notified());
+            let moved = houses.chain([self.cluster.moved.notified()]).map(Box::pin);
+            let moved = select_all_of(moved.collect::<Vec<_>>());
+            let due = match self.next_look().await {
+                Some(due) => deadline(due),
+                None => return,
+            };
+            // Whether it moved or the time has come is seen above.
+            let _ = timeout_at(due, moved).await;
+        }
+    }
 }
 
 impl Watch {
+    /// How long everything that was said stays so if nothing moves; none where it no longer is.
+    async fn next_look(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        let mut wait = Duration::MAX;
+        for (_, house) in &self.houses {
+            let state = house.state.lock().await;
+            let cluster = self.cluster.state.lock().await;
+            for room in state.content.values() {
+                let judged = room.judged.as_ref()?;
+                let seen = (room.version, cluster.seen_by(judged.waits));
+                let left = judged.next.map(|next| next.duration_since(now));
+                if judged.versions != seen || left.is_some_and(|left| !left.is_positive()) {
+                    return None;
+                }
+                wait = wait.min(left.map_or(Duration::MAX, |left| left.unsigned_abs()));
+            }
+        }
+        Some(wait)
+    }
+
     /// What is to be said of a namespace, anew where that may have changed.
     async fn judge(
         &self,
@@ -602,7 +644,8 @@ impl Watch {
         if let Some(known) = known {
             return (known.scan.clone(), known.services.clone());
         }
-        if !cluster.content.whole && room.pods.values().any(is_waiting) {
+        let is_asked = self.kube.is_quiet && cluster.content.asked.initialized();
+        if !cluster.content.whole && !is_asked && room.pods.values().any(is_waiting) {
             cluster.content.asked = OnceCell::from(self.kube.some_nodes().await);
         }
         (room.objects.unseen, cluster.content.unseen) = (unseen, cluster.unseen());
@@ -624,7 +667,8 @@ impl Watch {
         let services = seen.answering(&cluster.content.webhook_services());
         let waits = room.pods.values().any(is_waiting);
         // Nodes that aren't watched may have changed.
-        let unwatched = (waits && !cluster.content.whole).then(|| now + ASKED_AGAIN);
+        let unwatched =
+            (waits && !cluster.content.whole && !self.kube.is_quiet).then(|| now + ASKED_AGAIN);
         let next = seen.next().into_iter().chain(unwatched).min();
         drop(seen);
         let versions = (version, cluster.seen_by(waits));

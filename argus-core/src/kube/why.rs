@@ -30,6 +30,9 @@ impl Kube {
         scan: &mut Scan,
         deadline: Instant,
     ) -> Option<String> {
+        if self.is_quiet {
+            return None;
+        }
         let of = format!("the events of namespace {}", seen.namespace);
         match timeout_at(deadline, self.ask(seen, scan)).await {
             Ok(Ok(())) => None,

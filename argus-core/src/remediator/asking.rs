@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Remediator, RemediatorError};
 use crate::audit::{AuditEntry, AuditEvent, AuditQuery, ModelCall};
 use crate::cost::{Usage, Usd};
-use crate::deadline::deadline;
+use crate::deadline::{deadline, seconds};
 use crate::incident::IncidentId;
 use crate::plan::PlanId;
 use crate::prompt::{Completion, LlmError, Prompt};
@@ -73,12 +73,6 @@ fn no_price(model: &str) -> RemediatorError {
             "the budget limits money, and the price of {model} is not known: give it with `.prices(...)`"
         ),
     }
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let seconds = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| serde::de::Error::custom(format!("{seconds} is no number of seconds")))
 }
 
 /// How many tokens an answer may have had that nobody waited for: as many as providers let models write by default.

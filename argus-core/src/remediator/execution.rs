@@ -4,24 +4,26 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
+use super::holding::Stayed;
 use super::resume::Trail;
 use super::{Ending, OnFailure, Outcome, Problem, Remediator, RemediatorError, object_ref};
 use crate::actor::Actor;
 use crate::approval::{Approved, ApprovedStep, Withdrawn};
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus};
 use crate::executor::{ApplyError, UndoError, UndoStep, Undone};
-use crate::incident::{Scan, ScanError};
+use crate::hold::Hold;
+use crate::incident::{ObjectRef, Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
 use crate::redact::{Redacted, redact};
 use crate::rescan::{Recovery, Rescan, hushed};
 use crate::store::Document;
 
 pub(super) struct Execution<'a> {
-    remediator: &'a Remediator,
+    pub(super) remediator: &'a Remediator,
     approved: &'a Approved,
     steps: Vec<ApprovedStep<'a>>,
     statuses: Vec<StepStatus>,
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
     started: Timestamp,
     /// The step of which nobody knew whether its write was made or still would be.
     in_doubt: Option<usize>,
@@ -29,6 +31,10 @@ pub(super) struct Execution<'a> {
     undo_asked: bool,
     /// In whose name it is recorded.
     actor: &'a Actor,
+    /// What watching it came to.
+    pub(super) verdict: Option<Recovery>,
+    /// The hold that was cut off, of an execution that is taken up again.
+    pub(super) cut_off: Option<Hold>,
 }
 
 /// Why no further step is taken.
@@ -69,6 +75,8 @@ impl<'a> Execution<'a> {
             in_doubt: None,
             undo_asked: false,
             actor: approved.approver(),
+            verdict: None,
+            cut_off: None,
         }
     }
 
@@ -110,12 +118,14 @@ impl<'a> Execution<'a> {
         let records = trail.execution();
         let failed = |record: &AuditRecord| {
             use AuditEvent::{
-                StepFailed, StepUndone, StepUnknown, StepUnsettled, UndoAsked, UndoFailed,
-                UndoIntended,
+                Regressed, Relapsed, StepFailed, StepUndone, StepUnknown, StepUnsettled, UndoAsked,
+                UndoFailed, UndoIntended,
             };
             matches!(
                 record.entry.event,
-                StepFailed
+                Regressed
+                    | Relapsed
+                    | StepFailed
                     | StepUnknown
                     | StepUnsettled
                     | UndoAsked
@@ -133,6 +143,7 @@ impl<'a> Execution<'a> {
         let is_left =
             |status: &StepStatus| !matches!(status, StepStatus::Applied | StepStatus::Settled);
         self.undo_asked = records.iter().any(asked);
+        self.take_up_hold(records);
         let reason = if self.undo_asked {
             Some("its undo was asked for".to_owned())
         } else if records.iter().any(failed) {
@@ -171,7 +182,8 @@ impl<'a> Execution<'a> {
         self.actor = &self.remediator.actor;
         self.record(AuditEvent::UndoAsked, None, None).await?;
         let ending = self.unwind().await?;
-        let rescan = self.rescan(&before).await?;
+        let look = self.remediator.scan().await.ok();
+        let rescan = self.rescan(&before, look).await?;
         self.finish(ending, "its undo was asked for").await?;
         Ok(self.outcome(ending, ending == Ending::Undone, None, rescan))
     }
@@ -267,18 +279,29 @@ impl<'a> Execution<'a> {
             None => (Ending::Succeeded, None),
             Some(problem) => (self.unwind().await?, Some(problem)),
         };
-        let mut rescan = self.rescan(&before).await?;
-        // A plan that made things worse is a failed plan.
-        let regressed = rescan
-            .as_ref()
-            .is_some_and(|rescan| rescan.recovery == Recovery::Regressed);
-        if ending == Ending::Succeeded && regressed {
-            error = Some("the app runs worse than before".into());
-            ending = self.unwind().await?;
-            rescan = self.rescan(&before).await?;
+        let mut look = self.remediator.scan().await.ok();
+        let mut how = "done";
+        if ending == Ending::Succeeded
+            && let Some(after) = look.take()
+        {
+            let (last, stayed) = self.stays(&before, after).await?;
+            look = last;
+            match stayed {
+                Stayed::Held => self.verdict = Some(Recovery::Resolved),
+                Stayed::Unwatched => how = "done, and nobody watched whether it stays so",
+                Stayed::Undecided => {}
+                // A plan that made things worse, or didn't help for long, is a failed plan.
+                Stayed::Broke(recovery, what) => {
+                    self.verdict = Some(recovery);
+                    self.lines.push(what.clone());
+                    error = Some(what);
+                    ending = self.unwind().await?;
+                    look = self.remediator.scan().await.ok();
+                }
+            }
         }
-        self.finish(ending, error.as_deref().unwrap_or("done"))
-            .await?;
+        let rescan = self.rescan(&before, look).await?;
+        self.finish(ending, error.as_deref().unwrap_or(how)).await?;
         Ok(self.outcome(ending, ending == Ending::Succeeded, error, rescan))
     }
 
@@ -430,6 +453,10 @@ impl<'a> Execution<'a> {
         if self.remediator.doors.on_failure == OnFailure::Stop && !self.undo_asked {
             return Ok(Ending::Stopped);
         }
+        // What is put back is nothing that held.
+        self.verdict = self
+            .verdict
+            .filter(|verdict| *verdict != Recovery::Resolved);
         let mut ending = Ending::Undone;
         for step in self.steps.clone().into_iter().rev() {
             let status = self
@@ -491,8 +518,13 @@ impl<'a> Execution<'a> {
         })
     }
 
-    async fn rescan(&self, before: &Scan) -> Result<Option<Rescan>, RemediatorError> {
-        let Ok(after) = self.remediator.scan().await else {
+    /// What the last look says, put down.
+    async fn rescan(
+        &self,
+        before: &Scan,
+        look: Option<Scan>,
+    ) -> Result<Option<Rescan>, RemediatorError> {
+        let Some(after) = look else {
             self.record(
                 AuditEvent::Rescanned,
                 None,
@@ -501,19 +533,13 @@ impl<'a> Execution<'a> {
             .await?;
             return Ok(None);
         };
-        let executor = &self.remediator.doors.executor;
-        let steps = self.steps.iter();
-        let settled =
-            steps.filter(|step| self.statuses.get(step.index()) == Some(&StepStatus::Settled));
-        let looks = join_all(settled.map(|step| executor.is_in_force(*step))).await;
-        let in_force = looks.into_iter().all(|there| there.unwrap_or(false));
-        let changed: Vec<_> = self
-            .steps
-            .iter()
-            .filter_map(|step| step.action().target())
-            .map(object_ref)
-            .collect();
-        let rescan = Rescan::compare(before, &after, &changed, in_force);
+        let mut rescan = self.compare(before, &after).await;
+        rescan.recovery = match (self.verdict, rescan.recovery) {
+            // It held, and the last look has nothing against it.
+            (Some(Recovery::Resolved), Recovery::Unproven) => Recovery::Resolved,
+            (Some(Recovery::Resolved) | None, recovery) => recovery,
+            (Some(verdict), _) => verdict,
+        };
         let entry = self.entry(AuditEvent::Rescanned, None, Some(rescan.summary()));
         let wrong = after.findings.len() + hushed(before, &after).count();
         let (findings_before, findings_after) = (Some(before.findings.len()), Some(wrong));
@@ -524,6 +550,22 @@ impl<'a> Execution<'a> {
         })
         .await?;
         Ok(Some(rescan))
+    }
+
+    pub(super) async fn compare(&self, before: &Scan, after: &Scan) -> Rescan {
+        let executor = &self.remediator.doors.executor;
+        let steps = self.steps.iter();
+        let settled =
+            steps.filter(|step| self.statuses.get(step.index()) == Some(&StepStatus::Settled));
+        let looks = join_all(settled.map(|step| executor.is_in_force(*step))).await;
+        let in_force = looks.into_iter().all(|there| there.unwrap_or(false));
+        Rescan::compare(before, after, &self.changed(), in_force)
+    }
+
+    /// The objects that the plan changes.
+    pub(super) fn changed(&self) -> Vec<ObjectRef> {
+        let targets = self.steps.iter().filter_map(|step| step.action().target());
+        targets.map(object_ref).collect()
     }
 
     async fn finish(&self, ending: Ending, how: &str) -> Result<(), RemediatorError> {
@@ -537,7 +579,7 @@ impl<'a> Execution<'a> {
             .await
     }
 
-    fn entry(
+    pub(super) fn entry(
         &self,
         event: AuditEvent,
         step: Option<ApprovedStep<'_>>,
@@ -556,7 +598,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    async fn record(
+    pub(super) async fn record(
         &self,
         event: AuditEvent,
         step: Option<ApprovedStep<'_>>,
@@ -578,7 +620,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, RemediatorError> {
+    pub(super) async fn append(&self, entry: AuditEntry) -> Result<AuditRecord, RemediatorError> {
         let standing = self.standing();
         self.remediator
             .record(entry)

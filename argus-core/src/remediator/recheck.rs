@@ -198,6 +198,7 @@ mod tests {
             app.create().await.unwrap();
         }
         let remediator = Remediator::builder()
+            .hold(crate::testing::SHORT_HOLD)
             .scope(Scope::namespaces(["shop"]).unwrap())
             .settings(Settings {
                 enabled: true,

@@ -126,6 +126,8 @@ struct State {
     faults: BTreeMap<usize, Fault>,
     written: usize,
     writes: Vec<WriteSeen>,
+    /// How many requests of each user read and don't watch.
+    reads: BTreeMap<String, usize>,
 }
 
 /// A failure that is made to happen.
@@ -178,6 +180,7 @@ impl Cluster {
             faults: BTreeMap::new(),
             written: 0,
             writes: Vec::new(),
+            reads: BTreeMap::new(),
         };
         let inner = Arc::new(Inner {
             state: Mutex::new(state),
@@ -254,6 +257,12 @@ impl Cluster {
     #[must_use]
     pub fn writes(&self) -> Vec<WriteSeen> {
         self.lock().writes.clone()
+    }
+
+    /// The number of requests of this user so far that read, and did not watch.
+    #[must_use]
+    pub fn reads(&self, user: &str) -> usize {
+        self.lock().reads.get(user).copied().unwrap_or(0)
     }
 
     /// Scans until there are findings, for up to ten seconds.
@@ -407,6 +416,9 @@ impl Cluster {
         };
         let mut state = self.lock();
         let verb = verb(call, &place);
+        if matches!(verb, "get" | "list") {
+            *state.reads.entry(call.user.into()).or_default() += 1;
+        }
         let writes = matches!(verb, "create" | "update" | "patch" | "delete");
         let resource = place.subresource.map_or_else(
             || place.resource.plural.to_owned(),

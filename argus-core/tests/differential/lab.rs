@@ -244,6 +244,7 @@ impl Lab {
 
     async fn execute(&self, namespace: &str, command: &str) {
         let remediator = Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(Scope::namespaces([namespace]).unwrap())
             .settings(Settings {
                 enabled: true,

@@ -17,6 +17,7 @@ use crate::shop::{COMMANDS, Shop};
 
 async fn remediator(folder: &Path, client: Client) -> Remediator {
     Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,

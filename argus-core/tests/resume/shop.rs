@@ -214,6 +214,7 @@ impl Shop {
         let kube =
             Kube::new(self.cluster.client_as("argus")).settle_within(Duration::from_secs(30));
         let builder = Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(Scope::namespaces([doors.scope]).unwrap())
             .settings(Settings {
                 enabled: doors.enabled,

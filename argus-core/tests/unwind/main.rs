@@ -145,6 +145,7 @@ async fn walk(
     mut polls: usize,
 ) -> Result<Option<Outcome>, RemediatorError> {
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,
@@ -330,6 +331,7 @@ async fn dropped_at_every_await() {
 
 fn builder(cluster: &Cluster) -> Builder {
     Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(Scope::namespaces(["shop"]).unwrap())
         .settings(Settings {
             enabled: true,

@@ -50,6 +50,7 @@ impl Pipeline {
         };
         let host = |allow_high_risk| {
             let builder = Remediator::builder()
+                .hold(argus_core::testing::SHORT_HOLD)
                 .scope(scope.clone())
                 .settings(Settings {
                     enabled: true,

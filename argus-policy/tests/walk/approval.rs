@@ -23,6 +23,7 @@ fn remediator(world: &World, people: &str) -> Remediator {
         world.namespace()
     );
     Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(world.scope())
         .settings(Settings {
             enabled: true,

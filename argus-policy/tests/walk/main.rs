@@ -286,6 +286,7 @@ async fn a_plan_that_fails_half_way_is_undone(world: &World) {
 async fn a_host_may_stop_instead_of_undoing(world: &World) {
     let commands = half_way(world).await;
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(world.scope())
         .settings(Settings {
             enabled: true,
@@ -460,6 +461,7 @@ async fn high_risk_needs_the_switch_and_the_name(world: &World) {
         world.namespace()
     );
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(world.scope())
         .settings(Settings {
             enabled: true,

@@ -131,6 +131,7 @@ async fn undone(world: &World, number: usize, case: &Case) {
     ));
     let texts: Vec<&str> = commands.iter().map(String::as_str).collect();
     let remediator = Remediator::builder()
+        .hold(argus_core::testing::SHORT_HOLD)
         .scope(world.scope())
         .settings(Settings {
             enabled: true,

@@ -404,6 +404,7 @@ impl World {
 
     pub(crate) fn builder(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Builder {
         Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(self.scope())
             .settings(Settings {
                 enabled: true,

@@ -100,6 +100,7 @@ impl Shop {
         let audit = FileAudit::open(folder.path()).await.unwrap();
         let telling = Telling::default();
         let remediator = Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(scope)
             .settings(Settings {
                 enabled,

@@ -208,6 +208,7 @@ async fn what_was_cut_off_is_finished_first() {
         let remediator: Arc<OnceLock<Remediator>> = Arc::default();
         let handle = Arc::clone(&remediator);
         let built = Remediator::builder()
+            .hold(argus_core::testing::SHORT_HOLD)
             .scope(Scope::namespaces(["shop"]).unwrap())
             .settings(Settings {
                 enabled: true,

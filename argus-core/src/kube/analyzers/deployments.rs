@@ -1,12 +1,15 @@
 //! Deployments become findings: stuck rollouts, missing copies, none wanted.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
 use super::super::lean::Deployment;
 use super::super::seen::{Seen, object};
+use super::runs::probe_seconds;
 use super::{map, target};
-use crate::incident::{Category, Cause, Finding, ObjectRef, Severity, Workload};
+use crate::incident::{Category, Cause, Finding, ObjectRef, Runs, Severity, Workload};
 
 pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
     let deployments = seen.objects.deployments.values();
@@ -17,9 +20,17 @@ pub(super) fn analyze(seen: &Seen) -> Vec<Finding> {
 
 /// The workloads as they are. Ready pods are counted: the status of a workload lags behind them.
 pub(in crate::kube) fn workloads(seen: &Seen) -> Vec<Workload> {
+    let templates = seen.objects.templates(seen.namespace);
+    let probes: BTreeMap<ObjectRef, u64> = templates
+        .filter_map(|(object, template)| Some((object, probe_seconds(template.spec.as_ref()?)?)))
+        .collect();
     let workload = |object: ObjectRef, desired: i32| Workload {
         desired: u32::try_from(desired).unwrap_or(0),
         ready: seen.pods.ready.get(&object).copied().unwrap_or(0),
+        runs: Runs {
+            probe_seconds: probes.get(&object).copied(),
+            ..seen.pods.runs.get(&object).copied().unwrap_or_default()
+        },
         object,
     };
     let deployments = seen.objects.deployments.iter().map(|(name, deployment)| {

@@ -9,6 +9,7 @@ use super::super::lean::{Condition, Container, ContainerStatus, Pod};
 use super::super::seen::{PodFacts, Seen, is_ready};
 use super::containers::{of_container, probe_port};
 use super::placement::{NoPlace, no_place};
+use super::runs::runs;
 use super::{map, target};
 use crate::incident::{Category, Cause, Finding, ObjectRef, Severity};
 
@@ -87,6 +88,9 @@ impl Crowd {
         self.facts
             .claims
             .extend(claims.map(|claim| claim.claim_name.clone()));
+        if let Some(runs) = runs(pod) {
+            self.facts.runs.entry(owner.clone()).or_default().add(&runs);
+        }
         if ready {
             *self.facts.ready.entry(owner).or_default() += 1;
         }

@@ -1,5 +1,7 @@
 //! Deployments with a fault, in one line of a test; for any client, so that the same tests run on a real cluster.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -58,6 +60,11 @@ impl DeploymentBuilder {
     /// What the app needs not to be stopped for using too much.
     pub fn needs_memory(self, amount: &str) -> Self {
         self.annotate("needs-memory", amount)
+    }
+
+    /// The time that it works until what is wrong with it makes it crash; at once by default.
+    pub fn fails_after(self, time: Duration) -> Self {
+        self.annotate("fails-after", &time.as_millis().to_string())
     }
 
     /// The environment variable without which the app crashes.

@@ -30,6 +30,8 @@ struct Running {
     stage: Stage,
     restarts: u64,
     backoff: Duration,
+    /// When the containers were started that crash.
+    started: Value,
     last: Value,
 }
 
@@ -49,6 +51,8 @@ enum Fate {
     Crashes {
         reason: &'static str,
         code: u8,
+        /// How long it works before; it does not at all where that isn't said.
+        after: Option<Duration>,
     },
     Waits {
         reason: String,
@@ -107,6 +111,7 @@ impl Kubelet {
                 stage: Stage::Created,
                 restarts,
                 backoff: pace.backoff,
+                started: now(),
                 last: json!({}),
             });
             if pod.pointer("/metadata/deletionTimestamp").is_some()
@@ -170,7 +175,12 @@ impl Running {
                 if self.stage == Stage::Waiting {
                     self.restarts += 1;
                 }
-                (self.stage, self.due) = (Stage::Started, time + pace.start);
+                let lasts = fates.iter().filter_map(|fate| match fate {
+                    Fate::Crashes { after, .. } => Some(after.unwrap_or(pace.start)),
+                    _ => None,
+                });
+                self.started = now();
+                (self.stage, self.due) = (Stage::Started, time + lasts.min().unwrap_or(pace.start));
             }
             Stage::Started if crashes => {
                 (self.stage, self.due) = (Stage::Waiting, time + self.backoff);
@@ -260,9 +270,11 @@ impl Running {
                     false,
                 )
             }
-            Fate::Crashes { .. } if self.stage == Stage::Started => (running, false),
-            Fate::Crashes { reason, code } => {
-                self.last = json!({ "terminated": { "reason": reason, "exitCode": code, "startedAt": now(), "finishedAt": now() } });
+            Fate::Crashes { after, .. } if self.stage == Stage::Started => {
+                (running, after.is_some())
+            }
+            Fate::Crashes { reason, code, .. } => {
+                self.last = json!({ "terminated": { "reason": reason, "exitCode": code, "startedAt": self.started, "finishedAt": now() } });
                 let pod_name = pod
                     .pointer("/metadata/name")
                     .and_then(Value::as_str)
@@ -321,6 +333,8 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
     if let Some(message) = missing_config(store, key, container) {
         return waits("CreateContainerConfigError", message);
     }
+    let after = annotation(pod, "fails-after", name).and_then(|text| text.parse().ok());
+    let after = after.map(Duration::from_millis);
     let amount = |text: Option<String>| text.and_then(|text| Quantity::new(text).ok());
     let limit = amount(
         container
@@ -334,6 +348,7 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
         return Fate::Crashes {
             reason: "OOMKilled",
             code: 137,
+            after,
         };
     }
     let code = annotation(pod, "exit-code", name)
@@ -348,6 +363,7 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
             return Fate::Crashes {
                 reason: "Error",
                 code,
+                after,
             };
         }
     }
@@ -357,20 +373,24 @@ fn fate(store: &Store, key: &Key, pod: &Value, container: &Value, restarts: u64)
         return Fate::Crashes {
             reason: "Error",
             code: 137,
+            after: None,
         };
     }
     match state.as_deref() {
         Some("CrashLoopBackOff" | "Error") => Fate::Crashes {
             reason: "Error",
             code,
+            after,
         },
         Some("OOMKilled") => Fate::Crashes {
             reason: "OOMKilled",
             code: 137,
+            after,
         },
         Some("OOMKilledOnce") if restarts == 0 => Fate::Crashes {
             reason: "OOMKilled",
             code: 137,
+            after,
         },
         Some(reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName")) => {
             waits(reason, format!("Back-off pulling image \"{image}\""))
