@@ -366,7 +366,8 @@ int32_t argus_runtime_new(uint32_t threads,
 //
 // `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 // "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
-// process), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+// process), "hold" (how long a fix is watched before it counts as one: {"min_seconds": 10, "max_seconds": 600}; with a maximum of 0 none
+// ever does), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
 // models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
 // (of plans and diagnoses: "German").
 int32_t argus_remediator_new(const struct argus_runtime *runtime,
@@ -616,7 +617,8 @@ int32_t argus_audit_verify(const char *folder,
 //
 // `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 // "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
-// process), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+// process), "hold" (how long a fix is watched before it counts as one: {"min_seconds": 10, "max_seconds": 600}; with a maximum of 0 none
+// ever does), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
 // models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
 // (of plans and diagnoses: "German").
 int32_t argus_remediator_new(const struct argus_runtime *runtime,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argus_core::{
-    Actor, Answer, Budget, FilePlans, Incident, OnFailure, Outcome, PlanId, Prices,
+    Actor, Answer, Budget, FilePlans, HoldBounds, Incident, OnFailure, Outcome, PlanId, Prices,
     Remediator as Core, RemediatorError, Scope, Settings, Shown,
 };
 use serde::Deserialize;
@@ -100,6 +100,8 @@ struct RemediatorOptions {
     user: Option<String>,
     plans: Option<PathBuf>,
     #[serde(default)]
+    hold: HoldBounds,
+    #[serde(default)]
     budget: Budget,
     prices: Option<Value>,
     language: Option<String>,
@@ -116,7 +118,8 @@ enum Failed {
 ///
 /// `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 /// "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
-/// process), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+/// process), "hold" (how long a fix is watched before it counts as one: {"min_seconds": 10, "max_seconds": 600}; with a maximum of 0 none
+/// ever does), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
 /// models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
 /// (of plans and diagnoses: "German").
 ///
@@ -150,6 +153,7 @@ pub unsafe extern "C" fn argus_remediator_new(
                     Some(Failed::Stop) => OnFailure::Stop,
                     Some(Failed::Undo) | None => OnFailure::Undo,
                 })
+                .hold(given.hold)
                 .budget(given.budget)
                 .llm(Arc::clone(&get(provider)?))
                 .policy(Arc::clone(&get(policy)?))

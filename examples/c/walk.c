@@ -98,7 +98,7 @@ int main(int argc, char **argv) {
   check(argus_audit_file(runtime, argv[1], &sink, log, &audit, &error), error, "audit");
 
   argus_remediator *remediator = NULL;
-  const char *options = "{\"scope\": [\"shop\"], \"enabled\": true, \"user\": \"ada\"}";
+  const char *options = "{\"scope\": [\"shop\"], \"enabled\": true, \"hold\": {\"min_seconds\": 1, \"max_seconds\": 5}, \"user\": \"ada\"}";
   check(argus_remediator_new(runtime, options, provider, policy, cluster, audit, &remediator, &error), error, "remediator");
 
   for (int found = 0; !found;) {

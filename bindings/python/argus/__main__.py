@@ -3,12 +3,18 @@
 import argparse
 import tempfile
 import time
+from typing import Any
 
 import argus
 
 
 def demo() -> None:
     """Breaks an app, lets Argus fix it, and says what happened."""
+
+    def told(record: dict[str, Any]) -> None:
+        if record["event"] in ("holding", "held", "relapsed"):
+            print("Watch:  ", record["outcome"])
+
     cluster = argus.TestCluster()
     cluster.deployment("shop", "web", "registry.example/web:1", memory_limit="128Mi", needs_memory="200Mi")
     with tempfile.TemporaryDirectory() as folder:
@@ -19,6 +25,8 @@ def demo() -> None:
             cluster=cluster,
             audit=argus.FileAudit(folder),
             enabled=True,
+            hold={"min_seconds": 3, "max_seconds": 10},
+            observe=told,
         )
         findings = remediator.scan()["findings"]
         while not findings:

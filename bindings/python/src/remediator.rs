@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use argus_core::{
-    Actor, AuditRecord, Budget, FilePlans, Incident, OnFailure, Prices, Remediator as Core,
-    RemediatorError, Settings,
+    Actor, AuditRecord, Budget, FilePlans, HoldBounds, Incident, OnFailure, Prices,
+    Remediator as Core, RemediatorError, Settings,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::{Bound, Py, PyAny, PyAnyMethods, PyRef, PyResult, Python, pyclass, pymethods};
@@ -35,11 +35,13 @@ pub(crate) fn incident(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Inc
 impl Remediator {
     /// `plans` is a folder where plans are kept for the next process; a trail in PostgreSQL keeps them itself. `observe` is called with each record of the trail as soon as
     /// it is durable, and must return quickly. `on_failure` is `undo` or `stop`.
+    /// `hold` is a dict of `min_seconds` and `max_seconds`: how long a fix is watched before it counts as one, 10 and 600 by default; with a
+    /// maximum of 0 none ever does.
     /// `budget` is a dict of `attempts`, `tokens` and `seconds` for one plan, `cost_usd`, `tokens_per_day` and `cost_usd_per_day`; money
     /// takes `prices`, by model `input_cost_per_token` and `output_cost_per_token`, as in LiteLLM's table. `language` is what a model
     /// writes plans and diagnoses in, such as `German`.
     #[new]
-    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None, budget=None, prices=None, language=None))]
+    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None, budget=None, prices=None, language=None, hold=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -57,6 +59,7 @@ impl Remediator {
         budget: Option<&Bound<'_, PyAny>>,
         prices: Option<&Bound<'_, PyAny>>,
         language: Option<String>,
+        hold: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let on_failure = match on_failure {
             "undo" => OnFailure::Undo,
@@ -88,6 +91,11 @@ impl Remediator {
             let opened = wait(py, async move { FilePlans::open(folder).await })?;
             builder =
                 builder.plans(opened.map_err(|error| errors::plain(py, "StoreFailed", &error))?);
+        }
+        if let Some(hold) = hold {
+            let bounds = serde_json::from_str::<HoldBounds>(&from_python(hold)?);
+            let wrong = |error| PyValueError::new_err(format!("the hold is malformed: {error}"));
+            builder = builder.hold(bounds.map_err(wrong)?);
         }
         if let Some(budget) = budget {
             let budget = serde_json::from_str::<Budget>(&from_python(budget)?);

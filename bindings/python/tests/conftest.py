@@ -27,6 +27,7 @@ def doors(cluster: argus.TestCluster, tmp_path: pathlib.Path) -> dict[str, Any]:
         "audit": argus.FileAudit(tmp_path / "audit"),
         "plans": tmp_path / "plans",
         "enabled": True,
+        "hold": {"min_seconds": 0.05, "max_seconds": 0.05},
     }
 
 

@@ -569,8 +569,28 @@ const STATUS = {
   undo_failed: { mark: "✗", kind: "failed", text: "could not be undone: a person has to look" },
 };
 
+const HELD = { held: "It held.", relapsed: "It is being undone.", regressed: "It is being undone." };
+
+/** What is said while it is watched, and how long that still takes. */
+function watching({ held }) {
+  if (!held) return null;
+  const left = () => (held.until ? `${Math.max(0, Math.ceil((held.until - Date.now()) / 1000))} s left` : "");
+  const shown = el("span", { class: "muted", id: "hold-left", "aria-hidden": "true" }, left());
+  const timer = setInterval(() => (shown.isConnected ? (shown.textContent = left()) : clearInterval(timer)), 1000);
+  return el("p", { id: "hold", role: "status" }, held.text, " ", shown);
+}
+
 function onRecord(record) {
   if (!walk?.running || record.plan_id !== walk.plan.plan_id) return;
+  if (record.event === "holding") {
+    // The clocks of host and browser may differ: what counts is how long it lasts.
+    walk.held = { text: record.outcome, until: Date.now() + (new Date(record.hold.until) - new Date(record.timestamp)) };
+    showRunning(walk);
+  }
+  if (HELD[record.event]) {
+    walk.held = { text: record.event === "held" ? record.outcome : `${capital(record.outcome)}. ${HELD[record.event]}` };
+    showRunning(walk);
+  }
   if (STATUS[record.event] && record.step !== undefined) {
     const text = record.event === "step_failed" && record.outcome ? `failed: ${record.outcome}` : STATUS[record.event].text;
     walk.steps[record.step] = { ...STATUS[record.event], text };
@@ -581,13 +601,14 @@ function onRecord(record) {
 function showRunning(mine) {
   showModal({
     heading: mine.head,
-    body: [spinner(mine.lost ? "The connection is lost. The plan goes on without this page; looking for it…" : "Carrying out the plan. You can close this window: it goes on."), el("ol", { class: "steps" }, mine.plan.steps.map((step, at) => stepItem(step, at, null, mine.steps[at] || STATUS.waiting)))],
+    body: [spinner(mine.lost ? "The connection is lost. The plan goes on without this page; looking for it…" : "Carrying out the plan. You can close this window: it goes on."), el("ol", { class: "steps" }, mine.plan.steps.map((step, at) => stepItem(step, at, null, mine.steps[at] || STATUS.waiting))), watching(mine)],
   });
 }
 
 async function run(mine, typed) {
   mine.running = true;
   mine.lost = false;
+  mine.held = null;
   // Each confirmation is one execution, however often the request is sent.
   mine.key = crypto.randomUUID?.() || String(Math.random());
   showRunning(mine);
@@ -659,6 +680,12 @@ const ENDINGS = {
 
 function verdictOf(outcome) {
   const recovery = outcome.rescan?.recovery;
+  if (outcome.ending === "succeeded" && recovery === "unproven") {
+    return ["The plan was carried out, and nobody watched whether it helps for long", "warn"];
+  }
+  if (outcome.ending === "undone" && recovery === "relapsed") {
+    return ["It helped for a moment only, and everything was put back", "warn"];
+  }
   if (outcome.ending === "succeeded" && recovery && recovery !== "resolved") {
     return ["The plan was carried out, but the problem is not solved", "warn"];
   }
@@ -703,7 +730,8 @@ async function undo(mine) {
 
 function showFinished(mine, now) {
   const [ending] = (now.outcome || "").split(":");
-  const [heading, kind] = ENDINGS[ending] || ENDINGS.stuck;
+  // What the last look said of it stands in the trail.
+  const [heading, kind] = ending === "succeeded" ? ["The plan was carried out", "good"] : ENDINGS[ending] || ENDINGS.stuck;
   showModal({
     heading: mine.head,
     body: el("div", { class: `banner ${kind}`, role: "status" }, el("h3", {}, heading), now.outcome !== "succeeded: done" && el("p", {}, capital(now.outcome)), now.findings && el("p", { id: "summary" }, `${plural(now.findings[0], "finding")} before, ${plural(now.findings[1], "finding")} after.`)),
@@ -716,7 +744,7 @@ function showFinished(mine, now) {
 const EVENTS = {
   asked: "model asked", suggested: "suggested", not_suggested: "no plan was found", permitted: "allowed by policy", denied: "refused by policy", dry_run: "tried without changing anything", approved: "approved", resumed: "taken up again",
   step_intended: "step begins", step_applied: "step written", step_failed: "step failed", step_unknown: "step: nobody knows", step_unsettled: "step did not come to rest", step_settled: "step done",
-  undo_intended: "undo begins", step_undone: "step undone", undo_failed: "undo failed", undo_asked: "undo asked for", finished: "came to its end", rescanned: "cluster scanned again",
+  undo_intended: "undo begins", step_undone: "step undone", undo_failed: "undo failed", undo_asked: "undo asked for", holding: "being watched", held: "it held", relapsed: "it came back", regressed: "something else broke", finished: "came to its end", rescanned: "cluster scanned again",
 };
 const inWords = (event) => EVENTS[event] || event.replaceAll("_", " ");
 
@@ -835,7 +863,7 @@ function audit() {
 
 function recordRow(record) {
   const who = record.requested_by.user ?? record.requested_by.automatic ?? record.requested_by.name ?? JSON.stringify(record.requested_by);
-  const kind = { denied: "bad", step_failed: "bad", undo_failed: "bad", step_settled: "good", finished: "info" }[record.event] || "info";
+  const kind = { denied: "bad", step_failed: "bad", undo_failed: "bad", relapsed: "bad", regressed: "bad", step_settled: "good", held: "good", finished: "info" }[record.event] || "info";
   return el(
     "tr",
     {},

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
-use argus_core::{Actor, Budget, Usd};
+use argus_core::{Actor, Budget, HoldBounds, Usd};
 
 use crate::guard::{Transport, User};
 
@@ -21,7 +21,7 @@ use crate::guard::{Transport, User};
                   Every setting may stand in the file, as `listen: 127.0.0.1:8080`; a variable wins over the file, a flag over both."
 )]
 pub struct Settings {
-    /// A file with settings, in YAML; also the only place for `users` and `budget`.
+    /// A file with settings, in YAML; also the only place for `users`, `budget` and `hold`.
     #[arg(long, value_name = "FILE", env = "ARGUS_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where to listen. Other addresses than the loopback need `users`, and HTTPS: --tls-cert, or a proxy in front.
@@ -136,6 +136,9 @@ pub struct Settings {
     /// What a plan, and all plans of a day, may cost; from the file.
     #[arg(skip)]
     pub budget: Option<Budget>,
+    /// How long a fix is watched before it counts as one; from the file.
+    #[arg(skip)]
+    pub hold: Option<HoldBounds>,
     /// Print every setting with where it comes from, and do nothing else.
     #[arg(long)]
     pub print_config: bool,
@@ -171,6 +174,7 @@ struct File {
     endpoint: Option<String>,
     prices: Option<PathBuf>,
     budget: Option<Budget>,
+    hold: Option<HoldBounds>,
     data: Option<PathBuf>,
     watch_interval: Option<u64>,
     users: Vec<User>,
@@ -258,13 +262,10 @@ impl Settings {
         take!(prices, file.prices.map(Some));
         take!(data, file.data.map(Some));
         take!(watch_interval, file.watch_interval.map(Some));
-        let of_file = if file.budget.is_some() {
-            "file"
-        } else {
-            "default"
-        };
-        sources.push(("budget".into(), of_file));
-        (self.budget, self.users) = (file.budget, file.users);
+        let of_file = |is_given| if is_given { "file" } else { "default" };
+        sources.push(("budget".into(), of_file(file.budget.is_some())));
+        sources.push(("hold".into(), of_file(file.hold.is_some())));
+        (self.budget, self.hold, self.users) = (file.budget, file.hold, file.users);
         self.sources = sources;
     }
 
@@ -390,6 +391,7 @@ impl Settings {
                 "reading_logs" => self.reading_logs.to_string(),
                 "prices" => path(&self.prices),
                 "budget" => self.budget.as_ref().map_or("null".into(), printed_budget),
+                "hold" => self.hold.as_ref().map_or("null".into(), printed_hold),
                 "data" => path(&self.data),
                 _ => self
                     .watch_interval
@@ -436,6 +438,11 @@ fn printed_budget(budget: &Budget) -> String {
             .map_or("null".into(), |limit| limit.to_string()),
         money(budget.cost_per_day),
     )
+}
+
+fn printed_hold(hold: &HoldBounds) -> String {
+    let (min, max) = (hold.min.as_secs_f64(), hold.max.as_secs_f64());
+    format!("{{min_seconds: {min}, max_seconds: {max}}}")
 }
 
 impl File {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use argus_core::{
-    Actor, FileAudit, FilePlans, GenAi, Kube, LlmProvider, Playbook, Prices, Remediator, Scope,
+    Actor, FileAudit, FilePlans, GenAi, HoldBounds, Kube, LlmProvider, Playbook, Prices,
+    Remediator, Scope,
 };
 use argus_policy::{PackKey, RegoEngine};
 use axum_server::Handle;
@@ -22,6 +23,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a plan that runs may go on after the program was told to end.
 const LAST_WORDS: Duration = Duration::from_secs(330);
+/// How long a fix of the cluster in memory is watched, whose apps fail within a second.
+const DEMO_HOLD: HoldBounds = HoldBounds {
+    min: Duration::from_secs(3),
+    max: Duration::from_secs(10),
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -159,6 +165,11 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         .cluster(kube.clone())
         .audit(audit.clone())
         .plans(FilePlans::open(folder.join("plans")).await?)
+        .hold(settings.hold.unwrap_or(if in_memory {
+            DEMO_HOLD
+        } else {
+            HoldBounds::default()
+        }))
         .budget(settings.budget.unwrap_or_default())
         .prices(prices(&settings)?)
         .observe(telling.observer())

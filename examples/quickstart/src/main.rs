@@ -1,5 +1,5 @@
 //! The whole walk of Argus on one screen: a broken cluster is diagnosed, a plan is made, checked, tried, approved and
-//! carried out, and the fix is proven by looking again. Without arguments it runs on a cluster in memory and needs nothing.
+//! carried out, and the fix is watched until the fault had the time to come back. Without arguments it runs on a cluster in memory and needs nothing.
 
 mod screen;
 
@@ -12,8 +12,9 @@ use std::time::Duration;
 use argus_core::testing::Scripted;
 use argus_core::testing::cluster::Cluster;
 use argus_core::{
-    Answer, AuditQuery, AuditSink, Cause, FileAudit, FilePlans, Finding, Incident, Kube,
-    LlmProvider, Playbook, Remediator, RemediatorError, Roles, Scan, Scanner, Scope, Settings,
+    Answer, AuditQuery, AuditSink, Cause, FileAudit, FilePlans, Finding, HoldBounds, Incident,
+    Kube, LlmProvider, Playbook, Remediator, RemediatorError, Roles, Scan, Scanner, Scope,
+    Settings,
 };
 use argus_policy::RegoEngine;
 use clap::Parser;
@@ -219,7 +220,7 @@ async fn in_memory(
         .into_iter()
         .max_by_key(|incident| incident.findings().len());
     if let Some(incident) = worst {
-        let remediator = remediator(llm, &scope, &kube, trail, screen, true)?;
+        let remediator = remediator(llm, &scope, &kube, trail, screen, true, DEMO_HOLD)?;
         walk(&remediator, &incident, screen, |_| {
             Some(Answer::confirm("demo"))
         })
@@ -234,6 +235,7 @@ async fn in_memory(
         trail,
         screen,
         true,
+        DEMO_HOLD,
     )?;
     walk(
         &remediator,
@@ -243,6 +245,12 @@ async fn in_memory(
     )
     .await
 }
+
+/// How long the fix of the demo is watched, whose app fails within a second: long enough to see it.
+const DEMO_HOLD: HoldBounds = HoldBounds {
+    min: Duration::from_secs(3),
+    max: Duration::from_secs(10),
+};
 
 /// What an attacker may write into a log.
 const HOSTILE_INCIDENT: &str = r#"{
@@ -276,6 +284,7 @@ async fn on_a_cluster(
         trail,
         screen,
         arguments.apply,
+        HoldBounds::default(),
     )?;
     // What an earlier run was cut off at comes first: findings may be its doing.
     for plan_id in remediator.unfinished().await? {
@@ -306,6 +315,7 @@ fn remediator(
     trail: &Trail,
     screen: &Screen,
     enabled: bool,
+    hold: HoldBounds,
 ) -> Result<Remediator, Box<dyn Error>> {
     let screen = screen.clone();
     let builder = Remediator::builder()
@@ -317,6 +327,7 @@ fn remediator(
         .llm(llm)
         .policy(RegoEngine::builtin()?)
         .cluster(kube.clone())
+        .hold(hold)
         .audit(trail.audit.clone())
         .plans(trail.plans.clone())
         .observe(move |record| screen.progress(record));

@@ -317,6 +317,14 @@ impl Screen {
             AuditEvent::StepFailed | AuditEvent::StepUnknown | AuditEvent::StepUnsettled => {
                 self.done(&format!("  {} step {step}: {outcome}", style("✘").red()))
             }
+            AuditEvent::Holding => {
+                self.done(&format!("  {} {outcome}", style("…").cyan()));
+                self.spin("watching".into());
+            }
+            AuditEvent::Held => self.done(&format!("  {} {outcome}", style("✔").green())),
+            AuditEvent::Relapsed | AuditEvent::Regressed => {
+                self.done(&format!("  {} {outcome}", style("✘").red()))
+            }
             AuditEvent::UndoIntended => self.spin(format!("undoing step {step}")),
             AuditEvent::StepUndone => self.done(&format!(
                 "  {} step {step} was undone: {outcome}",
