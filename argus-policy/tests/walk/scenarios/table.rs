@@ -98,7 +98,7 @@ impl Place {
     fn at_once(self) -> usize {
         match self {
             Self::Memory | Self::ApiServer => 6,
-            Self::Node => 16,
+            Self::Node => 12,
         }
     }
 
