@@ -48,6 +48,9 @@ struct Scenario {
     /// How many seconds after the fault somebody looks, once; until it is found where it isn't said.
     #[serde(default)]
     looks_after: u64,
+    /// Somebody looks once, when a container that was started again twice has run for so many seconds.
+    #[serde(default)]
+    runs_again_for: u64,
     /// Within how many seconds it has to be found.
     #[serde(default = "ninety")]
     within: u64,
@@ -253,10 +256,14 @@ async fn incident(world: &World, scenario: &Scenario) -> Result<Incident, String
         Some(cause) => findings.iter().any(|finding| finding.cause == Some(cause)),
         None => findings.is_empty(),
     };
-    let patience = match scenario.looks_after {
-        0 => scenario.within,
-        seconds => {
+    let patience = match (scenario.looks_after, scenario.runs_again_for) {
+        (0, 0) => scenario.within,
+        (seconds, 0) => {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
+            0
+        }
+        (_, seconds) => {
+            world.runs_again_for(seconds).await;
             0
         }
     };

@@ -552,6 +552,30 @@ impl World {
         panic!("{app} never had {wanted} pods that are ready");
     }
 
+    /// Waits until a container that was started again twice has run for so many seconds.
+    pub(crate) async fn runs_again_for(&self, seconds: u64) {
+        let lasts = |pod: &Pod| {
+            let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+            let again = containers.iter().find(|status| status.restart_count >= 2)?;
+            let since = again
+                .state
+                .as_ref()?
+                .running
+                .as_ref()?
+                .started_at
+                .as_ref()?;
+            let lasted = jiff::Timestamp::now().duration_since(since.0);
+            (lasted.as_secs() >= i64::try_from(seconds).ok()?).then_some(())
+        };
+        for _ in 0..600 {
+            if self.pods().await.iter().any(|pod| lasts(pod).is_some()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("no container was started again twice and lasted");
+    }
+
     /// Makes a pod look stuck: it runs, and isn't ready.
     pub(crate) async fn wedge(&self, pod: &str) {
         let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False", "reason": "ContainersNotReady", "lastTransitionTime": "2020-01-01T00:00:00Z" }] } });
