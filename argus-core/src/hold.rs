@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::deadline::seconds;
-use crate::incident::Runs;
+use crate::incident::{Runs, Workload};
 
 /// Bounds of the time for which a fix is watched before anybody is told that it holds.
 ///
@@ -45,12 +45,12 @@ impl Default for HoldBounds {
 }
 
 /// A time of watching, as its record in the trail has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hold {
     /// The time until which it is watched.
     pub until: Timestamp,
-    /// The ends of the containers of the plan's apps, as they were known when the watching began.
-    pub runs: Runs,
+    /// The plan's apps, as they were when the watching began.
+    pub apps: Vec<Workload>,
 }
 
 /// A length of time with the reason for it.
@@ -105,7 +105,7 @@ impl HoldBounds {
     }
 
     /// The same after the host was away for a while: what is left of the time, and the shortest time at least.
-    pub(crate) fn rest(self, left: Hold, now: Timestamp) -> Option<Length> {
+    pub(crate) fn rest(self, left: &Hold, now: Timestamp) -> Option<Length> {
         let left = Duration::try_from(left.until.duration_since(now)).unwrap_or_default();
         let time = left.max(self.min).min(self.max);
         let why = "nobody watched while Argus was away".to_owned();
@@ -259,9 +259,9 @@ mod tests {
         let rest = |until: &str| {
             let hold = Hold {
                 until: until.parse().unwrap(),
-                runs: Runs::default(),
+                apps: Vec::new(),
             };
-            bounds.rest(hold, now).unwrap().time.as_secs()
+            bounds.rest(&hold, now).unwrap().time.as_secs()
         };
         assert_eq!(rest("2026-01-01T14:03:20Z"), 20);
         assert_eq!(rest("2026-01-01T14:03:02Z"), 10);
@@ -274,9 +274,9 @@ mod tests {
         };
         let hold = Hold {
             until: now,
-            runs: Runs::default(),
+            apps: Vec::new(),
         };
-        assert_eq!(none.rest(hold, now), None);
+        assert_eq!(none.rest(&hold, now), None);
     }
 
     #[test]

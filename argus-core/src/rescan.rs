@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::{Finding, ObjectRef, Runs, Scan, Severity, Workload};
 
+/// From here on a finding says that something doesn't work as it should.
+const BROKEN: Severity = Severity::Medium;
+/// How many apps of a plan a record of its hold has at most.
+const MAX_APPS: usize = 50;
+
 /// What the re-scan says about the plan. Never the model's word, and never "the patch was accepted".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -180,68 +185,129 @@ impl<'a> Concern<'a> {
         self.workloads(scan).for_each(|one| runs.add(&one.runs));
         runs
     }
-}
 
-/// How the containers of what a plan is about ended, by a scan of before it and one of after it: the first says how soon the fault
-/// came, the second what may have come since.
-pub(crate) fn runs(before: &Scan, after: &Scan, changed: &[ObjectRef]) -> (Runs, Runs) {
-    let concern = Concern::new(before, changed);
-    let (mut evidence, now) = (concern.runs(before), concern.runs(after));
-    evidence.probe_seconds = evidence.probe_seconds.max(now.probe_seconds);
-    (evidence, now)
-}
-
-/// What a look during a hold says, where that is no longer what it was when the hold began. `since` is how the containers had ended
-/// then.
-pub(crate) fn broke(
-    before: &Scan,
-    now: &Scan,
-    changed: &[ObjectRef],
-    since: &Runs,
-) -> Option<(Recovery, String)> {
-    let concern = Concern::new(before, changed);
-    let is_same = |finding: &Finding| {
-        let mut known = concern.findings.iter();
+    /// Whether a fault of the plan's apps is one that they had before.
+    fn had(&self, finding: &Finding) -> bool {
+        let mut known = self.findings.iter();
         known.any(|old| {
             old.finding_id == finding.finding_id
                 || old.cause.is_some() && (old.cause, &old.owner) == (finding.cause, &finding.owner)
         })
-    };
-    let wrong = || {
-        let all = now.findings.iter().chain(&now.ignored);
-        all.filter(|finding| concern.touches(finding))
-    };
-    if let Some(finding) = wrong().find(|finding| is_same(finding)) {
+    }
+}
+
+/// How soon the fault that a plan is about came, by a scan of before it and one of after it.
+pub(crate) fn evidence(before: &Scan, after: &Scan, changed: &[ObjectRef]) -> Runs {
+    let concern = Concern::new(before, changed);
+    let mut evidence = concern.runs(before);
+    let now = concern.runs(after);
+    evidence.probe_seconds = evidence.probe_seconds.max(now.probe_seconds);
+    evidence
+}
+
+/// The workloads that a plan is about, as a scan saw them.
+pub(crate) fn apps(before: &Scan, now: &Scan, changed: &[ObjectRef]) -> Vec<Workload> {
+    let concern = Concern::new(before, changed);
+    concern.workloads(now).take(MAX_APPS).cloned().collect()
+}
+
+/// What a look during a hold has against it; `apps` is how the plan's apps were when the hold began.
+pub(crate) fn broke(
+    before: &Scan,
+    now: &Scan,
+    changed: &[ObjectRef],
+    apps: &[Workload],
+) -> Option<(Recovery, String)> {
+    let concern = Concern::new(before, changed);
+    let all = now.findings.iter().chain(&now.ignored);
+    let wrong: Vec<&Finding> = all.filter(|finding| concern.touches(finding)).collect();
+    if let Some(finding) = wrong.iter().find(|finding| concern.had(finding)) {
         let what = format!(
             "the fault came back while it was watched: {}",
             finding.title
         );
         return Some((Recovery::Relapsed, what));
     }
-    if let Some(finding) = wrong().find(|finding| finding.severity >= Severity::Medium) {
+    if let Some(finding) = wrong.iter().find(|finding| finding.severity >= BROKEN) {
         let what = format!("something else went wrong with it: {}", finding.title);
         return Some((Recovery::Regressed, what));
     }
-    if concern.runs(now).failed_since(since) {
-        let failed = concern.workloads(now);
-        let failed = failed.max_by_key(|workload| workload.runs.last_failed_at)?;
+    let failed = apps.iter().find(|then| {
+        let found = state(now, &then.object);
+        found.is_some_and(|found| found.runs.failed_since(&then.runs))
+    });
+    failed.map(|then| {
         let what = format!(
             "a container of {} failed while it was watched, and was started again",
-            failed.object
+            then.object
         );
-        return Some((Recovery::Relapsed, what));
-    }
-    None
+        (Recovery::Relapsed, what)
+    })
 }
 
-/// Whether fewer copies are ready than when the hold began, of those that are still wanted.
-pub(crate) fn is_short(before: &Scan, began: &Scan, now: &Scan, changed: &[ObjectRef]) -> bool {
+/// What worked before the plan and does so no more, of apps that it is not about.
+pub(crate) fn broke_elsewhere(
+    before: &Scan,
+    now: &Scan,
+    changed: &[ObjectRef],
+) -> Option<(Recovery, String)> {
+    // What couldn't be looked at may have been broken before.
+    if !before.incomplete.is_empty() {
+        return None;
+    }
     let concern = Concern::new(before, changed);
-    concern.workloads(began).any(|then| {
-        let mut found = concern.workloads(now);
-        let found = found.find(|workload| workload.object == then.object);
+    let known = || before.findings.iter().chain(&before.ignored);
+    let is_new = |finding: &&Finding| {
+        let Some(owner) = &finding.owner else {
+            return false;
+        };
+        let was_well = !known().any(|old| old.owner.as_ref() == Some(owner));
+        let is_workload = now.workloads.iter().any(|one| one.object == *owner);
+        // An app that somebody has just made did not work before.
+        let was_there = !is_workload || state(before, owner).is_some_and(runs_whole);
+        !owner.namespace.is_empty() && was_well && was_there
+    };
+    let mut wrong = now.findings.iter().filter(|finding| {
+        finding.severity >= BROKEN && !concern.touches(finding) && is_new(finding)
+    });
+    let finding = wrong.next()?;
+    let what = format!("something that worked before broke: {}", finding.title);
+    Some((Recovery::Regressed, what))
+}
+
+/// The first of the apps that has fewer ready copies than it had, of those that are still wanted: one of the plan's since the hold
+/// began, or another one that was whole before the plan.
+pub(crate) fn short(
+    before: &Scan,
+    now: &Scan,
+    changed: &[ObjectRef],
+    apps: &[Workload],
+) -> Option<(Recovery, ObjectRef)> {
+    let is_short = |then: &&Workload| {
+        let found = state(now, &then.object);
         found.is_some_and(|found| found.ready < then.ready.min(then.desired).min(found.desired))
+    };
+    let own = apps
+        .iter()
+        .find(is_short)
+        .map(|then| (Recovery::Relapsed, then.object.clone()));
+    let concern = Concern::new(before, changed);
+    own.or_else(|| {
+        let others = before.workloads.iter();
+        let mut others = others.filter(|then| !concern.objects.contains(&then.object));
+        let then = others.find(|then| runs_whole(then) && is_short(then))?;
+        Some((Recovery::Regressed, then.object.clone()))
     })
+}
+
+fn state<'s>(scan: &'s Scan, object: &ObjectRef) -> Option<&'s Workload> {
+    let mut workloads = scan.workloads.iter();
+    workloads.find(|workload| workload.object == *object)
+}
+
+/// Whether all copies are ready that are wanted.
+fn runs_whole(workload: &Workload) -> bool {
+    workload.desired > 0 && workload.ready >= workload.desired
 }
 
 fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) -> Recovery {
@@ -249,12 +315,7 @@ fn recovery(before: &Scan, after: &Scan, changed: &[ObjectRef], in_force: bool) 
         return Recovery::Inconclusive;
     }
     let concern = Concern::new(before, changed);
-    let state = |scan: &Scan, object: &ObjectRef| {
-        scan.workloads
-            .iter()
-            .find(|workload| workload.object == *object)
-            .map(|w| (w.desired, w.ready))
-    };
+    let state = |scan, object| state(scan, object).map(|found| (found.desired, found.ready));
     for object in &concern.objects {
         let Some((desired, ready)) = state(before, object) else {
             continue;

@@ -9,8 +9,8 @@ use super::execution::Execution;
 use super::{Remediator, RemediatorError};
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord};
 use crate::hold::{Hold, Length, in_words};
-use crate::incident::{Runs, Scan, Watching};
-use crate::rescan::{Recovery, broke, is_short, runs};
+use crate::incident::{Scan, Watching, Workload};
+use crate::rescan::{Recovery, apps, broke, broke_elsewhere, evidence, short};
 
 /// How soon a watch is looked at after something changed, at most; a tenth of a short hold.
 const PACE: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Execution<'_> {
     pub(super) fn take_up_hold(&mut self, records: &[AuditRecord]) {
         for entry in records.iter().map(|record| &record.entry) {
             match entry.event {
-                AuditEvent::Holding => self.cut_off = entry.hold,
+                AuditEvent::Holding => self.cut_off = entry.hold.clone(),
                 AuditEvent::Held => self.verdict = Some(Recovery::Resolved),
                 AuditEvent::Relapsed => self.verdict = Some(Recovery::Relapsed),
                 AuditEvent::Regressed => self.verdict = Some(Recovery::Regressed),
@@ -96,19 +96,18 @@ impl Execution<'_> {
         before: &Scan,
         after: Scan,
     ) -> Result<(Option<Scan>, Stayed), RemediatorError> {
+        let changed = self.changed();
         // It was gone when the hold began that was cut off.
-        let back = self
-            .cut_off
-            .and_then(|left| broke(before, &after, &self.changed(), &left.runs));
+        let left = self.cut_off.as_ref();
+        let back = left.and_then(|left| broke(before, &after, &changed, &left.apps));
+        let back = back.or_else(|| broke_elsewhere(before, &after, &changed));
         if let Some((recovery, what)) = back {
-            let broke = self.broken(recovery, what).await?;
-            return Ok((Some(after), broke));
+            return self.broken(recovery, what, after).await;
         }
         match self.compare(before, &after).await.recovery {
             Recovery::Regressed => {
                 let what = "the app runs worse than before".to_owned();
-                let broke = self.broken(Recovery::Regressed, what).await?;
-                return Ok((Some(after), broke));
+                return self.broken(Recovery::Regressed, what, after).await;
             }
             Recovery::Unproven => {}
             _ => return Ok((Some(after), Stayed::Undecided)),
@@ -117,21 +116,21 @@ impl Execution<'_> {
         if self.verdict == Some(Recovery::Resolved) {
             return Ok((Some(after), Stayed::Held));
         }
-        let (evidence, mut since) = runs(before, &after, &self.changed());
         let (bounds, now) = (self.remediator.doors.hold, Timestamp::now());
-        let length = match self.cut_off {
-            Some(left) => {
-                since = left.runs;
-                bounds.rest(left, now)
-            }
-            None => bounds.length(&evidence),
+        let length = match &self.cut_off {
+            Some(left) => bounds.rest(left, now),
+            None => bounds.length(&evidence(before, &after, &changed)),
+        };
+        let apps = match &self.cut_off {
+            Some(left) => left.apps.clone(),
+            None => apps(before, &after, &changed),
         };
         let Some(length) = length.filter(|_| !self.remediator.is_halted()) else {
             return Ok((Some(after), Stayed::Unwatched));
         };
         let lookout = Lookout::new(self.remediator, length.time).await;
         let began = Instant::now();
-        self.holding(&length, since).await?;
+        self.holding(&length, apps.clone()).await?;
         let mut end = began + length.time;
         let mut is_longer = false;
         loop {
@@ -151,64 +150,87 @@ impl Execution<'_> {
                     Err(_) => return Ok((None, Stayed::Undecided)),
                 },
             };
-            if let Some((recovery, what)) = broke(before, &look, &self.changed(), &since) {
-                let broke = self.broken(recovery, what).await?;
-                return Ok((Some(look), broke));
+            let back = broke(before, &look, &changed, &apps);
+            let back = back.or_else(|| broke_elsewhere(before, &look, &changed));
+            if let Some((recovery, what)) = back {
+                return self.broken(recovery, what, look).await;
             }
-            let short = is_short(before, &after, &look, &self.changed());
-            match (is_over, short) {
-                (false, false) if is_longer => end = Instant::now(),
-                (false, _) => {}
-                (true, true) if !is_longer && length.time < bounds.max => {
-                    // It can't be told yet: a copy may be on its way back, or down.
-                    is_longer = true;
-                    end = began + bounds.max;
-                    let longer = Length {
-                        time: bounds.max.saturating_sub(length.time),
-                        why: "not all of its copies answer at the moment".into(),
-                    };
-                    self.holding(&longer, since).await?;
+            let short = short(before, &look, &changed, &apps);
+            if !is_over {
+                if is_longer && short.is_none() {
+                    end = Instant::now();
                 }
-                (true, short) => {
-                    let recovery = match (self.compare(before, &look).await.recovery, short) {
-                        (Recovery::Unproven, false) => None,
-                        (Recovery::Unproven, true) => Some(Recovery::Relapsed),
-                        (Recovery::Regressed, _) => Some(Recovery::Regressed),
-                        _ => return Ok((Some(look), Stayed::Undecided)),
-                    };
-                    if let Some(recovery) = recovery {
-                        let what = "fewer copies of it answer than when watching began".to_owned();
-                        let broke = self.broken(recovery, what).await?;
-                        return Ok((Some(look), broke));
-                    }
-                    let held = format!("It stayed so for {}.", in_words(began.elapsed().as_secs()));
-                    self.record(AuditEvent::Held, None, Some(held.clone()))
-                        .await?;
-                    self.lines.push(held);
-                    return Ok((Some(look), Stayed::Held));
-                }
+                continue;
             }
+            if let Some((_, app)) = &short
+                && !is_longer
+                && length.time < bounds.max
+            {
+                // It can't be told yet: a copy may be on its way back, or down.
+                is_longer = true;
+                end = began + bounds.max;
+                let longer = Length {
+                    time: bounds.max.saturating_sub(length.time),
+                    why: format!("not all copies of {app} answer at the moment"),
+                };
+                self.holding(&longer, apps.clone()).await?;
+                continue;
+            }
+            let recovery = self.compare(before, &look).await.recovery;
+            let worse = match (recovery, short) {
+                (Recovery::Unproven | Recovery::Regressed, Some((worse, app))) => {
+                    let what = format!("fewer copies of {app} answer than before");
+                    let recovery = if recovery == Recovery::Regressed {
+                        recovery
+                    } else {
+                        worse
+                    };
+                    Some((recovery, what))
+                }
+                (Recovery::Regressed, None) => {
+                    Some((recovery, "the app runs worse than before".to_owned()))
+                }
+                (Recovery::Unproven, None) => None,
+                _ => return Ok((Some(look), Stayed::Undecided)),
+            };
+            if let Some((recovery, what)) = worse {
+                return self.broken(recovery, what, look).await;
+            }
+            let held = format!("It stayed so for {}.", in_words(began.elapsed().as_secs()));
+            self.record(AuditEvent::Held, None, Some(held.clone()))
+                .await?;
+            self.lines.push(held);
+            return Ok((Some(look), Stayed::Held));
         }
     }
 
     /// Puts down that it is watched from now on.
-    async fn holding(&mut self, length: &Length, since: Runs) -> Result<(), RemediatorError> {
+    async fn holding(
+        &mut self,
+        length: &Length,
+        apps: Vec<Workload>,
+    ) -> Result<(), RemediatorError> {
         let until = length.until(Timestamp::now());
         let sentence = length.sentence(until);
-        let hold = Some(Hold { until, runs: since });
+        let hold = Some(Hold { until, apps });
         let entry = self.entry(AuditEvent::Holding, None, Some(sentence.clone()));
         self.append(AuditEntry { hold, ..entry }).await?;
         self.lines.push(sentence);
         Ok(())
     }
 
-    /// Puts down that it didn't stay so.
-    async fn broken(&self, recovery: Recovery, what: String) -> Result<Stayed, RemediatorError> {
+    /// Puts down that it didn't stay so, as this look shows.
+    async fn broken(
+        &self,
+        recovery: Recovery,
+        what: String,
+        look: Scan,
+    ) -> Result<(Option<Scan>, Stayed), RemediatorError> {
         let event = match recovery {
             Recovery::Relapsed => AuditEvent::Relapsed,
             _ => AuditEvent::Regressed,
         };
         self.record(event, None, Some(what.clone())).await?;
-        Ok(Stayed::Broke(recovery, what))
+        Ok((Some(look), Stayed::Broke(recovery, what)))
     }
 }

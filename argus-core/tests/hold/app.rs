@@ -31,6 +31,18 @@ pub(crate) enum Fault {
     Silent,
     /// It answers no more, for twenty seconds.
     SilentAWhile,
+    /// An app beside it crashes.
+    Neighbour,
+    /// A copy of an app beside it is gone.
+    NeighbourSilent,
+    /// A service finds no pods any more.
+    Service,
+    /// An app that was broken before has another fault.
+    BrokenBefore,
+    /// An app crashes that somebody has just made.
+    Newcomer,
+    /// Somebody suspends a job: worth a look, and nothing broke.
+    Trifle,
 }
 
 /// When and what.
@@ -100,27 +112,83 @@ impl App {
     }
 
     fn scan(&self) -> Value {
-        let finding = |id: &str, cause: &str| {
-            json!({
-                "finding_id": id, "category": "pod_health", "severity": "high", "title": format!("web: {cause}"), "description": "",
-                "target": "k8s://shop/web-1/app", "infra_type": "kubernetes", "cause": cause,
-                "owner": { "kind": "Deployment", "namespace": "shop", "name": "web" },
-            })
-        };
         let (fault, stands) = (self.fault(), self.stands());
-        let (findings, ready, restarts) = match fault {
-            _ if !stands => (vec![finding("F-oom", "oom_killed")], 0, 3),
-            None => (vec![], 1, 0),
-            Some(Fault::Same) => (vec![finding("F-oom", "oom_killed")], 0, 1),
-            Some(Fault::Restart) => (vec![], 1, 1),
-            Some(Fault::Other) => (vec![finding("F-crash", "crash_loop")], 1, 0),
-            Some(Fault::Silent | Fault::SilentAWhile) => (vec![], 0, 0),
+        let own = match fault {
+            _ if !stands => (0, 3),
+            Some(Fault::Same) => (0, 1),
+            Some(Fault::Restart) => (1, 1),
+            Some(Fault::Silent | Fault::SilentAWhile) => (0, 0),
+            _ => (1, 0),
         };
-        let failed = (restarts > 0).then_some("2026-01-01T10:00:00Z");
-        let runs = json!({ "restarts": restarts, "last_failed_at": failed, "failed_after_seconds": (!stands).then_some(8) });
-        let object = json!({ "kind": "Deployment", "namespace": "shop", "name": "web" });
-        json!({ "findings": findings, "workloads": [{ "object": object, "desired": 1, "ready": ready, "runs": runs }], "incomplete": [] })
+        let mut findings = vec![finding("F-old", "Deployment", "old", "crash_loop", "high")];
+        findings.extend(match fault {
+            _ if !stands => Some(finding("F-oom", "Deployment", "web", "oom_killed", "high")),
+            Some(Fault::Same) => Some(finding("F-oom", "Deployment", "web", "oom_killed", "high")),
+            Some(Fault::Other) => Some(finding(
+                "F-other",
+                "Deployment",
+                "web",
+                "crash_loop",
+                "high",
+            )),
+            Some(Fault::Neighbour) => {
+                Some(finding("F-api", "Deployment", "api", "crash_loop", "high"))
+            }
+            Some(Fault::Service) => Some(finding(
+                "F-service",
+                "Service",
+                "front",
+                "service_selector",
+                "high",
+            )),
+            Some(Fault::BrokenBefore) => Some(finding(
+                "F-old-2",
+                "Deployment",
+                "old",
+                "oom_killed",
+                "high",
+            )),
+            Some(Fault::Newcomer) => {
+                Some(finding("F-new", "Deployment", "new", "crash_loop", "high"))
+            }
+            Some(Fault::Trifle) => Some(finding("F-job", "CronJob", "nightly", "suspended", "low")),
+            _ => None,
+        });
+        let api = if stands && fault == Some(Fault::NeighbourSilent) {
+            1
+        } else {
+            2
+        };
+        let mut workloads = vec![
+            workload("web", 1, own, (!stands).then_some(8)),
+            workload("api", 2, (api, 0), None),
+            workload("old", 1, (0, 9), None),
+        ];
+        if fault == Some(Fault::Newcomer) {
+            workloads.push(workload("new", 1, (0, 1), None));
+        }
+        json!({ "findings": findings, "workloads": workloads, "incomplete": [] })
     }
+}
+
+fn finding(id: &str, kind: &str, name: &str, cause: &str, severity: &str) -> Value {
+    json!({
+        "finding_id": id, "category": "pod_health", "severity": severity, "title": format!("{name}: {cause}"), "description": "",
+        "target": format!("k8s://shop/{name}"), "infra_type": "kubernetes", "cause": cause,
+        "owner": { "kind": kind, "namespace": "shop", "name": name },
+    })
+}
+
+fn workload(
+    name: &str,
+    desired: u32,
+    (ready, restarts): (u32, u64),
+    failed_after: Option<u64>,
+) -> Value {
+    let failed = (restarts > 0).then_some("2026-01-01T10:00:00Z");
+    let runs = json!({ "restarts": restarts, "last_failed_at": failed, "failed_after_seconds": failed_after });
+    let object = json!({ "kind": "Deployment", "namespace": "shop", "name": name });
+    json!({ "object": object, "desired": desired, "ready": ready, "runs": runs })
 }
 
 #[async_trait]

@@ -90,6 +90,9 @@ async fn what_happened_while_nobody_looked_is_seen_afterwards() {
         (Fault::Same, Recovery::Relapsed),
         (Fault::Restart, Recovery::Relapsed),
         (Fault::Other, Recovery::Regressed),
+        (Fault::Silent, Recovery::Relapsed),
+        (Fault::Neighbour, Recovery::Regressed),
+        (Fault::NeighbourSilent, Recovery::Regressed),
     ] {
         let host = Host::new(Some((Duration::from_secs(8), fault)));
         let remediator = host.remediator();

@@ -70,7 +70,7 @@ async fn what_comes_back_at_90_percent_is_undone() {
         let summary = outcome.summary().unwrap();
         assert_eq!(
             summary,
-            "It came back while it was watched. Remaining: 1 issue still present."
+            "It came back while it was watched. Remaining: 2 issues still present."
         );
     }
 }
@@ -101,7 +101,10 @@ async fn what_comes_at_110_percent_was_resolved() {
             ]
         );
         let summary = outcome.summary().unwrap();
-        assert_eq!(summary, "Fixed: 1 issue resolved. Remaining: no issues.");
+        assert_eq!(
+            summary,
+            "Fixed: 1 issue resolved. Remaining: 1 issue still present."
+        );
         let lines: Vec<&str> = outcome.output.lines().collect();
         let (watching, held) = (lines.get(1).unwrap(), lines.get(2).unwrap());
         assert!(
@@ -129,7 +132,7 @@ async fn without_a_hold_nothing_is_resolved() {
     let summary = outcome.summary().unwrap();
     assert_eq!(
         summary,
-        "Gone for now: 1 issue. Nobody watched whether that stays so. Remaining: no issues."
+        "Gone for now: 1 issue. Nobody watched whether that stays so. Remaining: 1 issue still present."
     );
     let events = host.events();
     assert!(!events.contains(&AuditEvent::Holding), "{events:?}");
@@ -188,7 +191,7 @@ async fn the_kill_switch_before_the_watching_leaves_it_unproven() {
 
 #[tokio::test(start_paused = true)]
 async fn each_way_of_not_holding_is_told_apart() {
-    let silent = "fewer copies of it answer than when watching began";
+    let silent = "fewer copies of Deployment/web in namespace shop answer than before";
     for (fault, recovery_of, error) in [
         (
             Fault::Restart,
@@ -208,6 +211,51 @@ async fn each_way_of_not_holding_is_told_apart() {
             assert_eq!(outcome.ending, Ending::Undone, "{fault:?}");
             assert_eq!(outcome.error.as_deref(), Some(error), "{fault:?}");
             assert!(!host.app.stands(), "{fault:?}");
+        }
+    }
+}
+
+/// What worked beside the app has to go on working, from before the plan to the end of the hold.
+#[tokio::test(start_paused = true)]
+async fn what_breaks_beside_it_is_named_and_undone() {
+    for (fault, error) in [
+        (
+            Fault::Neighbour,
+            "something that worked before broke: api: crash_loop",
+        ),
+        (
+            Fault::NeighbourSilent,
+            "fewer copies of Deployment/api in namespace shop answer than before",
+        ),
+        (
+            Fault::Service,
+            "something that worked before broke: front: service_selector",
+        ),
+    ] {
+        for when in [Duration::ZERO, AT_90_PERCENT] {
+            for host in hosts(Some((when, fault))) {
+                let outcome = run(&host).await;
+                let what = format!("{fault:?} after {when:?}: {outcome:?}");
+                assert_eq!(recovery(&outcome), Recovery::Regressed, "{what}");
+                assert_eq!(outcome.ending, Ending::Undone, "{what}");
+                assert_eq!(outcome.error.as_deref(), Some(error), "{what}");
+                assert!(!host.app.stands(), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_work_before_is_not_the_plans() {
+    for fault in [Fault::BrokenBefore, Fault::Newcomer, Fault::Trifle] {
+        for host in hosts(Some((AT_90_PERCENT, fault))) {
+            let outcome = run(&host).await;
+            assert_eq!(
+                recovery(&outcome),
+                Recovery::Resolved,
+                "{fault:?}: {outcome:?}"
+            );
+            assert!(host.app.stands(), "{fault:?}");
         }
     }
 }
