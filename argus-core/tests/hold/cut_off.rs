@@ -60,7 +60,7 @@ async fn cut_after_every_record(comes: Comes, away: Duration, ends: (Recovery, E
         );
         assert_eq!(host.app.stands(), ends.1 == Ending::Succeeded, "{what}");
     }
-    unreachable!()
+    panic!("it never came to its end")
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use argus_core::testing::MemoryAudit;
 use argus_core::testing::cluster::{Cluster, DeploymentBuilder};
+use argus_core::testing::{MemoryAudit, SHORT_HOLD};
 use argus_core::{
-    Answer, Budget, Builder, DryRun, Finding, Incident, IncidentId, Kind, Kube, LlmProvider,
-    MemoryPlans, Outcome, Remediator, RemediatorError, Roles, Scanner, Scope, Settings,
+    Answer, Budget, Builder, DryRun, Finding, HoldBounds, Incident, IncidentId, Kind, Kube,
+    LlmProvider, MemoryPlans, Outcome, Remediator, RemediatorError, Roles, Scanner, Scope,
+    Settings,
 };
 use argus_policy::RegoEngine;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -241,6 +242,14 @@ impl World {
         matches!(self.cluster, ClusterKind::Memory(_))
     }
 
+    /// A fault of a real node takes its time to come back; the others are at once where they are.
+    fn hold(&self) -> HoldBounds {
+        match self.cluster {
+            ClusterKind::Real { has_node: true, .. } => HoldBounds::default(),
+            _ => SHORT_HOLD,
+        }
+    }
+
     /// Gives Argus what roles have beyond its namespaces.
     pub(crate) async fn give(&self, roles: &Roles) {
         for role in roles.objects(&self.namespace, "argus").unwrap() {
@@ -404,7 +413,7 @@ impl World {
 
     pub(crate) fn builder(&self, llm: impl LlmProvider + 'static, kube: Kube) -> Builder {
         Remediator::builder()
-            .hold(argus_core::testing::SHORT_HOLD)
+            .hold(self.hold())
             .scope(self.scope())
             .settings(Settings {
                 enabled: true,
