@@ -54,7 +54,7 @@ def test_what_is_cancelled_goes_on_to_its_end(doors: dict[str, Any], incident: d
 
     plan_id = asyncio.run(cancel())
     records = doors["audit"].records(plan_id=plan_id)
-    assert [record["event"] for record in records][:3] == ["finished", "rescanned", "step_settled"]
+    assert [record["event"] for record in records][:3] == ["finished", "rescanned", "held"]
 
 
 def test_errors_are_the_same(doors: dict[str, Any]) -> None:

@@ -68,8 +68,8 @@ const KNOWN: [(Place, &str, &str, &str); 12] = [
     (
         Place::Node,
         "memory-used-late",
-        "web runs out of memory",
-        "it is said to be fixed before the fault could come back, and tried once",
+        "Relapsed: It came back while it was watched",
+        "it is undone, and not tried a second time with more",
     ),
     (
         Place::Node,
