@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use argus_core::testing::{MemoryAudit, PermitAll, Scripted};
 use argus_core::{
-    Answer, Ending, Incident, IncidentId, Kind, Kube, Quantity, Remediator, Scope, Settings,
-    desired_state, parse_command,
+    Answer, Incident, IncidentId, Kind, Kube, OnFailure, Quantity, Remediator, Scope, Settings,
+    StepStatus, desired_state, parse_command,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, DynamicObject, PostParams};
@@ -245,6 +245,8 @@ impl Lab {
     async fn execute(&self, namespace: &str, command: &str) {
         let remediator = Remediator::builder()
             .hold(argus_core::testing::SHORT_HOLD)
+            // Other commands change what stands beside it at the same time.
+            .on_failure(OnFailure::Stop)
             .scope(Scope::namespaces([namespace]).unwrap())
             .settings(Settings {
                 enabled: true,
@@ -269,8 +271,9 @@ impl Lab {
             .execute(dry_run.approve(answer).unwrap())
             .await
             .unwrap();
-        assert!(
-            matches!(outcome.ending, Ending::Succeeded),
+        assert_eq!(
+            outcome.steps,
+            [StepStatus::Settled],
             "{command}: {outcome:?}"
         );
     }
