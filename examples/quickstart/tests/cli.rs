@@ -43,7 +43,7 @@ fn the_demo_fixes_two_issues_and_refuses_an_order() {
         "Fixed: 2 issues resolved. Remaining: 1 issue still present.",
         "refused, nothing was done",
         "kube-system",
-        "14 records, chained and whole",
+        "16 records, chained and whole",
     ] {
         assert!(screen.contains(line), "{line} is missing:\n{screen}");
     }
@@ -52,7 +52,7 @@ fn the_demo_fixes_two_issues_and_refuses_an_order() {
         argus_core::FileAudit::verify(folder.path())
             .unwrap()
             .records,
-        14
+        16
     );
 }
 
