@@ -238,7 +238,7 @@ test("the host dies while it applies, and starts again", async (t) => {
   await page.getByText("The connection is lost.").waitFor();
   await page.screenshot({ path: join(shots, "lost.png") });
   host = await start("--listen", new URL(host.url).host, ...flags);
-  await page.getByText("The fix is in place").waitFor();
+  await page.getByText("The plan was carried out").waitFor();
   await look(page, "lost-and-found");
   // A page that was opened anew says the same.
   await page.reload();
