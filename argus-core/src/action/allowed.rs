@@ -287,6 +287,24 @@ impl AllowedChange {
         }
     }
 
+    /// The whole table in a few lines: the fields of some kinds, then those of others. For the schema of what a model answers.
+    pub(crate) fn in_short() -> String {
+        let mut groups: Vec<((&[Kind], bool), Vec<&str>)> = Vec::new();
+        for row in Self::ALL {
+            let of = (row.kinds, row.in_pod_template);
+            match groups.iter_mut().find(|(other, _)| *other == of) {
+                Some((_, fields)) => fields.push(row.field),
+                None => groups.push((of, vec![row.field])),
+            }
+        }
+        let groups = groups.into_iter().map(|((kinds, in_pod_template), fields)| {
+            let kinds: Vec<String> = kinds.iter().map(Kind::to_string).collect();
+            let part = if in_pod_template { "pod template of " } else { "" };
+            format!("{part}{}: {}", kinds.join(", "), fields.join(" "))
+        });
+        groups.collect::<Vec<_>>().join("; ")
+    }
+
     /// The row of a field; the risk of a field that has none is high.
     pub(crate) fn find(kind: Kind, path: &FieldPath) -> Option<&'static Self> {
         let rows = Self::ALL.iter().filter(|row| row.kinds.contains(&kind));

@@ -1,9 +1,10 @@
 //! What a model is asked to fill in, before anything of it is trusted.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::action::{Action, Risk};
+use crate::action::{Action, AllowedChange, Risk};
 
 /// The most steps that a plan may have.
 pub const MAX_STEPS: usize = 10;
@@ -16,7 +17,7 @@ pub struct Draft {
     #[schemars(length(min = 1, max = 400))]
     pub summary: String,
     /// The steps in order; none when nothing is wrong.
-    #[schemars(length(max = MAX_STEPS))]
+    #[schemars(length(max = MAX_STEPS), transform = with_the_table)]
     pub steps: Vec<DraftStep>,
     /// How much the plan can hurt. Argus computes its own and takes the higher.
     pub risk_level: Risk,
@@ -42,6 +43,17 @@ pub struct DraftStep {
     /// The same as a typed action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+}
+
+/// Tells whoever reads the schema which fields a patch may set: the table itself.
+fn with_the_table(schema: &mut Schema) {
+    let words = schema.get("description").and_then(Value::as_str);
+    let words = format!(
+        "{} A patch sets only these fields, any other is high-risk or refused: {}.",
+        words.unwrap_or_default(),
+        AllowedChange::in_short()
+    );
+    schema.insert("description".to_owned(), words.into());
 }
 
 /// A diagnosis, before anything of it is trusted.
