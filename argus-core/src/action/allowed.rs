@@ -289,19 +289,21 @@ impl AllowedChange {
 
     /// The whole table in a few lines: the fields of some kinds, then those of others. For the schema of what a model answers.
     pub(crate) fn in_short() -> String {
-        let mut groups: Vec<((&[Kind], bool), Vec<&str>)> = Vec::new();
+        let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
         for row in Self::ALL {
-            let of = (row.kinds, row.in_pod_template);
+            let kinds: Vec<String> = row.kinds.iter().map(Kind::to_string).collect();
+            let kinds = kinds.join(", ");
+            let of = match row.in_pod_template {
+                true => format!("pod template of {kinds}"),
+                false => kinds,
+            };
             match groups.iter_mut().find(|(other, _)| *other == of) {
                 Some((_, fields)) => fields.push(row.field),
                 None => groups.push((of, vec![row.field])),
             }
         }
-        let groups = groups.into_iter().map(|((kinds, in_pod_template), fields)| {
-            let kinds: Vec<String> = kinds.iter().map(Kind::to_string).collect();
-            let part = if in_pod_template { "pod template of " } else { "" };
-            format!("{part}{}: {}", kinds.join(", "), fields.join(" "))
-        });
+        let groups = groups.into_iter();
+        let groups = groups.map(|(of, fields)| format!("{of}: {}", fields.join(" ")));
         groups.collect::<Vec<_>>().join("; ")
     }
 
