@@ -45,7 +45,7 @@ impl Usage {
     }
 }
 
-/// How many tokens a text has at most, as far as can be said without the model: prose has a third fewer.
+/// An estimate of the most tokens that a text has, without asking the model: prose has a third fewer.
 pub(crate) fn estimated_tokens(bytes: usize) -> u64 {
     u64::try_from(bytes / 3).unwrap_or(u64::MAX)
 }
@@ -215,7 +215,7 @@ impl Prices {
         Some(Usd(u64::try_from(billionths).unwrap_or(u64::MAX)))
     }
 
-    /// What it costs if the dearest of the models was asked.
+    /// The cost where the dearest of the models was asked.
     pub(crate) fn dearest(&self, usage: Usage) -> Option<Usd> {
         let costs = self.0.keys().filter_map(|model| self.cost(model, usage));
         costs.max()

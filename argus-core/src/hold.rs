@@ -62,7 +62,7 @@ pub(crate) struct Length {
 }
 
 impl HoldBounds {
-    /// How long a fault like this one has to be waited for; none where nothing is to be watched.
+    /// The time that a fault like this one has to be waited for; none where nothing is to be watched.
     pub(crate) fn length(self, evidence: &Runs) -> Option<Length> {
         if self.max.is_zero() {
             return None;

@@ -57,7 +57,7 @@ pub struct Kube {
     scan_within: Duration,
     sees_cluster: bool,
     across_namespaces: bool,
-    /// Whether nothing is asked but what was asked for: a look costs no request where a watch has come.
+    /// True where a look sends no request of its own once its watches have come.
     is_quiet: bool,
 }
 

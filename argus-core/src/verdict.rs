@@ -331,15 +331,7 @@ impl Permitted {
     /// The steps that only a person may do, by index, with the reason.
     #[must_use]
     pub fn manual_steps(&self) -> BTreeMap<usize, String> {
-        let native = self
-            .plan
-            .steps()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, step)| match step.action() {
-                Action::Manual { reason, .. } => Some((index, reason.clone())),
-                _ => None,
-            });
+        let native = manual(&self.plan).map(|(index, reason)| (index, reason.to_owned()));
         let packs = self.evaluation.manual_of(self.plan.steps().len());
         native.chain(packs).collect()
     }
@@ -443,14 +435,18 @@ pub fn floor_of_results(input: &PolicyInput) -> Vec<Violation> {
     violations
 }
 
+/// The steps of a plan that only a person may do, by index, with the reason.
+fn manual(plan: &Plan) -> impl Iterator<Item = (usize, &str)> {
+    let steps = plan.steps().iter().enumerate();
+    steps.filter_map(|(index, step)| match step.action() {
+        Action::Manual { reason, .. } => Some((index, reason.as_str())),
+        _ => None,
+    })
+}
+
 /// The steps of a plan that Argus never takes itself.
 pub(crate) fn for_people(plan: &Plan) -> Vec<Violation> {
-    let steps = plan.steps().iter().enumerate();
-    let steps = steps.filter_map(|(index, step)| match step.action() {
-        Action::Manual { reason, .. } => Some((index, reason)),
-        _ => None,
-    });
-    let steps = steps.map(|(index, reason)| {
+    let steps = manual(plan).map(|(index, reason)| {
         let message = format!("step {} is never run by Argus: {reason}", index + 1);
         let hint = "read the command, and run it by hand if you agree with it";
         violation("floor-manual", Some(index), message, hint)

@@ -84,7 +84,7 @@ impl Runs {
         self.probe_seconds = self.probe_seconds.max(other.probe_seconds);
     }
 
-    /// Whether a container failed and was started again since.
+    /// True where a container failed and was started again since.
     pub(crate) fn failed_since(&self, since: &Self) -> bool {
         let again = self.restarts > since.restarts;
         self.last_failed_at.is_some()

@@ -11,7 +11,7 @@ use crate::prompt::Prompt;
 /// The version of Anthropic's protocol, which it wants to hear.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 /// What Ollama's memory of a conversation is a multiple of, in tokens: for each other size it loads the model anew.
-const OLLAMA_CONTEXT: usize = 8192;
+const OLLAMA_CONTEXT: u64 = 8192;
 
 /// The protocol that a provider speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -191,9 +191,8 @@ impl Wire {
                 })
             }
             Self::Ollama => {
-                let answer = usize::try_from(max_tokens).unwrap_or(usize::MAX);
-                let context = usize::try_from(estimated_tokens(prompt.length()));
-                let context = context.unwrap_or(usize::MAX).saturating_add(answer);
+                let context = estimated_tokens(prompt.length());
+                let context = context.saturating_add(u64::from(max_tokens));
                 json!({
                     "model": model,
                     "messages": with_rules(),
