@@ -4,12 +4,14 @@ use std::fmt;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 
 use crate::action::{Action, Risk};
 use crate::actor::{Actor, ActorError};
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
-use crate::plan::{Plan, PlanId, Step};
+use crate::plan::{Plan, Step};
+use crate::plan_id::PlanId;
 use crate::redact::redact;
 use crate::verdict::Verdict;
 
@@ -30,9 +32,15 @@ pub const DRY_RUN_LASTS: SignedDuration = SignedDuration::from_mins(10);
 /// let confirmed = Answer::confirm("operator");
 /// let high_risk = Answer::confirm_by_name("operator", "web");
 /// let refused = Answer::refuse("operator", "not on a Friday");
-/// # let _ = (confirmed, high_risk, refused);
+/// // As hosts in other languages write it; `automatic` names a component, `typed_name` is what was typed.
+/// assert_eq!(confirmed, serde_json::from_str(r#"{"user": "operator"}"#)?);
+/// assert_eq!(high_risk, serde_json::from_str(r#"{"user": "operator", "typed_name": "web"}"#)?);
+/// assert_eq!(refused, serde_json::from_str(r#"{"user": "operator", "refuse": "not on a Friday"}"#)?);
+/// assert_eq!(Answer::automatic("nightly"), serde_json::from_str(r#"{"automatic": "nightly"}"#)?);
+/// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "AnswerDocument")]
 pub struct Answer {
     actor: Result<Actor, ActorError>,
     reply: Reply,
@@ -43,6 +51,31 @@ enum Reply {
     Confirm,
     ConfirmByName(String),
     Refuse(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerDocument {
+    user: Option<String>,
+    typed_name: Option<String>,
+    refuse: Option<String>,
+    automatic: Option<String>,
+}
+
+impl TryFrom<AnswerDocument> for Answer {
+    type Error = &'static str;
+
+    fn try_from(said: AnswerDocument) -> Result<Self, Self::Error> {
+        match (said.user, said.automatic, said.refuse, said.typed_name) {
+            (Some(user), None, None, None) => Ok(Self::confirm(user)),
+            (Some(user), None, None, Some(typed)) => Ok(Self::confirm_by_name(user, typed)),
+            (Some(user), None, Some(why), None) => Ok(Self::refuse(user, why)),
+            (None, Some(component), None, None) => Ok(Self::automatic(component)),
+            _ => Err(
+                "an answer has a `user`, who may add `typed_name` or `refuse`, or the name of a component as `automatic`",
+            ),
+        }
+    }
 }
 
 impl Answer {

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::attempt::Recovery;
 use crate::cost::Usd;
 use crate::digest::Digest;
 use crate::hold::Hold;
 use crate::incident::IncidentId;
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 use crate::redact::Redacted;
 
 mod chain;
@@ -127,6 +128,9 @@ pub struct AuditEntry {
     /// The time for which it is watched, of such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// What the re-scan says about the plan, of such a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// How many findings there were before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings_before: Option<usize>,
@@ -176,6 +180,7 @@ impl AuditEntry {
             outcome: None,
             call: None,
             hold: None,
+            recovery: None,
             findings_before: None,
             findings_after: None,
         }

@@ -15,6 +15,13 @@ mod letters;
 
 mod json;
 
+#[cfg_attr(
+    not(any(feature = "kube", test)),
+    expect(
+        dead_code,
+        reason = "only the executor that speaks to Kubernetes undoes"
+    )
+)]
 mod identity;
 
 mod pod_security;
@@ -48,6 +55,12 @@ pub use kubectl::{CommandError, MAX_COMMAND_BYTES, parse_command};
 mod cost;
 pub use cost::{Prices, PricesError, Usage, Usd};
 
+mod plan_id;
+pub use plan_id::{PlanId, PlanIdError};
+
+mod attempt;
+pub use attempt::{Attempt, AttemptStep, Recovery};
+
 mod prompt;
 pub use prompt::{
     Completion, Draft, DraftDiagnosis, DraftStep, LlmError, LlmProvider, MAX_STEPS, Prompt,
@@ -60,22 +73,15 @@ pub use answer::{AnswerError, MAX_COMPLETION_BYTES};
 mod diagnosis;
 
 mod plan;
-pub use plan::{Plan, PlanError, PlanId, PlanIdError, Step};
+pub use plan::{Plan, PlanError, Step};
 
 mod verdict;
 pub use verdict::{
-    AmountsInput, Evaluation, IncidentInput, ObjectInput, Opinion, POLICY_INPUT_VERSION, Permitted,
-    PermittedStep, Phase, PlanInput, PolicyEngine, PolicyError, PolicyInput, ScopeInput, StepInput,
-    TargetInput, Verdict, Violation, floor, floor_of_results,
+    AmountsInput, AttemptInput, Evaluation, IncidentInput, ObjectInput, Opinion,
+    POLICY_INPUT_VERSION, Permitted, PermittedStep, Phase, PlanInput, PolicyEngine, PolicyError,
+    PolicyInput, ScopeInput, StepInput, TargetInput, Verdict, Violation, floor, floor_of_results,
 };
 
-#[cfg_attr(
-    not(any(feature = "kube", test)),
-    expect(
-        dead_code,
-        reason = "only the executor that speaks to Kubernetes undoes"
-    )
-)]
 mod dry_run;
 pub use dry_run::{Change, DryRun, DryRunError, DryRunner, Preview, Write, desired_state};
 
@@ -112,11 +118,12 @@ pub use store::PostgresPlans;
 pub use store::{FilePlans, MAX_DOCUMENT_BYTES, MemoryPlans, PlanStore, StoreError};
 
 mod rescan;
-pub use rescan::{Recovery, Rescan};
+pub use rescan::Rescan;
 
 mod remediator;
 pub use remediator::{
-    Budget, BuildError, Builder, Ending, OnFailure, Outcome, Problem, Remediator, RemediatorError,
+    Budget, BuildError, Builder, Ending, FixOutcome, OnFailure, Outcome, Problem, Remediator,
+    RemediatorError,
 };
 
 mod llm;

@@ -1,13 +1,12 @@
 //! Room 3, second half: an untrusted [`Completion`] becomes a [`Plan`] of typed steps, or an error that names the place.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use jsonschema::Validator;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,6 +14,7 @@ use crate::action::{Action, Risk};
 use crate::answer::{AnswerError, read, validator};
 use crate::incident::{FindingSummary, Incident, IncidentId};
 use crate::kubectl::{CommandError, parse_command};
+use crate::plan_id::PlanId;
 use crate::prompt::{Completion, Draft, DraftStep, MAX_STEPS};
 use crate::redact::{is_redacted, redact};
 
@@ -51,62 +51,6 @@ pub enum PlanError {
     /// A plan read back from JSON that isn't one that Argus wrote.
     #[error("the stored plan was altered: {0}")]
     Altered(String),
-}
-
-/// The id of one plan; worth nothing by itself: every door is passed again from the plan.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PlanId(String);
-
-impl PlanId {
-    pub(crate) fn random() -> Self {
-        Self(format!("PLAN-{}", uuid::Uuid::new_v4().simple()))
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for PlanId {
-    type Error = PlanIdError;
-    fn try_from(text: String) -> Result<Self, PlanIdError> {
-        let hex = text.strip_prefix("PLAN-").unwrap_or_default();
-        let clean = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if clean {
-            Ok(Self(text))
-        } else {
-            Err(PlanIdError)
-        }
-    }
-}
-
-/// The text is no plan id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a plan id is `PLAN-` and 32 hexadecimal digits")]
-pub struct PlanIdError;
-
-impl From<PlanId> for String {
-    fn from(id: PlanId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for PlanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for PlanId {
-    fn schema_name() -> Cow<'static, str> {
-        "PlanId".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^PLAN-[0-9a-f]{32}$" })
-    }
 }
 
 /// One step: what it does in plain English, and the one action that it is. `RemediationStep` for HTTP clients.

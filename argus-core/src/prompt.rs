@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::attempt::Attempt;
 use crate::cost::{Usage, estimated_tokens};
 use crate::digest::Digest;
 use crate::incident::{Cause, Incident};
@@ -34,6 +35,7 @@ pub struct Prompt {
     turns: Vec<Turn>,
     incident: Incident,
     scope: Scope,
+    history: Vec<Attempt>,
 }
 
 /// What a [`Prompt`] asks for.
@@ -70,31 +72,46 @@ impl Prompt {
     /// Asks for a plan that fixes an incident.
     #[must_use]
     pub fn new(incident: &Incident, scope: &Scope) -> Self {
-        let namespaces = scope.iter().collect::<Vec<_>>().join(", ");
-        let before = format!("Namespaces that you may change: {namespaces}\n\n");
-        Self::about(
-            Question::Plan,
-            incident,
-            scope,
-            &before,
-            &what_helps(incident),
-        )
+        Self::about(Question::Plan, incident, scope, Vec::new())
     }
 
     /// Asks what the findings of an incident come from.
     #[must_use]
     pub fn diagnosis(incident: &Incident, scope: &Scope) -> Self {
-        Self::about(Question::Diagnosis, incident, scope, "", "")
+        Self::about(Question::Diagnosis, incident, scope, Vec::new())
+    }
+
+    /// The same with what was tried for the incident before, oldest first; as much of it as fits, the newest first.
+    #[must_use]
+    pub fn with_history(self, history: Vec<Attempt>) -> Self {
+        Self {
+            system: self.system,
+            turns: self.turns,
+            ..Self::about(self.question, &self.incident, &self.scope, history)
+        }
     }
 
     fn about(
         question: Question,
         incident: &Incident,
         scope: &Scope,
-        before: &str,
-        after: &str,
+        history: Vec<Attempt>,
     ) -> Self {
-        let data = data::data(incident);
+        let mut data = data::data(incident);
+        let tried = data::tried(&history);
+        let (before, mut after) = match question {
+            Question::Plan => {
+                let namespaces = scope.iter().collect::<Vec<_>>().join(", ");
+                let before = format!("Namespaces that you may change: {namespaces}\n\n");
+                (before, what_helps(incident))
+            }
+            Question::Diagnosis => Default::default(),
+        };
+        if let Some(tried) = tried {
+            data.push('\n');
+            data.push_str(&tried);
+            after.push_str(rules::TRIED);
+        }
         let boundary = Digest::of_bytes(data.as_bytes()).to_string();
         let boundary = boundary.get(7..31).unwrap_or(&boundary);
         let user = format!(
@@ -113,6 +130,7 @@ impl Prompt {
             turns: Vec::new(),
             incident: incident.clone(),
             scope: scope.clone(),
+            history,
         }
     }
 
@@ -134,10 +152,14 @@ impl Prompt {
         scope: &Scope,
         rewrite: impl Fn(&str) -> String,
     ) -> Self {
-        let prompt = match self.question {
-            Question::Plan => Self::new(incident, scope),
-            Question::Diagnosis => Self::diagnosis(incident, scope),
-        };
+        let mut history = self.history.clone();
+        for attempt in &mut history {
+            for step in &mut attempt.steps {
+                step.command = rewrite(&step.command).into();
+            }
+            attempt.outcome = attempt.outcome.as_ref().map(|words| rewrite(words).into());
+        }
+        let prompt = Self::about(self.question, incident, scope, history);
         let turns = self.turns.iter().map(|turn| Turn {
             answer: Redacted::to(&rewrite(&turn.answer), MAX_REPEATED),
             problem: rewrite(&turn.problem).into(),
@@ -226,6 +248,12 @@ impl Prompt {
     #[must_use]
     pub fn incident(&self) -> &Incident {
         &self.incident
+    }
+
+    /// What was tried for it before as data, oldest first.
+    #[must_use]
+    pub fn history(&self) -> &[Attempt] {
+        &self.history
     }
 
     /// The scope as data.

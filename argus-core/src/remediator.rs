@@ -17,8 +17,9 @@ use crate::cost::Prices;
 use crate::dry_run::{DryRun, Preview, objects};
 use crate::executor::Executor;
 use crate::hold::HoldBounds;
-use crate::incident::{ObjectRef, Scan, ScanError, Scanner};
-use crate::plan::{Plan, PlanId};
+use crate::incident::{Finding, ObjectRef, Scan, ScanError, Scanner};
+use crate::plan::Plan;
+use crate::plan_id::PlanId;
 use crate::prompt::LlmProvider;
 use crate::rescan::Rescan;
 use crate::scope::{Scope, Settings};
@@ -31,6 +32,8 @@ use crate::verdict::{
 mod asking;
 mod error;
 mod execution;
+mod fix;
+mod history;
 mod holding;
 mod problem;
 mod recheck;
@@ -40,7 +43,11 @@ mod suggest;
 pub use asking::Budget;
 pub use error::{BuildError, RemediatorError};
 use execution::Execution;
+pub use fix::FixOutcome;
 pub use problem::Problem;
+
+/// How many plans are carried out at most for one incident.
+const DEFAULT_TRIES: u32 = 3;
 
 /// What to do when a step fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -170,6 +177,7 @@ struct Doors {
     /// Wakes whoever waits when everything is halted.
     halting: Notify,
     hold: HoldBounds,
+    tries: u32,
     /// The objects that a plan of this remediator changes right now.
     busy: Mutex<BTreeSet<Target>>,
 }
@@ -302,10 +310,19 @@ impl Remediator {
     /// trail failed, with how many steps stand in the cluster.
     #[tracing::instrument(skip_all, fields(plan = %approved.plan().plan_id()))]
     pub async fn execute(&self, approved: Approved) -> Result<Outcome, RemediatorError> {
+        self.execute_after(approved, &[]).await
+    }
+
+    /// The same after these findings were seen.
+    async fn execute_after(
+        &self,
+        approved: Approved,
+        seen: &[Finding],
+    ) -> Result<Outcome, RemediatorError> {
         self.may_write()?;
         let _busy = self.claim(&approved)?;
         self.may_begin(&approved).await?;
-        Execution::new(self, &approved).run().await
+        Execution::new(self, &approved).run(seen).await
     }
 
     /// Whether the host lets anything be written at all.
@@ -361,8 +378,10 @@ impl Remediator {
         phase: Phase,
         objects: Vec<ObjectInput>,
     ) -> Result<Evaluation, RemediatorError> {
+        let id = Some(plan.plan_id());
         let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings)
             .with_actor(self.actor.clone())
+            .with_history(self.attempts(plan.incident_id(), id).await?)
             .with_objects(phase, objects);
         let mut violations = floor(plan, &self.doors.scope, self.doors.settings);
         violations.extend(floor_of_results(&input));
@@ -469,6 +488,7 @@ pub struct Builder {
     actor: Option<Actor>,
     on_failure: OnFailure,
     hold: HoldBounds,
+    tries: Option<u32>,
     budget: Budget,
     prices: Prices,
     language: Option<String>,
@@ -515,6 +535,13 @@ impl Builder {
     #[must_use]
     pub fn hold(mut self, bounds: HoldBounds) -> Self {
         self.hold = bounds;
+        self
+    }
+
+    /// How many plans [`fix`](Remediator::fix) carries out at most for one incident; 3 by default.
+    #[must_use]
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.tries = Some(tries);
         self
     }
 
@@ -616,6 +643,7 @@ impl Builder {
             halted: AtomicBool::new(false),
             halting: Notify::new(),
             hold: self.hold,
+            tries: self.tries.unwrap_or(DEFAULT_TRIES),
             busy: Mutex::default(),
         };
         Ok(Remediator {

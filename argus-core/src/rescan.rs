@@ -5,34 +5,13 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Recovery;
 use crate::incident::{Finding, ObjectRef, Runs, Scan, Severity, Workload};
 
 /// From here on a finding says that something doesn't work as it should.
 const BROKEN: Severity = Severity::Medium;
 /// How many apps of a plan a record of its hold has at most.
 const MAX_APPS: usize = 50;
-
-/// What the re-scan says about the plan. Never the model's word, and never "the patch was accepted".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Recovery {
-    /// What was wrong with the plan's objects is gone, they run, and they were watched until it had the time to come back.
-    Resolved,
-    /// What was wrong is not to be seen, and nobody watched, or not long enough, whether it stays away: no proof of a fix.
-    Unproven,
-    /// What was wrong was gone, and came back while it was watched.
-    Relapsed,
-    /// Something is still wrong with them.
-    Persists,
-    /// They run worse than before, or something else that worked does so no more.
-    Regressed,
-    /// They are gone, or scaled to zero: not a fix.
-    Vanished,
-    /// Somebody else put the old state back.
-    Reverted,
-    /// It can't be told: the scan wasn't whole, or nothing was wrong before.
-    Inconclusive,
-}
 
 /// Two scans compared, by the stable ids of their findings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

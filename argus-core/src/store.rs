@@ -16,7 +16,8 @@ use crate::audit::AuditEntry;
 use crate::digest::Digest;
 use crate::dry_run::{DryRun, Preview};
 use crate::incident::Scan;
-use crate::plan::{Plan, PlanId};
+use crate::plan::Plan;
+use crate::plan_id::PlanId;
 use crate::verdict::Evaluation;
 
 mod file;

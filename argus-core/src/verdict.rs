@@ -21,8 +21,8 @@ use crate::scope::{Scope, Settings};
 
 mod input;
 pub use input::{
-    AmountsInput, IncidentInput, ObjectInput, POLICY_INPUT_VERSION, Phase, PlanInput, PolicyInput,
-    ScopeInput, StepInput, TargetInput,
+    AmountsInput, AttemptInput, IncidentInput, ObjectInput, POLICY_INPUT_VERSION, Phase, PlanInput,
+    PolicyInput, ScopeInput, StepInput, TargetInput,
 };
 
 /// What policy decided about a plan.

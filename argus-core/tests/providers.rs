@@ -300,7 +300,14 @@ impl LlmProvider for Hears {
 async fn names_do_not_go_out_and_come_back_exactly() {
     let scope = Scope::namespaces(["galaxy", "orbit"]).unwrap();
     let incident = named();
-    let prompt = Prompt::new(&incident, &scope).in_language("German");
+    let tried = json!([{
+        "plan_id": "PLAN-00000000000000000000000000000001", "at": "2026-11-25T08:00:00Z", "recovery": "relapsed",
+        "steps": [{ "command": "kubectl set image deployment/ledger -n nebula app=hidden.example/pay/app:v9", "written": true }],
+        "outcome": "undone: ledger crashes again and again",
+    }]);
+    let prompt = Prompt::new(&incident, &scope)
+        .with_history(serde_json::from_value(tried).unwrap())
+        .in_language("German");
     let plain = Playbook::new().complete(&prompt).await.unwrap();
     let mended = prompt.clone().mended(
         &Completion::new("restart checkout in galaxy", "m"),
@@ -322,6 +329,9 @@ async fn names_do_not_go_out_and_come_back_exactly() {
         "team/",
         "10.20.30.40",
         "fd00:1234",
+        "ledger",
+        "nebula",
+        "hidden.example",
     ] {
         assert!(!heard.contains(name), "{name}: {heard}");
     }
@@ -335,6 +345,9 @@ async fn names_do_not_go_out_and_come_back_exactly() {
         "German",
         "BEGIN UNTRUSTED DATA",
         "Deployment",
+        "tried_before",
+        ":v9",
+        "crashes again and again",
     ] {
         assert!(heard.contains(kept), "{kept}: {heard}");
     }

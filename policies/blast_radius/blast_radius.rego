@@ -103,6 +103,35 @@ guarded contains [result.step, label, value] if {
 	result.before.metadata.labels[label] == value
 }
 
+# METADATA
+# title: What did not help is not done again at once
+# custom:
+#   id: blast-again
+passed contains "blast-again" if {
+	every step in input.plan.steps {
+		is_new(step)
+	}
+}
+
+deny contains violation("blast-again", step.index, message, hint) if {
+	some step in input.plan.steps
+	not is_new(step)
+	message := sprintf("step %d was tried less than %d minutes ago and did not help", [step.index + 1, settings.again_minutes])
+	hint := sprintf("do something else, such as the same with another value, or wait %d minutes", [settings.again_minutes])
+}
+
+is_new(step) if {
+	every attempt in input.history {
+		says_nothing(attempt, step)
+	}
+}
+
+says_nothing(attempt, _) if attempt.recovery == "resolved"
+
+says_nothing(attempt, _) if attempt.minutes_ago >= settings.again_minutes
+
+says_nothing(attempt, step) if not step.command in {tried.command | some tried in attempt.steps; not tried.written == false}
+
 # Without objects there is nothing to pass, unless there is nothing to do.
 objects_given if count(input.objects) > 0
 

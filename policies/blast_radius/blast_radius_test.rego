@@ -7,6 +7,7 @@ deployment(namespace, name) := {"kind": "Deployment", "namespace": namespace, "n
 plan(targets) := {
 	"plan": {"steps": [{"index": index, "kind": "scale", "target": target} | some index, target in targets]},
 	"objects": [],
+	"history": [],
 }
 
 ids(set) := {one.id | some one in set}
@@ -29,7 +30,7 @@ test_too_many_namespaces if {
 	count(deny) == 0 with input as plan(array.slice(spread, 0, 2))
 }
 
-deletes(names) := {"plan": {"steps": [{"kind": "delete_pod", "target": deployment("shop", name)} | some name in names]}, "objects": []}
+deletes(names) := {"plan": {"steps": [{"kind": "delete_pod", "target": deployment("shop", name)} | some name in names]}, "objects": [], "history": []}
 
 test_too_many_deleted_pods if {
 	ids(deny) == {"blast-deleted-pods"} with input as deletes(["a", "b", "c", "d"])
@@ -64,4 +65,28 @@ test_without_objects_the_results_are_not_judged if {
 	not "blast-percent" in passed with input as plan([deployment("shop", "web")])
 	"blast-percent" in passed with input as plan([])
 	"blast-protected" in passed with input as plan([])
+}
+
+again(step, attempt) := {
+	"plan": {"steps": [{"index": 0, "kind": "scale", "target": deployment("shop", "web"), "command": step}]},
+	"objects": [],
+	"history": [attempt],
+}
+
+attempted(minutes, command, written, recovery) := {"minutes_ago": minutes, "steps": [{"command": command, "written": written}], "recovery": recovery}
+
+test_what_did_not_help_is_not_done_again_at_once if {
+	every recovery in ["persists", "relapsed", "regressed", "reverted", "vanished", "inconclusive", "unproven", null] {
+		tried := attempted(30, "a", true, recovery)
+		ids(deny) == {"blast-again"} with input as again("a", tried)
+		not "blast-again" in passed with input as again("a", tried)
+		"blast-again" in passed with input as again("b", tried)
+	}
+	ids(deny) == {"blast-again"} with input as again("a", attempted(0, "a", true, "persists"))
+}
+
+test_what_helped_or_was_never_done_or_long_ago_may_be_done_again if {
+	"blast-again" in passed with input as again("a", attempted(30, "a", true, "resolved"))
+	"blast-again" in passed with input as again("a", attempted(30, "a", false, "persists"))
+	"blast-again" in passed with input as again("a", attempted(60, "a", true, "persists"))
 }

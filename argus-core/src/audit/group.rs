@@ -154,7 +154,7 @@ mod tests {
     use crate::audit::AuditEvent;
     use crate::audit::chain::{Chain, Time};
     use crate::incident::IncidentId;
-    use crate::plan::PlanId;
+    use crate::plan_id::PlanId;
 
     struct Plain {
         queue: Queue,

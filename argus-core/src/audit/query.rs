@@ -10,7 +10,7 @@ use super::{AuditEvent, AuditRecord, StepStatus, step_statuses, unfinished_plans
 use crate::actor::Actor;
 use crate::incident::IncidentId;
 use crate::kubectl::parse_command;
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 use crate::redact::Redacted;
 
 /// Which records to read: all conditions hold. Answers are newest first.

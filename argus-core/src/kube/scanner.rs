@@ -415,7 +415,7 @@ impl<'a> Look<'a> {
                         else {
                             continue;
                         };
-                        if !seen.cluster.whole && is_waiting(pod) {
+                        if !seen.cluster.whole && needs_nodes(pod) {
                             let nodes = || self.kube.some_nodes();
                             seen.cluster.asked.get_or_init(nodes).await;
                         }
@@ -503,7 +503,13 @@ pub(super) fn of_namespaces(namespaces: &[&str]) -> String {
     }
 }
 
-/// Whether no node has taken the pod yet.
-pub(super) fn is_waiting(pod: &Pod) -> bool {
+/// Whether what is said of the pod depends on the nodes: none has taken it yet, or it ran out of memory.
+pub(super) fn needs_nodes(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| {
+        let starting = status.init_container_statuses.iter().flatten();
+        status.container_statuses.iter().flatten().chain(starting)
+    });
+    let mut ends = statuses.filter_map(|status| status.last_state.as_ref()?.terminated.as_ref());
     pod.spec.is_some() && pod.node_name().is_none()
+        || ends.any(|end| end.reason.as_deref() == Some("OOMKilled"))
 }

@@ -26,6 +26,7 @@ use super::lean::{
     POD_HASH, Pod, ReplicaSet, StatefulSet, Template,
 };
 use super::shapes::Shapes;
+use crate::action::Quantity;
 use crate::incident::{ObjectRef, Runs};
 
 /// The label that says of which service an EndpointSlice is.
@@ -85,6 +86,15 @@ impl ClusterObjects {
         self.nodes
             .iter()
             .chain(self.asked.get().into_iter().flatten())
+    }
+
+    /// What the node with the most of a resource has for pods; none where no node says.
+    pub(super) fn largest_node(&self, resource: &str) -> Option<Quantity> {
+        let of_node = |node: &Node| {
+            let amount = node.status.as_ref()?.allocatable.as_ref()?.get(resource)?;
+            Quantity::new(amount.0.as_str()).ok()
+        };
+        self.nodes().filter_map(|(_, node)| of_node(node)).max()
     }
 
     /// The admission webhooks of both kinds.

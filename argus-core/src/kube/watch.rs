@@ -34,7 +34,7 @@ use super::Kube;
 use super::analyzers::pods::Crowd;
 use super::lean::{Pod, Specs};
 use super::scanner::{
-    OF_OTHERS, is_waiting, judge, lean, of_cluster, of_namespaces, of_several, place,
+    OF_OTHERS, judge, lean, needs_nodes, of_cluster, of_namespaces, of_several, place,
 };
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::deadline::deadline;
@@ -645,7 +645,7 @@ impl Watch {
             return (known.scan.clone(), known.services.clone());
         }
         let is_asked = self.kube.is_quiet && cluster.content.asked.initialized();
-        if !cluster.content.whole && !is_asked && room.pods.values().any(is_waiting) {
+        if !cluster.content.whole && !is_asked && room.pods.values().any(needs_nodes) {
             cluster.content.asked = OnceCell::from(self.kube.some_nodes().await);
         }
         (room.objects.unseen, cluster.content.unseen) = (unseen, cluster.unseen());
@@ -665,7 +665,7 @@ impl Watch {
         let unasked = self.kube.ask_why(&seen, &mut scan, deadline).await;
         scan.incomplete.extend(unasked);
         let services = seen.answering(&cluster.content.webhook_services());
-        let waits = room.pods.values().any(is_waiting);
+        let waits = room.pods.values().any(needs_nodes);
         // Nodes that aren't watched may have changed.
         let unwatched =
             (waits && !cluster.content.whole && !self.kube.is_quiet).then(|| now + ASKED_AGAIN);

@@ -8,6 +8,7 @@ use regex::{Captures, Regex};
 use serde_json::Value;
 
 use crate::incident::{Incident, ObjectRef, owner_of_pod};
+use crate::kubectl::parse_command;
 use crate::prompt::{Completion, LlmError, LlmProvider, Prompt};
 use crate::scope::Scope;
 
@@ -96,7 +97,8 @@ struct Names {
 impl Names {
     fn of(prompt: &Prompt) -> Self {
         let incident = prompt.incident();
-        let whole = serde_json::to_string(incident).unwrap_or_default();
+        let mut whole = serde_json::to_string(incident).unwrap_or_default();
+        whole.push_str(&serde_json::to_string(prompt.history()).unwrap_or_default());
         let mut spaces: BTreeSet<String> = prompt.scope().iter().map(str::to_owned).collect();
         let mut objects = BTreeSet::new();
         for finding in incident.findings() {
@@ -113,6 +115,13 @@ impl Names {
             // The ends that Kubernetes gives to a pod's name say nothing, and show which pods belong together.
             let without_ends = |name: &str| owner_of_pod(name).unwrap_or(name).to_owned();
             objects.extend(path.map(without_ends));
+        }
+        let tried = prompt.history().iter().flat_map(|attempt| &attempt.steps);
+        for action in tried.filter_map(|step| parse_command(&step.command).ok()) {
+            if let Some(target) = action.target() {
+                spaces.insert(target.namespace().to_owned());
+                objects.insert(target.name().to_owned());
+            }
         }
         let matches = |regex: &LazyLock<Option<Regex>>| -> BTreeSet<String> {
             let found = regex.iter().flat_map(|regex| regex.find_iter(&whole));

@@ -14,12 +14,14 @@ use crate::prompt::{
 
 mod diagnose;
 mod fixes;
+mod memory;
 mod placement;
 use fixes::{
-    Fix, cpu_request, go_back, last_image, more_memory, new_pod, one_copy, one_may_go,
-    removed_copy, restart, right_backend, right_key, right_port, right_selector, right_target,
-    right_time, right_workload, some_at_a_time, switch_on,
+    Fix, cpu_request, go_back, last_image, new_pod, one_copy, one_may_go, removed_copy, restart,
+    right_backend, right_key, right_port, right_selector, right_target, right_time, right_workload,
+    some_at_a_time, switch_on,
 };
+use memory::Memory;
 use placement::{
     a_single_copy, more_patience, right_claim, right_node, smaller_request, toleration,
 };
@@ -43,14 +45,30 @@ const NAME: &str = "argus playbook (fixed rules, no model)";
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Playbook;
+#[derive(Debug, Clone, Default)]
+pub struct Playbook {
+    most_memory: Option<Quantity>,
+}
 
 impl Playbook {
     /// The one playbook.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// Gives no container more memory than this, whatever the nodes have. Without it, a node's memory is the bound.
+    ///
+    /// # Example
+    /// ```
+    /// # use argus_core::{Playbook, Quantity};
+    /// let frugal = Playbook::new().most_memory(Quantity::new("2Gi")?);
+    /// # Ok::<(), argus_core::ActionError>(())
+    /// ```
+    #[must_use]
+    pub fn most_memory(mut self, most: Quantity) -> Self {
+        self.most_memory = Some(most);
+        self
     }
 }
 
@@ -58,7 +76,7 @@ impl Playbook {
 impl LlmProvider for Playbook {
     async fn complete(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
         let text = match prompt.question() {
-            Question::Plan => serde_json::to_string(&draft(prompt.incident())),
+            Question::Plan => serde_json::to_string(&self.draft(prompt)),
             Question::Diagnosis => serde_json::to_string(&diagnose::draft(prompt.incident())),
         };
         let text = text.map_err(|error| LlmError {
@@ -69,75 +87,115 @@ impl LlmProvider for Playbook {
     }
 }
 
-fn draft(incident: &Incident) -> Draft {
-    let mut findings: Vec<&Finding> = incident.findings().iter().collect();
-    // The cause before its symptoms: causes are declared in that order.
-    findings.sort_by_key(|finding| (cause_of(finding).is_none(), cause_of(finding)));
-    let mut fixes: Vec<(Fix, Vec<DraftStep>)> = Vec::new();
-    let mut decided: BTreeMap<ObjectRef, (Option<Cause>, usize)> = BTreeMap::new();
-    let mut room = MAX_STEPS;
-    for finding in findings {
-        // What may come from another finding is taken for its symptom, and so is another cause of the same object.
-        if finding
-            .related
-            .iter()
-            .any(|from| decided.contains_key(from))
-        {
-            continue;
-        }
-        let (owner, cause) = (owner_of(finding), cause_of(finding));
-        let known = owner.as_ref().and_then(|owner| decided.get(owner));
-        let rule = || fix(incident, finding, owner.as_ref()?)?.ok();
-        match known {
-            Some((known, index)) => {
-                let other = rule().filter(|_| *known == cause);
-                if let (Some((first, _)), Some(other)) = (fixes.get_mut(*index), other) {
-                    first.join(other);
+impl Playbook {
+    fn draft(&self, prompt: &Prompt) -> Draft {
+        let mut findings: Vec<&Finding> = prompt.incident().findings().iter().collect();
+        // The cause before its symptoms: causes are declared in that order.
+        findings.sort_by_key(|finding| (cause_of(finding).is_none(), cause_of(finding)));
+        let mut fixes: Vec<(Fix, Vec<DraftStep>)> = Vec::new();
+        let mut decided: BTreeMap<ObjectRef, (Option<Cause>, usize)> = BTreeMap::new();
+        let mut room = MAX_STEPS;
+        for finding in findings {
+            // What may come from another finding is taken for its symptom, and so is another cause of the same object.
+            if finding
+                .related
+                .iter()
+                .any(|from| decided.contains_key(from))
+            {
+                continue;
+            }
+            let (owner, cause) = (owner_of(finding), cause_of(finding));
+            let known = owner.as_ref().and_then(|owner| decided.get(owner));
+            let rule = || self.rule(prompt, finding, owner.as_ref()?);
+            match known {
+                Some((known, index)) => {
+                    let other = rule().filter(|_| *known == cause);
+                    if let (Some((first, _)), Some(other)) = (fixes.get_mut(*index), other) {
+                        first.join(other);
+                    }
+                }
+                None if room == 0 => {}
+                None => {
+                    let fix = rule().unwrap_or_else(|| {
+                        let why =
+                            format!("There is no safe standard fix for \"{}\".", finding.title);
+                        by_hand(finding, owner.as_ref(), &why)
+                    });
+                    let removed = owner
+                        .iter()
+                        .flat_map(|owner| broken_copies(finding, owner, &fix.step));
+                    let removed: Vec<_> = removed.take(room - 1).collect();
+                    room -= 1 + removed.len();
+                    decided.extend(owner.map(|owner| (owner, (cause, fixes.len()))));
+                    fixes.push((fix, removed));
                 }
             }
-            None if room == 0 => {}
-            None => {
-                let fix = rule().unwrap_or_else(|| by_hand(finding, owner.as_ref()));
-                let removed = owner
-                    .iter()
-                    .flat_map(|owner| broken_copies(finding, owner, &fix.step));
-                let removed: Vec<_> = removed.take(room - 1).collect();
-                room -= 1 + removed.len();
-                decided.extend(owner.map(|owner| (owner, (cause, fixes.len()))));
-                fixes.push((fix, removed));
-            }
+        }
+        let steps = fixes
+            .iter()
+            .flat_map(|(fix, removed)| [&fix.step].into_iter().chain(removed));
+        let steps: Vec<DraftStep> = steps.cloned().collect();
+        let risk = steps
+            .iter()
+            .filter_map(|step| step.action.as_ref())
+            .map(Action::risk)
+            .max_by_key(|(risk, _)| *risk);
+        let (risk_level, reason) = risk.unwrap_or((Risk::Low, "nothing is changed".into()));
+        Draft {
+            summary: if fixes.is_empty() {
+                "Nothing needs to be changed: no finding asks for it.".into()
+            } else {
+                shortened(
+                    fixes
+                        .iter()
+                        .map(|(fix, _)| fix.summary.as_str())
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    400,
+                )
+            },
+            risk_level,
+            risk_reason: format!("At most: {reason}."),
+            rollback_steps: fixes
+                .iter()
+                .filter_map(|(fix, _)| fix.rollback.clone())
+                .collect(),
+            steps,
         }
     }
-    let steps = fixes
-        .iter()
-        .flat_map(|(fix, removed)| [&fix.step].into_iter().chain(removed));
-    let steps: Vec<DraftStep> = steps.cloned().collect();
-    let risk = steps
-        .iter()
-        .filter_map(|step| step.action.as_ref())
-        .map(Action::risk)
-        .max_by_key(|(risk, _)| *risk);
-    let (risk_level, reason) = risk.unwrap_or((Risk::Low, "nothing is changed".into()));
-    Draft {
-        summary: if fixes.is_empty() {
-            "Nothing needs to be changed: no finding asks for it.".into()
-        } else {
-            shortened(
-                fixes
-                    .iter()
-                    .map(|(fix, _)| fix.summary.as_str())
-                    .collect::<Vec<_>>()
-                    .join(" "),
-                400,
-            )
-        },
-        risk_level,
-        risk_reason: format!("At most: {reason}."),
-        rollback_steps: fixes
-            .iter()
-            .filter_map(|(fix, _)| fix.rollback.clone())
-            .collect(),
-        steps,
+
+    /// The fix of a finding, unless it was tried and did not help; `None` where there is no rule for it.
+    fn rule(&self, prompt: &Prompt, finding: &Finding, owner: &ObjectRef) -> Option<Fix> {
+        let fix = match cause_of(finding)? {
+            Cause::OomKilled => self.more_memory(prompt, finding, owner)?,
+            cause => fix(cause, finding, owner)?.ok()?,
+        };
+        let failed = prompt.history().iter().filter(|attempt| attempt.failed());
+        let mut steps = failed.flat_map(|attempt| &attempt.steps);
+        let command = fix.step.command.as_deref().unwrap_or_default();
+        if fix.step.action.is_some() && steps.any(|step| step.written && *step.command == *command)
+        {
+            let why = format!("`{command}` was tried before and did not help.");
+            return Some(by_hand(finding, Some(owner), &why));
+        }
+        Some(fix)
+    }
+
+    fn more_memory(&self, prompt: &Prompt, finding: &Finding, owner: &ObjectRef) -> Option<Fix> {
+        let fact = |name: &str| finding.raw_data.get(name).and_then(Value::as_str);
+        let in_diagnosis = limit_in_diagnosis(prompt.incident());
+        let memory = Memory {
+            now: fact("memory_limit").or(in_diagnosis.as_deref())?,
+            history: prompt.history(),
+            most: self.most_memory.as_ref(),
+            largest_node: fact("largest_node"),
+        };
+        let target = Target::new(kind_of(owner)?, owner.namespace.clone(), owner.name.clone());
+        let fix = memory.more(&owner.name, &target.ok()?, container_of(finding)?);
+        Some(
+            fix.ok()?
+                .unwrap_or_else(|why| by_hand(finding, Some(owner), &why)),
+        )
     }
 }
 
@@ -189,16 +247,20 @@ fn owner_of(finding: &Finding) -> Option<ObjectRef> {
     })
 }
 
-/// The fix of a finding; `None` where there is no rule for it.
-fn fix(
-    incident: &Incident,
-    finding: &Finding,
-    owner: &ObjectRef,
-) -> Option<Result<Fix, ActionError>> {
+fn kind_of(owner: &ObjectRef) -> Option<Kind> {
+    let mut kinds = Kind::ALL.into_iter();
+    kinds.find(|kind| kind.to_string() == owner.kind)
+}
+
+fn container_of(finding: &Finding) -> Option<&str> {
+    let named = finding.raw_data.get("container").and_then(Value::as_str);
+    named.or_else(|| finding.target.strip_prefix("k8s://")?.split('/').nth(2))
+}
+
+/// The fix of a cause that needs nothing but the finding; `None` where there is none.
+fn fix(cause: Cause, finding: &Finding, owner: &ObjectRef) -> Option<Result<Fix, ActionError>> {
     let app = &owner.name;
-    let kind = Kind::ALL
-        .into_iter()
-        .find(|kind| kind.to_string() == owner.kind)?;
+    let kind = kind_of(owner)?;
     let target = || {
         Ok::<_, ActionError>(Target::new(
             kind,
@@ -209,15 +271,8 @@ fn fix(
     let fact = |name: &str| finding.raw_data.get(name);
     let text = |name: &str| fact(name).and_then(Value::as_str);
     let working = fact("working_revision").filter(|_| kind == Kind::Deployment);
-    let container =
-        text("container").or_else(|| finding.target.strip_prefix("k8s://")?.split('/').nth(2));
-    match cause_of(finding)? {
-        Cause::OomKilled => {
-            let old = text("memory_limit")
-                .map(ToOwned::to_owned)
-                .or_else(|| limit_in_diagnosis(incident));
-            Some(more_memory(app, target, container?, old.as_deref()?))
-        }
+    let container = container_of(finding);
+    match cause {
         Cause::ImagePull => {
             let working = working?;
             let only_images = working.get("only_images_changed") == Some(&Value::Bool(true));
@@ -336,8 +391,9 @@ fn fix(
             target,
             u32::try_from(fact("replicas")?.as_u64()?).ok()?,
         )),
-        // What belongs to whoever runs the cluster, or has more than one cure.
-        Cause::NodeNotReady
+        // What belongs to whoever runs the cluster, has more than one cure, or needs more than the finding.
+        Cause::OomKilled
+        | Cause::NodeNotReady
         | Cause::NodePressure
         | Cause::NodeCordoned
         | Cause::WebhookDead
@@ -381,7 +437,7 @@ fn limit_in_diagnosis(incident: &Incident) -> Option<String> {
 }
 
 /// A fault without a rule: a person has to look, and is told where.
-fn by_hand(finding: &Finding, owner: Option<&ObjectRef>) -> Fix {
+fn by_hand(finding: &Finding, owner: Option<&ObjectRef>, why: &str) -> Fix {
     let what = owner.map_or_else(|| finding.target.clone(), ToString::to_string);
     let command = match owner {
         Some(owner) if owner.namespace.is_empty() => format!(
@@ -397,10 +453,7 @@ fn by_hand(finding: &Finding, owner: Option<&ObjectRef>) -> Fix {
         ),
         None => "kubectl get events".into(),
     };
-    let description = format!(
-        "Look at {what} yourself: there is no safe standard fix for \"{}\". {}",
-        finding.title, finding.description
-    );
+    let description = format!("Look at {what} yourself. {why} {}", finding.description);
     Fix {
         summary: shortened(format!("A person has to look at {what}."), 200),
         step: DraftStep {
@@ -423,6 +476,7 @@ fn shortened(text: String, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scope::Scope;
     use serde_json::json;
 
     /// The commands of the plan for findings about one object.
@@ -442,7 +496,8 @@ mod tests {
             "incident_id": "INC-1", "created_at": "2026-01-01T12:00:00Z", "findings": findings,
         });
         let incident = Incident::from_json(&incident.to_string()).unwrap();
-        let commands = draft(&incident).steps.into_iter();
+        let prompt = Prompt::new(&incident, &Scope::namespaces(["shop"]).unwrap());
+        let commands = Playbook::new().draft(&prompt).steps.into_iter();
         commands.filter_map(|step| step.command).collect()
     }
 

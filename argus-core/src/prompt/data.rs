@@ -3,12 +3,17 @@
 
 use std::cmp::Reverse;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::attempt::Attempt;
 use crate::incident::{Finding, Incident};
 
 /// The longest text of an incident in a prompt, in bytes: about six thousand tokens.
 pub(super) const MAX_DATA: usize = 20_000;
+/// The longest text of what was tried before, in bytes: about a thousand tokens.
+const MAX_TRIED: usize = 4_000;
+/// How long a text of it is at most, in characters.
+const MAX_TRIED_TEXT: usize = 300;
 /// How many findings are the gravest.
 const GRAVEST: usize = 3;
 /// How much is kept, tried one after another: the longest text in characters and the longest list, of the gravest findings and of
@@ -60,6 +65,29 @@ pub(super) fn data(incident: &Incident) -> String {
         shortest = shortened(&whole, &findings, last, shown);
     }
     shortest
+}
+
+/// What was tried before as JSON of at most [`MAX_TRIED`] bytes, the oldest first; what doesn't fit is left out, the oldest first.
+pub(super) fn tried(history: &[Attempt]) -> Option<String> {
+    let attempt = |attempt: &Attempt| {
+        let steps = attempt.steps.iter().filter(|step| step.written);
+        let commands: Vec<&str> = steps.map(|step| &*step.command).collect();
+        let became = attempt.recovery.map(|recovery| json!(recovery));
+        let mut value =
+            json!({ "commands": commands, "recovery": became, "outcome": attempt.outcome });
+        cut(&mut value, (MAX_TRIED_TEXT, 10));
+        without_empty(&mut value);
+        value
+    };
+    let mut attempts: Vec<Value> = history.iter().map(attempt).collect();
+    while !attempts.is_empty() {
+        let text = json!({ "tried_before": attempts }).to_string();
+        if text.len() <= MAX_TRIED {
+            return Some(text);
+        }
+        attempts.remove(0);
+    }
+    None
 }
 
 fn shortened(
@@ -186,6 +214,34 @@ mod tests {
         let lines = |n: usize| read["findings"][n]["evidence"].as_array().unwrap().len();
         assert!(lines(0) > lines(20), "{} {}", lines(0), lines(20));
         assert!(text.contains("more]"));
+    }
+
+    #[test]
+    fn the_newest_of_what_was_tried_is_told() {
+        let attempt = |n: usize, words: &str| -> Attempt {
+            let command = format!("kubectl delete pod/web-{n} -n shop");
+            let steps = json!([{ "command": command, "written": true }, { "command": "kubectl never", "written": false }]);
+            let attempt = json!({
+                "plan_id": format!("PLAN-{n:032}"), "at": "2026-11-25T08:00:00Z", "steps": steps, "recovery": "persists", "outcome": words,
+            });
+            serde_json::from_value(attempt).unwrap()
+        };
+        assert_eq!(tried(&[]), None);
+        let one = tried(&[attempt(1, "succeeded: done")]).unwrap();
+        let commands = ["kubectl delete pod/web-1 -n shop"];
+        let told =
+            json!({ "commands": commands, "recovery": "persists", "outcome": "succeeded: done" });
+        assert_eq!(
+            serde_json::from_str::<Value>(&one).unwrap(),
+            json!({ "tried_before": [told] })
+        );
+        let many: Vec<Attempt> = (0..20).map(|n| attempt(n, &"x".repeat(5000))).collect();
+        let text = tried(&many).unwrap();
+        assert!(text.len() <= MAX_TRIED, "{}", text.len());
+        assert!(
+            text.contains("web-19") && text.contains("web-13") && !text.contains("web-0"),
+            "{text}"
+        );
     }
 
     #[test]

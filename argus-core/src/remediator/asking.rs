@@ -13,7 +13,7 @@ use crate::audit::{AuditEntry, AuditEvent, AuditQuery, ModelCall};
 use crate::cost::{Usage, Usd};
 use crate::deadline::{deadline, seconds};
 use crate::incident::IncidentId;
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 use crate::prompt::{Completion, LlmError, Prompt};
 
 /// How much a plan, or a diagnosis, may cost until it can be used.

@@ -9,13 +9,14 @@ use super::resume::Trail;
 use super::{Ending, OnFailure, Outcome, Problem, Remediator, RemediatorError, object_ref};
 use crate::actor::Actor;
 use crate::approval::{Approved, ApprovedStep, Withdrawn};
+use crate::attempt::Recovery;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, StepStatus};
 use crate::executor::{ApplyError, UndoError, UndoStep, Undone};
 use crate::hold::Hold;
-use crate::incident::{ObjectRef, Scan, ScanError};
+use crate::incident::{Finding, ObjectRef, Scan, ScanError};
 use crate::kubectl::MAX_COMMAND_BYTES;
 use crate::redact::{Redacted, redact};
-use crate::rescan::{Recovery, Rescan, hushed};
+use crate::rescan::{Rescan, hushed};
 use crate::store::Document;
 
 pub(super) struct Execution<'a> {
@@ -80,8 +81,15 @@ impl<'a> Execution<'a> {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Outcome, RemediatorError> {
-        let before = self.remediator.scan().await?;
+    /// `seen` was wrong a moment ago, though it may not be to be seen right now: a copy was only just started again.
+    pub(super) async fn run(mut self, seen: &[Finding]) -> Result<Outcome, RemediatorError> {
+        let mut before = self.remediator.scan().await?;
+        for finding in seen {
+            let mut known = before.findings.iter();
+            if !known.any(|known| known.finding_id == finding.finding_id) {
+                before.findings.push(finding.clone());
+            }
+        }
         self.remediator.is_first(self.approved, None).await?;
         // What resuming needs is durable before anything can need it.
         let document = Document::of_execution(self.approved, &before)
@@ -544,6 +552,7 @@ impl<'a> Execution<'a> {
         let wrong = after.findings.len() + hushed(before, &after).count();
         let (findings_before, findings_after) = (Some(before.findings.len()), Some(wrong));
         self.append(AuditEntry {
+            recovery: Some(rescan.recovery),
             findings_before,
             findings_after,
             ..entry

@@ -7,10 +7,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::execution::Execution;
 use super::{Remediator, RemediatorError};
+use crate::attempt::Recovery;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord};
 use crate::hold::{Hold, Length, in_words};
 use crate::incident::{Scan, Watching, Workload};
-use crate::rescan::{Recovery, apps, broke, broke_elsewhere, evidence, short};
+use crate::rescan::{apps, broke, broke_elsewhere, evidence, short};
 
 /// How soon a watch is looked at after something changed, at most; a tenth of a short hold.
 const PACE: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub(super) enum Stayed {
 }
 
 /// What is looked at while a hold lasts.
-struct Lookout<'a> {
+pub(super) struct Lookout<'a> {
     remediator: &'a Remediator,
     watch: Option<Box<dyn Watching>>,
     pace: Duration,
@@ -39,7 +40,7 @@ struct Lookout<'a> {
 
 impl<'a> Lookout<'a> {
     /// Begins to watch. A watch that doesn't see everything is none.
-    async fn new(remediator: &'a Remediator, time: Duration) -> Self {
+    pub(super) async fn new(remediator: &'a Remediator, time: Duration) -> Self {
         let (scanner, scope) = (&remediator.doors.scanner, &remediator.doors.scope);
         let mut watch = scanner.begin_watch(scope);
         if let Some(begun) = &watch {
@@ -57,7 +58,7 @@ impl<'a> Lookout<'a> {
     }
 
     /// The next look that may say something else; none where it failed.
-    async fn next(&self) -> Option<Scan> {
+    pub(super) async fn next(&self) -> Option<Scan> {
         let scope = &self.remediator.doors.scope;
         match &self.watch {
             Some(watch) => {

@@ -4,7 +4,8 @@ use super::{Execution, Outcome, Remediator, RemediatorError};
 use crate::audit::{
     AuditError, AuditEvent, AuditQuery, AuditRecord, StepStatus, step_statuses, unfinished_plans,
 };
-use crate::plan::{Plan, PlanId};
+use crate::plan::Plan;
+use crate::plan_id::PlanId;
 use crate::store::{Document, Kept, StoreError};
 
 /// Everything that the trail has of one plan, oldest first.

@@ -21,7 +21,9 @@ impl Remediator {
     /// [`RemediatorError::OverBudget`] where no model may be asked.
     #[tracing::instrument(skip_all, fields(incident = %incident.incident_id()))]
     pub async fn suggest(&self, incident: &Incident) -> Result<Plan, RemediatorError> {
-        let prompt = self.spoken(Prompt::new(incident, &self.doors.scope));
+        let history = self.history(incident).await?;
+        let prompt = Prompt::new(incident, &self.doors.scope).with_history(history);
+        let prompt = self.spoken(prompt);
         let mut asking = Asking::new(self, incident.incident_id(), prompt);
         loop {
             let completion = asking.ask().await?;

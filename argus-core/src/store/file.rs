@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{MAX_DOCUMENT_BYTES, PlanStore, StoreError};
 use crate::disk::{Disk, Folder};
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 
 /// Plans as files in a folder, `PLAN-....json`, readable by the host's user alone.
 ///

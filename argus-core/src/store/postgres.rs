@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use super::{MAX_DOCUMENT_BYTES, PlanStore, StoreError};
 use crate::audit::PostgresAudit;
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 
 /// Plans in the database of a [`PostgresAudit`], from [`PostgresAudit::plans`].
 ///

@@ -4,7 +4,7 @@ use crate::actor::Actor;
 use crate::audit::{AuditEntry, AuditEvent, AuditQuery, AuditSink};
 use crate::digest::Digest;
 use crate::incident::IncidentId;
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 use crate::store::PlanStore;
 use crate::verdict::{PolicyEngine, PolicyInput};
 

@@ -13,8 +13,10 @@ use crate::action::{
     Action, Amounts, Evidence, JudgedField, Kind, PatchKind, Quantity, Reversibility, Risk, Target,
 };
 use crate::actor::Actor;
+use crate::attempt::{Attempt, AttemptStep, Recovery};
 use crate::incident::{FindingSummary, Severity};
 use crate::plan::{Plan, Step};
+use crate::redact::Redacted;
 use crate::scope::{Scope, Settings};
 
 /// The version of [`PolicyInput`].
@@ -50,6 +52,8 @@ pub struct PolicyInput {
     pub actor: Option<Actor>,
     /// What the plan is for.
     pub incident: IncidentInput,
+    /// The plans that were tried for the incident before this one, oldest first; empty where none was, or nobody says.
+    pub history: Vec<AttemptInput>,
     /// The namespaces of the scope.
     pub scope: ScopeInput,
     /// What the host switched on.
@@ -69,6 +73,23 @@ pub struct IncidentInput {
     pub severity: Option<Severity>,
     /// What was found; empty if only the incident's id is known.
     pub findings: Vec<FindingSummary>,
+}
+
+/// A plan that was tried before as packs see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AttemptInput {
+    /// Whose plan.
+    pub plan_id: String,
+    /// When its first step was begun.
+    pub at: Timestamp,
+    /// How many whole minutes before the input's time that was; 0 where it is later.
+    pub minutes_ago: u64,
+    /// The steps that were begun, in order; `command` as it is of a step of the plan.
+    pub steps: Vec<AttemptStep>,
+    /// What the re-scan said after it; null where there was none.
+    pub recovery: Option<Recovery>,
+    /// How it ended, in words; null while it is under way, or where it was cut off.
+    pub outcome: Option<Redacted>,
 }
 
 /// The scope as packs see it.
@@ -203,6 +224,7 @@ impl PolicyInput {
                 severity: plan.findings().iter().map(|finding| finding.severity).max(),
                 findings: plan.findings().to_vec(),
             },
+            history: Vec::new(),
             scope: ScopeInput {
                 namespaces: scope.iter().map(str::to_owned).collect(),
             },
@@ -236,6 +258,9 @@ impl PolicyInput {
         let weekday = time.to_zoned(TimeZone::UTC).strftime("%A").to_string();
         self.weekday = weekday.to_lowercase();
         self.time = time;
+        for attempt in &mut self.history {
+            attempt.minutes_ago = minutes_between(attempt.at, time);
+        }
         self
     }
 
@@ -243,6 +268,21 @@ impl PolicyInput {
     #[must_use]
     pub fn with_actor(mut self, actor: Actor) -> Self {
         self.actor = Some(actor);
+        self
+    }
+
+    /// The same input with what was tried before.
+    #[must_use]
+    pub fn with_history(mut self, history: Vec<Attempt>) -> Self {
+        let attempt = |attempt: Attempt| AttemptInput {
+            plan_id: attempt.plan_id.to_string(),
+            at: attempt.at,
+            minutes_ago: minutes_between(attempt.at, self.time),
+            steps: attempt.steps,
+            recovery: attempt.recovery,
+            outcome: attempt.outcome,
+        };
+        self.history = history.into_iter().map(attempt).collect();
         self
     }
 
@@ -260,6 +300,10 @@ impl PolicyInput {
         self.objects = objects;
         self
     }
+}
+
+fn minutes_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.duration_since(from).as_mins()).unwrap_or_default()
 }
 
 impl StepInput {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use argus_core::testing::MemoryAudit;
 use argus_core::{
-    Action, Anonymous, Answer, AuditEntry, AuditError, AuditEvent, AuditQuery, AuditRecord,
-    AuditSink, Cause, Completion, Finding, Incident, IncidentId, LlmError, LlmProvider, Plan,
-    Playbook, Prompt, Recovery, RemediatorError, Scan, Scanner, Scope, StepStatus, Watch,
-    parse_command, step_statuses,
+    Action, Anonymous, Answer, ApprovalError, Approver, AuditEntry, AuditError, AuditEvent,
+    AuditQuery, AuditRecord, AuditSink, Cause, Completion, DryRun, Finding, FixOutcome, Incident,
+    IncidentId, LlmError, LlmProvider, Plan, Playbook, Prompt, Recovery, RemediatorError, Scan,
+    Scanner, Scope, StepStatus, Watch, parse_command, step_statuses,
 };
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -68,6 +68,9 @@ struct Scenario {
     #[serde(default)]
     plan: Vec<String>,
     ends: Ends,
+    /// How many plans it takes until it is fixed: the first one above, and each other with what was learned.
+    #[serde(default = "one")]
+    tries: usize,
     /// A merge patch that somebody else makes as soon as the plan's change has come to rest.
     puts_back: Option<Value>,
     /// Words that the reason has to have, where it ends with one.
@@ -77,6 +80,10 @@ struct Scenario {
 
 fn ten() -> u64 {
     10
+}
+
+fn one() -> usize {
+    1
 }
 
 fn ninety() -> u64 {
@@ -228,6 +235,37 @@ async fn deployments(world: &World) -> BTreeMap<String, (i32, i32)> {
     all.items.into_iter().map(state).collect()
 }
 
+/// What a scenario took to be fixed; nothing where nothing was carried out.
+#[derive(Default)]
+struct Walked {
+    tries: usize,
+    /// For how many seconds the last plan was watched.
+    hold: u64,
+}
+
+impl Walked {
+    fn of(fixed: &FixOutcome, records: &[AuditRecord]) -> Self {
+        let mut held = records.iter().rev().filter_map(|record| {
+            let until = record.entry.hold.as_ref()?.until;
+            u64::try_from(until.duration_since(record.timestamp).as_secs()).ok()
+        });
+        Self {
+            tries: fixed.outcomes.len(),
+            hold: held.next().unwrap_or_default(),
+        }
+    }
+}
+
+/// Confirms whatever it is asked.
+struct Operator;
+
+#[async_trait]
+impl Approver for Operator {
+    async fn decide(&self, _: &DryRun) -> Result<Answer, ApprovalError> {
+        Ok(Answer::confirm("operator"))
+    }
+}
+
 /// The writes that a plan is allowed to make: each of its steps once, after a dry run of it.
 fn approved_writes(plan: &Plan) -> Vec<Write> {
     let write = |action: &Action, dry_run: bool| {
@@ -376,7 +414,7 @@ async fn as_before(world: &World, before: &BTreeMap<String, (i32, i32)>) -> Resu
 }
 
 /// Walks a scenario to its end; what is not as it has to be.
-async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
+async fn walk(world: &World, scenario: &Scenario) -> Result<Walked, String> {
     let watch = world
         .kube()
         .watch(&world.scope())
@@ -432,64 +470,92 @@ async fn walk(world: &World, scenario: &Scenario) -> Result<(), String> {
         }
     }
     if scenario.ends == Ends::NoPlan {
-        return nothing_written(world).await;
+        nothing_written(world).await?;
+        return Ok(Walked::default());
     }
     let words: Vec<&str> = plan.steps().iter().map(|step| step.description()).collect();
     let words = words.join(" ");
-    let dry_run = match remediator.review(plan).await {
-        Ok(permitted) => remediator.dry_run(permitted).await,
-        Err(error) => Err(error),
-    };
-    let dry_run = match (dry_run, scenario.ends) {
-        (Ok(dry_run), Ends::Resolved | Ends::Reverted) => dry_run,
-        (Err(RemediatorError::Manual { .. }), Ends::ByHand) => {
-            return left_alone(world, scenario, &words).await;
-        }
-        (Err(error), Ends::Denied) if error.is_denied() => {
-            return left_alone(world, scenario, &error.to_string()).await;
-        }
-        (Err(RemediatorError::DryRun { source, .. }), Ends::WouldNotWork) => {
-            return left_alone(world, scenario, &source.to_string()).await;
-        }
-        (Ok(_), _) => return Err("the plan came through to its dry run".into()),
-        (Err(error), _) => return Err(format!("{error}")),
-    };
-    let plan = dry_run.plan().clone();
-    let answer = Answer::confirm("operator");
-    let approved = dry_run.approve(answer).map_err(|error| error.to_string())?;
-    let outcome = remediator
-        .execute(approved)
-        .await
-        .map_err(|error| error.to_string())?;
+    if !matches!(scenario.ends, Ends::Resolved | Ends::Reverted) {
+        let dry_run = match remediator.review(plan).await {
+            Ok(permitted) => remediator.dry_run(permitted).await,
+            Err(error) => Err(error),
+        };
+        let reason = match (dry_run, scenario.ends) {
+            (Err(RemediatorError::Manual { .. }), Ends::ByHand) => words,
+            (Err(error), Ends::Denied) if error.is_denied() => error.to_string(),
+            (Err(RemediatorError::DryRun { source, .. }), Ends::WouldNotWork) => source.to_string(),
+            (Ok(_), _) => return Err("the plan came through to its dry run".into()),
+            (Err(error), _) => return Err(format!("{error}")),
+        };
+        left_alone(world, scenario, &reason).await?;
+        return Ok(Walked::default());
+    }
+    let fixed = remediator.fix(&incident, &Operator).await;
+    let fixed = fixed.map_err(|error| error.to_string())?;
+    let outcome = fixed.outcomes.last().ok_or(fixed.reason.clone())?;
+    let (records, plan_id) = (world.audit.all(), outcome.plan_id.clone());
+    let walked = Walked::of(&fixed, &records);
     let rescan = outcome.rescan.as_ref().ok_or("nobody looked again")?;
     if scenario.ends == Ends::Reverted {
         let said = rescan.recovery == Recovery::Reverted;
-        return said
-            .then_some(())
-            .ok_or(format!("{:?}: {}", rescan.recovery, rescan.summary()));
+        return said.then_some(walked).ok_or(format!(
+            "{:?}: {}",
+            rescan.recovery,
+            rescan.summary()
+        ));
     }
-    if !outcome.success || rescan.recovery != Recovery::Resolved {
+    if !fixed.resolved || rescan.recovery != Recovery::Resolved {
         let remaining = rescan.remaining.iter().chain(&rescan.new);
         let titles: Vec<&str> = remaining.map(|found| found.title.as_str()).collect();
         return Err(format!(
-            "{:?}: {}; {titles:?}; {:?}",
+            "{:?}: {}; {titles:?}; {:?}; {}",
             rescan.recovery,
             rescan.summary(),
-            outcome.error
+            outcome.error,
+            fixed.reason
+        ));
+    }
+    if walked.tries != scenario.tries {
+        return Err(format!(
+            "it took {} tries, not {}",
+            walked.tries, scenario.tries
         ));
     }
     if !rescan.summary().ends_with("Remaining: no issues.") {
         return Err(rescan.summary());
     }
     as_before(world, &before).await?;
-    if step_statuses(&world.audit.all()) != vec![StepStatus::Settled; plan.steps().len()] {
+    let of_plan = records
+        .into_iter()
+        .filter(|record| record.entry.plan_id == plan_id);
+    let statuses = step_statuses(&of_plan.collect::<Vec<_>>());
+    if statuses != vec![StepStatus::Settled; outcome.steps.len()] {
         return Err("the trail says otherwise".into());
     }
+    if walked.tries > 1 {
+        // Each try but the last is put back.
+        let real = world
+            .writes()
+            .await
+            .into_iter()
+            .filter(|write| !write.2)
+            .count();
+        let wanted = outcome.steps.len() * (2 * walked.tries - 1);
+        return match real == wanted {
+            true => Ok(walked),
+            false => Err(format!("wrote {real} times, not {wanted}")),
+        };
+    }
+    let plan = remediator
+        .plan(&plan_id)
+        .await
+        .map_err(|error| error.to_string())?;
+    let plan = plan.ok_or("the plan is not kept")?;
     let (writes, mut approved) = (world.writes().await, approved_writes(&plan));
     // A copy that was replaced before its turn came needs no delete.
     approved.retain(|write| write.0 != "delete" || write.2 || writes.contains(write));
     match writes == approved {
-        true => Ok(()),
+        true => Ok(walked),
         false => Err(format!("wrote {writes:?}, approved were {approved:?}")),
     }
 }

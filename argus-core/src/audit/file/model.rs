@@ -13,7 +13,7 @@ use crate::audit::checkpoint::AuditSigner;
 use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditQuery, AuditSink};
 use crate::disk::{Append, Disk, ReadSeek};
 use crate::incident::IncidentId;
-use crate::plan::PlanId;
+use crate::plan_id::PlanId;
 
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIDGiYb9pRrhLlEuLVtV/wFgJGJTmpAgsZ0ZtYyBaHj5g\n-----END PRIVATE KEY-----\n";
 

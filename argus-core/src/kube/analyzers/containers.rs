@@ -97,6 +97,11 @@ pub(super) fn of_container(
         );
         symptom.evidence.push("Last state: OOMKilled".into());
         symptom.facts.insert("memory_limit".into(), limit.into());
+        let largest = seen.cluster.largest_node("memory");
+        let largest = largest.map(|memory| memory.as_str().into());
+        symptom
+            .facts
+            .insert("largest_node".into(), largest.unwrap_or_default());
     } else if let Some(symptom) = last
         .filter(|_| crashing)
         .and_then(|end| stopped_by_probe(app, container, end, grace))

@@ -135,15 +135,11 @@ fn selector(seen: &Seen, spec: &PodSpec) -> Option<NoPlace> {
 
 /// A request that is larger than the largest node.
 fn request(seen: &Seen, spec: &PodSpec) -> Option<NoPlace> {
-    let read = |quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
-        Quantity::new(quantity.0.as_str()).ok()
-    };
     ["memory", "cpu"].into_iter().find_map(|resource| {
-        let of_node = |node: &Node| read(node.status.as_ref()?.allocatable.as_ref()?.get(resource)?);
-        let largest = seen.cluster.nodes().map(|(_, node)| node).filter_map(of_node).max()?;
+        let largest = seen.cluster.largest_node(resource)?;
         spec.containers.iter().find_map(|container| {
             let asked = container.resources.as_ref()?.requests.as_ref()?.get(resource)?;
-            if read(asked)? <= largest {
+            if Quantity::new(asked.0.as_str()).ok()? <= largest {
                 return None;
             }
             let milli = largest.milli() / SHARE;

@@ -64,42 +64,6 @@ pub(super) fn step(description: String, action: Action) -> DraftStep {
     }
 }
 
-pub(super) fn more_memory(
-    app: &str,
-    target: impl Fn() -> Result<Target, ActionError>,
-    container: &str,
-    old: &str,
-) -> Result<Fix, ActionError> {
-    let old = Quantity::new(old)?;
-    let mebibytes = (old.milli() * 2).div_ceil(1000 << 20).max(16);
-    let new = Quantity::new(format!("{mebibytes}Mi"))?;
-    let set = |memory: Quantity| {
-        let limits = Amounts {
-            memory: Some(memory),
-            ..Amounts::default()
-        };
-        Action::set_resources(
-            target()?,
-            Some(DnsLabel::new(container)?),
-            limits,
-            Amounts::default(),
-        )
-    };
-    Ok(Fix {
-        summary: format!("Give {app} more memory."),
-        step: step(
-            format!(
-                "Let {app} use more memory so that it is no longer stopped for using too much (currently {old}, will set to {new}). Its copies restart one by one."
-            ),
-            set(new)?,
-        ),
-        rollback: Some(step(
-            format!("Give {app} its old memory limit back."),
-            set(old)?,
-        )),
-    })
-}
-
 pub(super) fn last_image(
     app: &str,
     target: impl Fn() -> Result<Target, ActionError>,
