@@ -177,6 +177,19 @@ typedef struct argus_sink_table {
   void (*drop)(void *host);
 } argus_sink_table;
 
+// Whoever is asked whether a plan may be carried out.
+typedef struct ApproverTable {
+  // sizeof(argus_approver_table): fields that are added later are at its end.
+  size_t size;
+  // Answers a dry run, JSON as of argus_state_json, once for each person that policy wants, with argus_reply_json: {"user"}, who says
+  // yes; with "typed_name", what they typed, for a plan of high risk; with "refuse", why they say no; or {"automatic"}, a
+  // component of the host, where policy needs no person. argus_reply_error says that nobody can be asked. The dry run is gone when the
+  // function returns. It may block. It must not throw.
+  void (*decide)(void *host, const char *dry_run, struct argus_reply *reply);
+  // Called once, from any thread, when nothing is called with `host` any more; may be null.
+  void (*drop)(void *host);
+} ApproverTable;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -367,7 +380,7 @@ int32_t argus_runtime_new(uint32_t threads,
 // `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 // "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
 // process), "hold" (how long a fix is watched before it counts as one: {"min_seconds": 10, "max_seconds": 600}; with a maximum of 0 none
-// ever does), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+// ever does), "tries" (how many plans argus_remediator_fix carries out for one incident: 3), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
 // models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
 // (of plans and diagnoses: "German").
 int32_t argus_remediator_new(const struct argus_runtime *runtime,
@@ -437,6 +450,26 @@ int32_t argus_dry_run_approve(const struct argus_dry_run *dry_run,
 // people. An error means that it was not carried out, or that nobody knows how far. The approval is used up.
 int32_t argus_remediator_execute(const struct argus_remediator *remediator,
                                  const struct argus_approved *approved,
+                                 char **out,
+                                 char **error);
+
+// Fixes an incident, JSON as argus-ops has it: asks for a plan, has it approved, carries it out and watches; where that did not help,
+// undoes it and tries another one, at most "tries" of the remediator's options.
+//
+// `approver` is asked about each plan, from any thread; its `drop` is called before this returns, unless the table itself is refused. `out`
+// is JSON: "resolved", "reason" (why nothing more was done), "outcomes" (as of argus_remediator_execute, one for each plan), and
+// "left", the plan that is left to people, or null.
+int32_t argus_remediator_fix(const struct argus_remediator *remediator,
+                             const char *incident,
+                             const struct ApproverTable *approver,
+                             void *host,
+                             char **out,
+                             char **error);
+
+// What was tried for an incident, JSON as argus-ops has it, oldest first, as a JSON list of {"plan_id", "at", "steps" ([{"command",
+// "written"}]), "recovery", "outcome"}.
+int32_t argus_remediator_history(const struct argus_remediator *remediator,
+                                 const char *incident,
                                  char **out,
                                  char **error);
 
@@ -618,7 +651,7 @@ int32_t argus_audit_verify(const char *folder,
 // `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 // "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
 // process), "hold" (how long a fix is watched before it counts as one: {"min_seconds": 10, "max_seconds": 600}; with a maximum of 0 none
-// ever does), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+// ever does), "tries" (how many plans argus_remediator_fix carries out for one incident: 3), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
 // models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
 // (of plans and diagnoses: "German").
 int32_t argus_remediator_new(const struct argus_runtime *runtime,
@@ -688,6 +721,26 @@ int32_t argus_dry_run_approve(const struct argus_dry_run *dry_run,
 // people. An error means that it was not carried out, or that nobody knows how far. The approval is used up.
 int32_t argus_remediator_execute(const struct argus_remediator *remediator,
                                  const struct argus_approved *approved,
+                                 char **out,
+                                 char **error);
+
+// Fixes an incident, JSON as argus-ops has it: asks for a plan, has it approved, carries it out and watches; where that did not help,
+// undoes it and tries another one, at most "tries" of the remediator's options.
+//
+// `approver` is asked about each plan, from any thread; its `drop` is called before this returns, unless the table itself is refused. `out`
+// is JSON: "resolved", "reason" (why nothing more was done), "outcomes" (as of argus_remediator_execute, one for each plan), and
+// "left", the plan that is left to people, or null.
+int32_t argus_remediator_fix(const struct argus_remediator *remediator,
+                             const char *incident,
+                             const struct ApproverTable *approver,
+                             void *host,
+                             char **out,
+                             char **error);
+
+// What was tried for an incident, JSON as argus-ops has it, oldest first, as a JSON list of {"plan_id", "at", "steps" ([{"command",
+// "written"}]), "recovery", "outcome"}.
+int32_t argus_remediator_history(const struct argus_remediator *remediator,
+                                 const char *incident,
                                  char **out,
                                  char **error);
 

@@ -53,7 +53,10 @@ fn a_string_goes_in_and_json_comes_out() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "making the patterns of secrets takes it more than an hour")]
+#[cfg_attr(
+    miri,
+    ignore = "making the patterns of secrets takes it more than an hour"
+)]
 fn a_text_comes_out_without_its_secrets() {
     let cases = [
         (

@@ -4,8 +4,9 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argus_core::{
-    AuditRecord, Completion, CopiedAudit, FileAudit, JsonDoor, JsonRefusal, JsonRefusalKind,
-    LlmError, LlmProvider, Prompt, RecordCopy, Usage,
+    Answer, ApprovalError, Approver, AuditRecord, Completion, CopiedAudit, DryRun, FileAudit,
+    JsonDoor, JsonRefusal, JsonRefusalKind, LlmError, LlmProvider, Prompt, RecordCopy, Shown,
+    Usage,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -91,6 +92,22 @@ pub struct SinkTable {
     /// record is gone when the function returns. It may block. It must not throw.
     pub append:
         Option<unsafe extern "C" fn(host: *mut c_void, record: *const c_char, reply: *mut Reply)>,
+    /// Called once, from any thread, when nothing is called with `host` any more; may be null.
+    pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
+}
+
+/// Whoever is asked whether a plan may be carried out.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ApproverTable {
+    /// sizeof(argus_approver_table): fields that are added later are at its end.
+    pub size: usize,
+    /// Answers a dry run, JSON as of argus_state_json, once for each person that policy wants, with argus_reply_json: {"user"}, who says
+    /// yes; with "typed_name", what they typed, for a plan of high risk; with "refuse", why they say no; or {"automatic"}, a
+    /// component of the host, where policy needs no person. argus_reply_error says that nobody can be asked. The dry run is gone when the
+    /// function returns. It may block. It must not throw.
+    pub decide:
+        Option<unsafe extern "C" fn(host: *mut c_void, dry_run: *const c_char, reply: *mut Reply)>,
     /// Called once, from any thread, when nothing is called with `host` any more; may be null.
     pub drop: Option<unsafe extern "C" fn(host: *mut c_void)>,
 }
@@ -270,6 +287,38 @@ impl RecordCopy for HostSink {
         let json = serde_json::to_string(record).map_err(|error| error.to_string())?;
         let answer = self.0.ask("append", json).await;
         answer.map(|_| ()).map_err(|refusal| refusal.message)
+    }
+}
+
+/// Whoever the host asks.
+pub(crate) struct HostApprover(Arc<Host>);
+
+impl HostApprover {
+    /// # Safety
+    /// `table` is null or points to a table that is as long as it says.
+    pub(crate) unsafe fn new(
+        table: *const ApproverTable,
+        host: *mut c_void,
+    ) -> Result<Self, Failure> {
+        // SAFETY: the caller vouches for it.
+        let table = unsafe { table.as_ref() };
+        let table = table.ok_or_else(|| Failure::argument("the table is null"))?;
+        let (expected, call) = (size_of::<ApproverTable>(), table.decide.map(Call::One));
+        // SAFETY: the caller vouches for what is in the table.
+        let host = unsafe { Host::new(table.size, expected, call, table.drop, host)? };
+        Ok(Self(Arc::new(host)))
+    }
+}
+
+#[async_trait]
+impl Approver for HostApprover {
+    async fn decide(&self, dry_run: &DryRun) -> Result<Answer, ApprovalError> {
+        let shown = json!(Shown::from(dry_run)).to_string();
+        let unreachable = |problem: &str| ApprovalError::Unreachable(argus_core::redact(problem));
+        let answer = self.0.ask("decide", shown).await;
+        let answer = answer.map_err(|refusal| unreachable(&refusal.message))?;
+        serde_json::from_str(answer.text())
+            .map_err(|error| unreachable(&format!("the answer is none: {error}")))
     }
 }
 

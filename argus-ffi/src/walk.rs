@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::boundary::{Failure, give as give_json, options, text, with_error};
 use crate::doors::{Audit, Cluster, ClusterDoors, Policy, Provider};
 use crate::handles::{Handle, any, get, give};
+use crate::host::{ApproverTable, HostApprover};
 use crate::runtime::{Runtime, Shared};
 
 /// The walk from an incident to proof.
@@ -101,6 +102,7 @@ struct RemediatorOptions {
     plans: Option<PathBuf>,
     #[serde(default)]
     hold: HoldBounds,
+    tries: Option<u32>,
     #[serde(default)]
     budget: Budget,
     prices: Option<Value>,
@@ -119,7 +121,7 @@ enum Failed {
 /// `options` is JSON: "scope", a list of namespaces, and optionally "enabled" (false: everything but executing works),
 /// "allow_high_risk" (false), "on_failure" ("undo" or "stop"), "user" (who asks), "plans" (a folder where plans are kept for the next
 /// process), "hold" (how long a fix is watched before it counts as one: {"min_seconds": 10, "max_seconds": 600}; with a maximum of 0 none
-/// ever does), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
+/// ever does), "tries" (how many plans argus_remediator_fix carries out for one incident: 3), "budget" ({"attempts": 3, "tokens": 50000, "seconds": 180, "cost_usd", "tokens_per_day", "cost_usd_per_day"}), "prices" (what
 /// models cost, as in LiteLLM's table: {"gpt-5-mini": {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06}}), "language"
 /// (of plans and diagnoses: "German").
 ///
@@ -166,6 +168,9 @@ pub unsafe extern "C" fn argus_remediator_new(
                 let plans = runtime.wait(async move { FilePlans::open(folder).await })?;
                 builder =
                     builder.plans(plans.map_err(|problem| Failure::of("store_failed")(&problem))?);
+            }
+            if let Some(tries) = given.tries {
+                builder = builder.tries(tries);
             }
             if let Some(prices) = given.prices {
                 let prices = Prices::from_json(&prices.to_string());
@@ -468,6 +473,68 @@ fn shown(outcome: &Outcome) -> Result<Value, Failure> {
         fields.insert("summary".into(), json!(outcome.summary()));
     }
     Ok(shown)
+}
+
+/// Fixes an incident, JSON as argus-ops has it: asks for a plan, has it approved, carries it out and watches; where that did not help,
+/// undoes it and tries another one, at most "tries" of the remediator's options.
+///
+/// `approver` is asked about each plan, from any thread; its `drop` is called before this returns, unless the table itself is refused. `out`
+/// is JSON: "resolved", "reason" (why nothing more was done), "outcomes" (as of argus_remediator_execute, one for each plan), and
+/// "left", the plan that is left to people, or null.
+///
+/// # Safety
+/// As the header says of strings, tables, `out` and `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_remediator_fix(
+    remediator: *const Remediator,
+    incident: *const c_char,
+    approver: *const ApproverTable,
+    host: *mut c_void,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            if out.is_null() {
+                return Err(Failure::argument("`out` is null"));
+            }
+            let walk = get(remediator)?;
+            let incident = self::incident(incident)?;
+            let approver = HostApprover::new(approver, host)?;
+            let fixed = walk.wait(|core| async move { core.fix(&incident, &approver).await })?;
+            let outcomes: Result<Vec<Value>, Failure> = fixed.outcomes.iter().map(shown).collect();
+            let mut given = serde_json::to_value(&fixed)
+                .map_err(|problem| Failure::of("internal")(&problem))?;
+            if let Value::Object(fields) = &mut given {
+                fields.insert("outcomes".into(), outcomes?.into());
+            }
+            give_json(out, &given)
+        })
+    }
+}
+
+/// What was tried for an incident, JSON as argus-ops has it, oldest first, as a JSON list of {"plan_id", "at", "steps" ([{"command",
+/// "written"}]), "recovery", "outcome"}.
+///
+/// # Safety
+/// As the header says of strings, `out` and `error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn argus_remediator_history(
+    remediator: *const Remediator,
+    incident: *const c_char,
+    out: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> i32 {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        with_error(error, || {
+            let walk = get(remediator)?;
+            let incident = self::incident(incident)?;
+            let history = walk.wait(|core| async move { core.history(&incident).await })?;
+            give_json(out, &history)
+        })
+    }
 }
 
 /// The ids of the plans that were approved and cut off before their end, as a JSON list.

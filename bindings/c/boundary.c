@@ -111,6 +111,83 @@ static void models(void) {
   }
 }
 
+/* --- who is asked by argus_remediator_fix ------------------------------------------------------------------------- */
+
+enum answers { YES, NO, NOBODY, NO_ANSWER, ANSWERS_COUNT };
+
+struct operator {
+  enum answers answers;
+  atomic_int asked, dropped;
+};
+
+static void decide(void *host, const char *dry_run, argus_reply *reply) {
+  struct operator *operator = host;
+  atomic_fetch_add(&operator->asked, 1);
+  EXPECT(1, strstr(dry_run, "\"changes\":") != NULL && strstr(dry_run, "128Mi") != NULL);
+  switch (operator->answers) {
+  case YES: EXPECT(ARGUS_OK, argus_reply_json(reply, "{\"user\": \"ada\"}", NULL)); break;
+  case NO: EXPECT(ARGUS_OK, argus_reply_json(reply, "{\"user\": \"ada\", \"refuse\": \"not today\"}", NULL)); break;
+  case NOBODY: EXPECT(ARGUS_OK, argus_reply_error(reply, "it is night", false, NULL)); break;
+  default: EXPECT(ARGUS_OK, argus_reply_json(reply, "{\"users\": [\"ada\"]}", NULL)); break;
+  }
+}
+
+static void answered(void *host) {
+  struct operator *operator = host;
+  atomic_fetch_add(&operator->dropped, 1);
+}
+
+static void fixes(void) {
+  static const char incident[] =
+    "{\"incident_id\": \"INC-1\", \"findings\": [{\"finding_id\": \"F-1\", \"category\": \"pod_health\", \"severity\": \"high\", \"title\": "
+    "\"OOMKilled: web\", \"description\": \"\", \"target\": \"k8s://shop/web\", \"infra_type\": \"kubernetes\", \"cause\": \"oom_killed\", \"owner\": "
+    "{\"kind\": \"Deployment\", \"namespace\": \"shop\", \"name\": \"web\"}, \"raw_data\": {\"container\": \"app\", \"memory_limit\": \"128Mi\"}}]}";
+  static const char *const reasons[] = {"It is fixed, and it held.", "ada refused the plan: not today", "it is night", "the answer is none"};
+  for (int answers = YES; answers < ANSWERS_COUNT; answers++) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/fix-%d", folder, answers);
+    struct operator operator = {(enum answers)answers, 0, 0};
+    const argus_approver_table table = {sizeof table, decide, answered};
+    argus_cluster *memory = NULL;
+    argus_audit *trail = NULL;
+    argus_provider *playbook = NULL;
+    argus_remediator *remediator = NULL;
+    char *out = NULL, *error = NULL;
+    EXPECT(ARGUS_OK, argus_test_cluster_new(runtime, &memory, NULL));
+    EXPECT(ARGUS_OK, argus_test_cluster_deployment(memory, "{\"namespace\": \"shop\", \"name\": \"web\", \"image\": \"r.example/web:1\", "
+                                                           "\"memory_limit\": \"128Mi\", \"needs_memory\": \"400Mi\"}", NULL));
+    EXPECT(ARGUS_OK, argus_audit_file(runtime, path, NULL, NULL, &trail, NULL));
+    EXPECT(ARGUS_OK, argus_provider_playbook(&playbook, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"enabled\": true, \"tries\": 2, \"hold\": {\"min_seconds\": 0.05, "
+                                                   "\"max_seconds\": 5}}", playbook, policy, memory, trail, &remediator, NULL));
+    int found = 0;
+    for (int look = 0; look < 2000 && !found; look++) {
+      if (argus_remediator_scan(remediator, &out, NULL) != ARGUS_OK) break;
+      found = strstr(out, "\"oom_killed\"") != NULL;
+      argus_string_free(out);
+    }
+    EXPECT(1, found);
+    out = NULL;
+    EXPECT(ARGUS_OK, argus_remediator_fix(remediator, incident, &table, &operator, &out, NULL));
+    EXPECT(1, strstr(out, answers == YES ? "\"resolved\":true" : "\"resolved\":false") != NULL);
+    EXPECT(1, strstr(out, reasons[answers]) != NULL);
+    EXPECT(answers == YES, strstr(out, "\"left\":null") != NULL);
+    argus_string_free(out);
+    /* 256Mi is not enough: each of two plans was asked about. */
+    EXPECT(answers == YES ? 2 : 1, atomic_load(&operator.asked));
+    EXPECT(1, atomic_load(&operator.dropped));
+    EXPECT(ARGUS_OK, argus_remediator_history(remediator, incident, &out, NULL));
+    EXPECT(answers == YES, strstr(out, "memory=256Mi") != NULL && strstr(out, "memory=512Mi") != NULL);
+    argus_string_free(out);
+    const argus_approver_table none = {sizeof none, NULL, NULL}, small = {sizeof small - 1, decide, NULL};
+    SAYS(ARGUS_BAD_ARGUMENT, "the table is null", argus_remediator_fix(remediator, incident, NULL, NULL, &out, &error));
+    SAYS(ARGUS_BAD_ARGUMENT, "null", argus_remediator_fix(remediator, incident, &none, NULL, &out, &error));
+    SAYS(ARGUS_BAD_ARGUMENT, "too small", argus_remediator_fix(remediator, incident, &small, NULL, &out, &error));
+    const void *handles[] = {remediator, trail, playbook, memory};
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) EXPECT(ARGUS_OK, argus_free(handles[i]));
+  }
+}
+
 /* --- a sink that fails ------------------------------------------------------------------------------------------- */
 
 struct sink {
@@ -543,6 +620,7 @@ int main(int argc, char **argv) {
   EXPECT(ARGUS_OK, argus_audit_file(runtime, path, NULL, NULL, &audit, NULL));
   arguments();
   models();
+  fixes();
   sinks();
   clusters();
   threads();

@@ -22,7 +22,7 @@ from argus._argus import (
     to_prometheus,
     to_sarif,
 )
-from argus._doors import Cluster, Completion, LlmProvider, RecordSink
+from argus._doors import Approver, Cluster, Completion, LlmProvider, RecordSink
 from argus._errors import (
     ArgusError,
     AuditFailed,
@@ -53,6 +53,7 @@ from argus._errors import (
 
 __all__ = [
     "Approved",
+    "Approver",
     "ArgusError",
     "AsyncRemediator",
     "AuditFailed",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from argus._argus import Approved, DryRun, GenAi, Permitted, Plan, Playbook, Remediator
-from argus._doors import OnLoop
+from argus._doors import Approver, OnLoop, _answered
 
 
 class AsyncRemediator:
@@ -76,6 +77,22 @@ class AsyncRemediator:
         """See `Remediator.execute`."""
         outcome: dict[str, Any] = await self._call(self._remediator.execute, approved)
         return outcome
+
+    async def fix(self, incident: Any, approver: Approver) -> dict[str, Any]:
+        """See `Remediator.fix`; an `async` approver runs on the loop of the caller."""
+        loop = asyncio.get_running_loop()
+
+        def decide(dry_run: DryRun) -> Any:
+            answer = approver(dry_run)
+            return asyncio.run_coroutine_threadsafe(_answered(answer), loop).result() if inspect.isawaitable(answer) else answer
+
+        fixed: dict[str, Any] = await self._call(self._remediator.fix, incident, decide)
+        return fixed
+
+    async def history(self, incident: Any) -> list[dict[str, Any]]:
+        """See `Remediator.history`."""
+        history: list[dict[str, Any]] = await self._call(self._remediator.history, incident)
+        return history
 
     async def unfinished(self) -> list[str]:
         """See `Remediator.unfinished`."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from argus._argus import Prompt
+from argus._argus import DryRun, Prompt
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,23 @@ class LlmProvider(Protocol):
 
     def complete(self, prompt: Prompt, /) -> str | Completion | Awaitable[str | Completion]:
         """Answer `prompt` with the JSON that `prompt.schema` describes."""
+
+
+class Approver(Protocol):
+    """Whoever is asked about a plan: any callable, which may be `async`."""
+
+    def __call__(self, dry_run: DryRun, /) -> Any:
+        """Who says yes, or a dict: `user`, with `typed_name` or `refuse`; or `automatic`. `None` is a no."""
+
+
+def decide(approver: Any, dry_run: DryRun) -> str:
+    """Asks an approver; what the native half calls."""
+    answer = approver(dry_run)
+    if inspect.isawaitable(answer):
+        answer = asyncio.run(_answered(answer))
+    if answer is None:
+        answer = {"user": "approver", "refuse": "no answer"}
+    return json.dumps({"user": answer} if isinstance(answer, str) else answer)
 
 
 class RecordSink(Protocol):

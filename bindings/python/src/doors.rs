@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use argus_core::testing::cluster::{Cluster, Served};
 use argus_core::{
-    Anonymous, AuditQuery, AuditRecord, AuditSink, Completion, CopiedAudit, Fallback,
-    GenAi as CoreGenAi, JsonCluster, JsonDoor, JsonRefusal, JsonRefusalKind, Kube as CoreKube,
-    LlmError, LlmProvider, PlanId, PolicyInput, PostgresAudit as Postgres, RecordCopy, Scope,
-    Settings, Usage, Wire, floor,
+    ActionError, Anonymous, Answer, ApprovalError, Approver, AuditQuery, AuditRecord, AuditSink,
+    Completion, CopiedAudit, Fallback, GenAi as CoreGenAi, JsonCluster, JsonDoor, JsonRefusal,
+    JsonRefusalKind, Kube as CoreKube, LlmError, LlmProvider, PlanId, PolicyInput,
+    PostgresAudit as Postgres, Quantity, RecordCopy, Scope, Settings, Usage, Wire, floor,
 };
 use argus_policy::{PackKey, RegoEngine};
 use async_trait::async_trait;
@@ -26,20 +26,28 @@ use tokio::task::JoinError;
 use crate::convert::{from_python, to_python};
 use crate::errors;
 use crate::runtime::{enter, wait};
-use crate::states::Plan;
+use crate::states::{DryRun, Plan};
 
 /// How long pods of the cluster in memory may take to start.
 const STARTING: Duration = Duration::from_secs(2);
 
 /// Plans by fixed rules, offline: no model.
 #[pyclass(frozen, module = "argus")]
-pub(crate) struct Playbook;
+pub(crate) struct Playbook(argus_core::Playbook);
 
 #[pymethods]
 impl Playbook {
+    /// No app gets more than `most_memory`, such as `2Gi`, or than the largest node has.
     #[new]
-    fn new() -> Self {
-        Self
+    #[pyo3(signature = (*, most_memory=None))]
+    fn new(most_memory: Option<String>) -> PyResult<Self> {
+        let mut playbook = argus_core::Playbook::new();
+        if let Some(most) = most_memory {
+            let most = Quantity::new(most);
+            let wrong = |error: ActionError| PyValueError::new_err(error.to_string());
+            playbook = playbook.most_memory(most.map_err(wrong)?);
+        }
+        Ok(Self(playbook))
     }
 }
 
@@ -167,6 +175,26 @@ impl LlmProvider for PythonLlm {
     }
 }
 
+/// Whoever is asked about a plan: a Python callable.
+pub(crate) struct PythonApprover(pub(crate) Py<PyAny>);
+
+#[async_trait]
+impl Approver for PythonApprover {
+    async fn decide(&self, dry_run: &argus_core::DryRun) -> Result<Answer, ApprovalError> {
+        let dry_run = DryRun(dry_run.clone());
+        let answer = asked(&self.0, |doors, approver| -> PyResult<String> {
+            doors.call_method1("decide", (approver, dry_run))?.extract()
+        });
+        let unreachable =
+            |problem: &dyn std::fmt::Display| ApprovalError::Unreachable(problem.to_string());
+        let answer = answer.await.map_err(|error| unreachable(&error))?;
+        let answer =
+            answer.map_err(|raised| unreachable(&format!("the approver raised {raised}")))?;
+        serde_json::from_str(&answer)
+            .map_err(|error| unreachable(&format!("the answer is none: {error}")))
+    }
+}
+
 /// Whatever may write plans; of a list, each where the one before gives no answer.
 pub(crate) fn provider(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn LlmProvider>> {
     if let Ok(several) = object.cast::<PyList>() {
@@ -178,8 +206,8 @@ pub(crate) fn provider(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn LlmProvide
         let all = several.fold(Fallback::new(first), |all, next| all.then(next));
         return Ok(Arc::new(all));
     }
-    if object.extract::<PyRef<'_, Playbook>>().is_ok() {
-        return Ok(Arc::new(argus_core::Playbook::new()));
+    if let Ok(playbook) = object.extract::<PyRef<'_, Playbook>>() {
+        return Ok(Arc::new(playbook.0.clone()));
     }
     if let Ok(model) = object.extract::<PyRef<'_, GenAi>>() {
         return Ok(Arc::clone(&model.0));

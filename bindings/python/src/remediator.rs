@@ -36,12 +36,12 @@ impl Remediator {
     /// `plans` is a folder where plans are kept for the next process; a trail in PostgreSQL keeps them itself. `observe` is called with each record of the trail as soon as
     /// it is durable, and must return quickly. `on_failure` is `undo` or `stop`.
     /// `hold` is a dict of `min_seconds` and `max_seconds`: how long a fix is watched before it counts as one, 10 and 600 by default; with a
-    /// maximum of 0 none ever does.
+    /// maximum of 0 none ever does. `tries` is how many plans `fix` carries out for one incident, 3 by default.
     /// `budget` is a dict of `attempts`, `tokens` and `seconds` for one plan, `cost_usd`, `tokens_per_day` and `cost_usd_per_day`; money
     /// takes `prices`, by model `input_cost_per_token` and `output_cost_per_token`, as in LiteLLM's table. `language` is what a model
     /// writes plans and diagnoses in, such as `German`.
     #[new]
-    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None, budget=None, prices=None, language=None, hold=None))]
+    #[pyo3(signature = (*, scope, llm, policy, cluster, audit, plans=None, enabled=false, allow_high_risk=false, on_failure="undo", user=None, observe=None, budget=None, prices=None, language=None, hold=None, tries=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -60,6 +60,7 @@ impl Remediator {
         prices: Option<&Bound<'_, PyAny>>,
         language: Option<String>,
         hold: Option<&Bound<'_, PyAny>>,
+        tries: Option<u32>,
     ) -> PyResult<Self> {
         let on_failure = match on_failure {
             "undo" => OnFailure::Undo,
@@ -96,6 +97,9 @@ impl Remediator {
             let bounds = serde_json::from_str::<HoldBounds>(&from_python(hold)?);
             let wrong = |error| PyValueError::new_err(format!("the hold is malformed: {error}"));
             builder = builder.hold(bounds.map_err(wrong)?);
+        }
+        if let Some(tries) = tries {
+            builder = builder.tries(tries);
         }
         if let Some(budget) = budget {
             let budget = serde_json::from_str::<Budget>(&from_python(budget)?);
@@ -214,6 +218,43 @@ impl Remediator {
         let approved = approved.take().ok_or_else(doors::used)?;
         let outcome = answer(py, wait(py, async move { core.execute(approved).await })?)?;
         shown(py, &outcome)
+    }
+
+    /// Fix an incident: ask for a plan, have it approved, carry it out and watch; where that did not help, undo it and try another one.
+    ///
+    /// `approver` is asked about each plan by itself: called with a `DryRun`, once for each person that policy wants, it answers with the
+    /// name of who says yes, or with a dict: `user`, with `typed_name` for a plan of high risk, or with `refuse`, why they say no;
+    /// `automatic`, a component of the host, where policy needs no person. `None` is a no. `resolved`, `reason` (why nothing more was
+    /// done), `outcomes` (as of `execute`), and `left`, the plan that is left to people.
+    ///
+    /// :raises Disabled: unless the remediator is `enabled`.
+    /// :raises IncidentError: names the field that is wrong.
+    fn fix<'py>(
+        &self,
+        py: Python<'py>,
+        incident: &Bound<'py, PyAny>,
+        approver: Py<PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (core, incident) = (self.0.clone(), self::incident(py, incident)?);
+        let approver = doors::PythonApprover(approver);
+        let fixed = wait(py, async move { core.fix(&incident, &approver).await })?;
+        let fixed = answer(py, fixed)?;
+        let given = to_python(py, &fixed)?;
+        let outcomes = fixed.outcomes.iter().map(|outcome| shown(py, outcome));
+        given.set_item("outcomes", outcomes.collect::<PyResult<Vec<_>>>()?)?;
+        Ok(given)
+    }
+
+    /// What was tried for an incident, oldest first: `plan_id`, `at`, `steps` (each `command` and whether it was `written`), `recovery`
+    /// and `outcome`.
+    fn history<'py>(
+        &self,
+        py: Python<'py>,
+        incident: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (core, incident) = (self.0.clone(), self::incident(py, incident)?);
+        let history = answer(py, wait(py, async move { core.history(&incident).await })?)?;
+        to_python(py, &history)
     }
 
     /// The plans that were approved and cut off before their end.

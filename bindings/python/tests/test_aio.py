@@ -40,6 +40,25 @@ def test_an_async_provider_runs_on_the_callers_loop(doors: dict[str, Any]) -> No
     assert len(loops) == 2 and loops[0] is loops[1]
 
 
+def test_an_async_approver_runs_on_the_callers_loop(doors: dict[str, Any], incident: dict[str, Any]) -> None:
+    loops = []
+
+    async def approver(dry_run: argus.DryRun, /) -> dict[str, str]:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        return {"user": "operator"}
+
+    async def fix() -> dict[str, Any]:
+        loops.append(asyncio.get_running_loop())
+        remediator = argus.AsyncRemediator(llm=argus.Playbook(), **doors)
+        fixed = await remediator.fix(incident, approver)
+        assert len(await remediator.history(incident)) == 1
+        return fixed
+
+    assert asyncio.run(fix())["resolved"]
+    assert len(loops) == 2 and loops[0] is loops[1]
+
+
 def test_what_is_cancelled_goes_on_to_its_end(doors: dict[str, Any], incident: dict[str, Any]) -> None:
     async def cancel() -> str:
         remediator = argus.AsyncRemediator(llm=argus.Playbook(), **doors)

@@ -81,6 +81,64 @@ def test_from_an_incident_to_proof(
         remediator.undo(plan.plan_id)
 
 
+@pytest.fixture
+def hungry(doors: dict[str, Any]) -> dict[str, Any]:
+    """An app that needs more than twice what it may use."""
+    cluster = argus.TestCluster()
+    cluster.deployment("shop", "web", "registry.example/web:1", memory_limit="128Mi", needs_memory="400Mi")
+    return doors | {"cluster": cluster, "hold": {"min_seconds": 0.05, "max_seconds": 5}}
+
+
+def test_a_plan_that_does_not_help_is_put_back_before_the_next(hungry: dict[str, Any], incident: dict[str, Any]) -> None:
+    asked: list[argus.DryRun] = []
+
+    def approver(dry_run: argus.DryRun) -> str:
+        asked.append(dry_run)
+        return "operator"
+
+    remediator = argus.Remediator(llm=argus.Playbook(), **hungry)
+    fixed = remediator.fix(incident, approver)
+    assert (fixed["resolved"], fixed["reason"], fixed["left"]) == (True, "It is fixed, and it held.", None)
+    assert len(asked) == 2 and all(isinstance(each, argus.DryRun) for each in asked)
+    assert [outcome["ending"] for outcome in fixed["outcomes"]] == ["undone", "succeeded"]
+    assert fixed["outcomes"][1]["summary"].startswith("Fixed: ")
+    history = remediator.history(incident)
+    amounts = [attempt["steps"][0]["command"].rsplit("=")[-1] for attempt in history]
+    assert amounts == ["256Mi", "512Mi"] and history[1]["recovery"] == "resolved"
+    assert history[0]["plan_id"] == fixed["outcomes"][0]["plan_id"]
+
+
+def test_the_playbook_gives_no_more_than_the_host_allows(hungry: dict[str, Any], incident: dict[str, Any]) -> None:
+    remediator = argus.Remediator(llm=argus.Playbook(most_memory="200Mi"), **hungry)
+    fixed = remediator.fix(incident, lambda dry_run: "operator")
+    assert not fixed["resolved"] and len(fixed["outcomes"]) == 1
+    assert "Argus may give an app 200Mi of memory at most" in fixed["left"]["steps"][0]["description"]
+    with pytest.raises(ValueError, match="200MB"):
+        argus.Playbook(most_memory="200MB")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (None, "approver refused the plan: no answer"),
+        ({"user": "ada", "refuse": "not today"}, "ada refused the plan: not today"),
+        ({"users": ["ada"]}, "the answer is none"),
+        ({"automatic": "nightly"}, "a person has to approve this plan"),
+        (RuntimeError("the pager is off"), "the pager is off"),
+    ],
+)
+def test_who_is_asked_may_say_no(remediator: argus.Remediator, incident: dict[str, Any], cluster: argus.TestCluster, answer: Any, reason: str) -> None:
+    def approver(dry_run: argus.DryRun) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    fixed = remediator.fix(incident, approver)
+    assert not fixed["resolved"] and reason in fixed["reason"], fixed["reason"]
+    assert fixed["left"]["steps"][0]["command"] == FIX and fixed["outcomes"] == []
+    assert real_writes(cluster) == []
+
+
 def test_a_pydantic_model_and_json_text_are_incidents_too(remediator: argus.Remediator, incident: dict[str, Any]) -> None:
     class Model:
         def model_dump_json(self) -> str:
