@@ -224,7 +224,7 @@ async fn what_is_not_seen_again_after_the_undo_is_left_alone() {
     let (fixed, ()) = tokio::join!(shop.fix(&operator), undone);
     assert_eq!(
         fixed.reason,
-        "After the undo the fault was not seen again for 8 seconds: there is nothing to fix now."
+        "The fault was not seen for 8 seconds: there is nothing to fix now."
     );
     assert_eq!(fixed.outcomes.len(), 1);
 }

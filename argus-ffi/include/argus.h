@@ -178,7 +178,7 @@ typedef struct argus_sink_table {
 } argus_sink_table;
 
 // Whoever is asked whether a plan may be carried out.
-typedef struct ApproverTable {
+typedef struct argus_approver_table {
   // sizeof(argus_approver_table): fields that are added later are at its end.
   size_t size;
   // Answers a dry run, JSON as of argus_state_json, once for each person that policy wants, with argus_reply_json: {"user"}, who says
@@ -188,7 +188,7 @@ typedef struct ApproverTable {
   void (*decide)(void *host, const char *dry_run, struct argus_reply *reply);
   // Called once, from any thread, when nothing is called with `host` any more; may be null.
   void (*drop)(void *host);
-} ApproverTable;
+} argus_approver_table;
 
 #ifdef __cplusplus
 extern "C" {
@@ -292,7 +292,8 @@ int32_t argus_test_cluster_new(const struct argus_runtime *runtime, struct argus
 // Creates a Deployment with one container, `app`, in a cluster in memory: healthy unless its memory limit is below what it
 // needs, it lacks the variable that it needs, or its image has a name like `does-not-exist`.
 //
-// `deployment` is JSON: "namespace", "name", "image", and optionally "replicas", "memory_limit", "needs_memory", "needs_env".
+// `deployment` is JSON: "namespace", "name", "image", and optionally "replicas", "memory_limit", "needs_memory", "needs_env", and
+// "fails_after", for how many seconds it works after each start.
 int32_t argus_test_cluster_deployment(const struct argus_cluster *cluster,
                                       const char *deployment,
                                       char **error);
@@ -461,7 +462,7 @@ int32_t argus_remediator_execute(const struct argus_remediator *remediator,
 // "left", the plan that is left to people, or null.
 int32_t argus_remediator_fix(const struct argus_remediator *remediator,
                              const char *incident,
-                             const struct ApproverTable *approver,
+                             const struct argus_approver_table *approver,
                              void *host,
                              char **out,
                              char **error);
@@ -608,7 +609,8 @@ int32_t argus_test_cluster_new(const struct argus_runtime *runtime, struct argus
 // Creates a Deployment with one container, `app`, in a cluster in memory: healthy unless its memory limit is below what it
 // needs, it lacks the variable that it needs, or its image has a name like `does-not-exist`.
 //
-// `deployment` is JSON: "namespace", "name", "image", and optionally "replicas", "memory_limit", "needs_memory", "needs_env".
+// `deployment` is JSON: "namespace", "name", "image", and optionally "replicas", "memory_limit", "needs_memory", "needs_env", and
+// "fails_after", for how many seconds it works after each start.
 int32_t argus_test_cluster_deployment(const struct argus_cluster *cluster,
                                       const char *deployment,
                                       char **error);
@@ -732,7 +734,7 @@ int32_t argus_remediator_execute(const struct argus_remediator *remediator,
 // "left", the plan that is left to people, or null.
 int32_t argus_remediator_fix(const struct argus_remediator *remediator,
                              const char *incident,
-                             const struct ApproverTable *approver,
+                             const struct argus_approver_table *approver,
                              void *host,
                              char **out,
                              char **error);

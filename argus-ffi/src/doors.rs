@@ -420,6 +420,7 @@ struct Deployment {
     memory_limit: Option<String>,
     needs_memory: Option<String>,
     needs_env: Option<String>,
+    fails_after: Option<f64>,
 }
 
 fn memory(cluster: &Connected) -> Result<&(Memory, Served), Failure> {
@@ -430,7 +431,8 @@ fn memory(cluster: &Connected) -> Result<&(Memory, Served), Failure> {
 /// Creates a Deployment with one container, `app`, in a cluster in memory: healthy unless its memory limit is below what it
 /// needs, it lacks the variable that it needs, or its image has a name like `does-not-exist`.
 ///
-/// `deployment` is JSON: "namespace", "name", "image", and optionally "replicas", "memory_limit", "needs_memory", "needs_env".
+/// `deployment` is JSON: "namespace", "name", "image", and optionally "replicas", "memory_limit", "needs_memory", "needs_env", and
+/// "fails_after", for how many seconds it works after each start.
 ///
 /// # Safety
 /// As the header says of strings and `error`.
@@ -445,6 +447,10 @@ pub unsafe extern "C" fn argus_test_cluster_deployment(
         with_error(error, || {
             let cluster = get(cluster)?;
             let given: Deployment = options(deployment)?;
+            let works = given.fails_after.map(Duration::try_from_secs_f64);
+            let works = works.transpose();
+            let works =
+                works.map_err(|_| Failure::argument("`fails_after` is no number of seconds"))?;
             let memory = memory(&cluster)?.0.clone();
             let created = cluster.runtime.wait(async move {
                 let mut app = memory
@@ -458,6 +464,9 @@ pub unsafe extern "C" fn argus_test_cluster_deployment(
                 }
                 if let Some(variable) = &given.needs_env {
                     app = app.needs_env(variable);
+                }
+                if let Some(time) = works {
+                    app = app.fails_after(time);
                 }
                 app.create().await
             })?;

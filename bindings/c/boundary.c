@@ -155,11 +155,11 @@ static void fixes(void) {
     char *out = NULL, *error = NULL;
     EXPECT(ARGUS_OK, argus_test_cluster_new(runtime, &memory, NULL));
     EXPECT(ARGUS_OK, argus_test_cluster_deployment(memory, "{\"namespace\": \"shop\", \"name\": \"web\", \"image\": \"r.example/web:1\", "
-                                                           "\"memory_limit\": \"128Mi\", \"needs_memory\": \"400Mi\"}", NULL));
+                                                           "\"memory_limit\": \"128Mi\", \"needs_memory\": \"400Mi\", \"fails_after\": 0.3}", NULL));
     EXPECT(ARGUS_OK, argus_audit_file(runtime, path, NULL, NULL, &trail, NULL));
     EXPECT(ARGUS_OK, argus_provider_playbook(&playbook, NULL));
-    EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"enabled\": true, \"tries\": 2, \"hold\": {\"min_seconds\": 0.05, "
-                                                   "\"max_seconds\": 5}}", playbook, policy, memory, trail, &remediator, NULL));
+    EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"enabled\": true, \"tries\": 2, \"hold\": {\"min_seconds\": 0.9, "
+                                                   "\"max_seconds\": 8}}", playbook, policy, memory, trail, &remediator, NULL));
     int found = 0;
     for (int look = 0; look < 2000 && !found; look++) {
       if (argus_remediator_scan(remediator, &out, NULL) != ARGUS_OK) break;
@@ -371,7 +371,10 @@ static void clusters(void) {
     EXPECT(ARGUS_OK, argus_cluster_host(runtime, &table, &web, &own, NULL));
     EXPECT(ARGUS_OK, argus_provider_new(&model, NULL, &provider, NULL));
     EXPECT(ARGUS_OK, argus_remediator_new(runtime, "{\"scope\": [\"shop\"], \"enabled\": true}", provider, policy, own, audit, &remediator, NULL));
-    EXPECT(ARGUS_OK, argus_remediator_suggest(remediator, "{\"incident_id\": \"INC-1\", \"findings\": []}", &plan, NULL));
+    /* Each its own: what did not help is not done again for the same incident. */
+    char incident[64];
+    snprintf(incident, sizeof incident, "{\"incident_id\": \"INC-C%zu\", \"findings\": []}", i);
+    EXPECT(ARGUS_OK, argus_remediator_suggest(remediator, incident, &plan, NULL));
     EXPECT(ARGUS_OK, argus_remediator_review(remediator, plan, &permitted, NULL));
     EXPECT(ARGUS_OK, argus_remediator_dry_run(remediator, permitted, &dry_run, NULL));
     EXPECT(1, atomic_load(&web.replicas));

@@ -65,8 +65,8 @@ impl Remediator {
     /// Fixes an incident: asks for a plan, has it approved, executes it, and watches; where that did not help, undoes it and asks
     /// for another one, which hears what was tried before. At most [`tries`](super::Builder::tries) plans are carried out.
     ///
-    /// Each plan passes every stage, and is approved by itself. Before another try it is waited until the fault is seen again, for
-    /// the longest time of the [`HoldBounds`](crate::HoldBounds): what isn't there any more isn't fixed.
+    /// Each plan passes every stage, and is approved by itself. Before each it is waited until the fault is seen, for the longest
+    /// time of the [`HoldBounds`](crate::HoldBounds): a fault that comes and goes is there again in that time, and what isn't there isn't fixed.
     ///
     /// # Errors
     /// Those of [`suggest`](Self::suggest), [`execute`](Self::execute) and [`undo`](Self::undo) that say nothing about the plan: the
@@ -127,16 +127,17 @@ impl Remediator {
         };
         let mut fault = Fault::of(incident);
         for _ in 0..self.doors.tries {
-            let seen = match outcomes.is_empty() {
-                true => Vec::new(),
-                false => self.until_back(&fault).await?,
-            };
-            if !outcomes.is_empty() && seen.is_empty() {
-                let waited = in_words(self.doors.hold.max.as_secs());
-                let reason = format!(
-                    "After the undo the fault was not seen again for {waited}: there is nothing to fix now."
-                );
-                return end(outcomes, false, &reason, None);
+            // Of an incident that another scanner found, nobody can say whether it is there before a plan says what it changes.
+            let mut seen = Vec::new();
+            if !fault.objects.is_empty() {
+                seen = self.until_back(&fault).await?;
+                if seen.is_empty() {
+                    let waited = in_words(self.doors.hold.max.as_secs());
+                    let reason = format!(
+                        "The fault was not seen for {waited}: there is nothing to fix now."
+                    );
+                    return end(outcomes, false, &reason, None);
+                }
             }
             let plan = self.suggest(incident).await?;
             if plan.steps().is_empty() {
@@ -192,7 +193,7 @@ impl Remediator {
         Ok(self.execute_after(approved, seen).await?)
     }
 
-    /// Waits until the fault is seen again; nothing where it isn't in time.
+    /// Waits until the fault is seen; nothing where it isn't in time.
     async fn until_back(&self, fault: &Fault) -> Result<Vec<Finding>, RemediatorError> {
         let time = self.doors.hold.max;
         let end = Instant::now() + time;

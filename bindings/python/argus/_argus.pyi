@@ -104,6 +104,7 @@ class TestCluster:
         memory_limit: str | None = None,
         needs_memory: str | None = None,
         needs_env: str | None = None,
+        fails_after: float = 0.0,
     ) -> None: ...
     @property
     def url(self) -> str: ...

@@ -403,8 +403,8 @@ impl TestCluster {
     }
 
     /// Creates a Deployment with one container, `app`: healthy unless its memory limit is below what it needs, it lacks the
-    /// variable that it needs, or its image has a name like `does-not-exist`.
-    #[pyo3(signature = (namespace, name, image, *, replicas=1, memory_limit=None, needs_memory=None, needs_env=None))]
+    /// variable that it needs, or its image has a name like `does-not-exist`. It works for `fails_after` seconds after each start.
+    #[pyo3(signature = (namespace, name, image, *, replicas=1, memory_limit=None, needs_memory=None, needs_env=None, fails_after=0.0))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn deployment(
         &self,
@@ -416,6 +416,7 @@ impl TestCluster {
         memory_limit: Option<&str>,
         needs_memory: Option<&str>,
         needs_env: Option<&str>,
+        fails_after: f64,
     ) -> PyResult<()> {
         let within = enter()?;
         let mut app = self
@@ -430,6 +431,9 @@ impl TestCluster {
         }
         if let Some(variable) = needs_env {
             app = app.needs_env(variable);
+        }
+        if fails_after > 0.0 {
+            app = app.fails_after(seconds(fails_after)?);
         }
         drop(within);
         let created = wait(py, app.create())?;

@@ -85,8 +85,8 @@ def test_from_an_incident_to_proof(
 def hungry(doors: dict[str, Any]) -> dict[str, Any]:
     """An app that needs more than twice what it may use."""
     cluster = argus.TestCluster()
-    cluster.deployment("shop", "web", "registry.example/web:1", memory_limit="128Mi", needs_memory="400Mi")
-    return doors | {"cluster": cluster, "hold": {"min_seconds": 0.05, "max_seconds": 5}}
+    cluster.deployment("shop", "web", "registry.example/web:1", memory_limit="128Mi", needs_memory="400Mi", fails_after=0.3)
+    return doors | {"cluster": cluster, "hold": {"min_seconds": 0.9, "max_seconds": 8}}
 
 
 def test_a_plan_that_does_not_help_is_put_back_before_the_next(hungry: dict[str, Any], incident: dict[str, Any]) -> None:
