@@ -15,6 +15,7 @@ use crate::redact::{MAX_ENTRIES, Redactor, redact};
 mod cause;
 pub use cause::Cause;
 mod correlation;
+pub(crate) use correlation::groups;
 mod export;
 mod scan;
 pub use scan::{Runs, Scan, ScanError, Scanner, Watching, Workload};
@@ -458,7 +459,7 @@ impl Incident {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn correlate(findings: Vec<Finding>) -> Result<Vec<Self>, IncidentError> {
-        let groups = correlation::groups(findings).into_iter();
+        let groups = groups(findings).into_iter();
         let incident = |(about, findings): (String, Vec<Finding>)| {
             let digest = Digest::of_bytes(about.as_bytes()).to_string();
             let id = IncidentId::new(format!("INC-{}", digest.get(7..19).unwrap_or(&digest)))?;

@@ -118,7 +118,7 @@ pub use store::PostgresPlans;
 pub use store::{FilePlans, MAX_DOCUMENT_BYTES, MemoryPlans, PlanStore, StoreError};
 
 mod rescan;
-pub use rescan::Rescan;
+pub use rescan::{Issue, Issues, Rescan};
 
 mod remediator;
 pub use remediator::{

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::Recovery;
-use crate::incident::{Finding, ObjectRef, Runs, Scan, Severity, Workload};
+use crate::incident::{Finding, ObjectRef, Runs, Scan, Severity, Workload, groups};
 
 /// From here on a finding says that something doesn't work as it should.
 const BROKEN: Severity = Severity::Medium;
@@ -66,7 +66,31 @@ impl Rescan {
         }
     }
 
-    /// The sentence for people.
+    /// What was found as people count it: each app once, with everything that comes of what is wrong with it.
+    #[must_use]
+    pub fn issues(&self) -> Issues {
+        let all = [&self.fixed, &self.remaining, &self.new];
+        let mut issues = Issues::default();
+        for (_, group) in groups(all.into_iter().flatten().cloned().collect()) {
+            let among = |findings: &[Finding], id: &str| {
+                let mut findings = findings.iter();
+                findings.any(|finding| finding.finding_id == id)
+            };
+            let is_gone = |finding: &Finding| among(&self.fixed, &finding.finding_id);
+            let is_new = |finding: &Finding| among(&self.new, &finding.finding_id);
+            if group.iter().all(is_gone) {
+                issues.fixed.extend(Issue::of(&group));
+            } else if group.iter().all(is_new) {
+                issues.new.extend(Issue::of(&group));
+            } else {
+                let left: Vec<Finding> = group.into_iter().filter(|one| !is_gone(one)).collect();
+                issues.remaining.extend(Issue::of(&left));
+            }
+        }
+        issues
+    }
+
+    /// The sentence for people; it counts [`issues`](Self::issues).
     ///
     /// # Example
     /// ```
@@ -83,7 +107,8 @@ impl Rescan {
                 format!("{n} issues")
             }
         };
-        let gone = count(self.fixed.len());
+        let issues = self.issues();
+        let gone = count(issues.fixed.len());
         let mut text = match self.recovery {
             Recovery::Unproven => {
                 format!("Gone for now: {gone}. Nobody watched whether that stays so.")
@@ -91,17 +116,49 @@ impl Rescan {
             Recovery::Relapsed => "It came back while it was watched.".to_owned(),
             _ => format!("Fixed: {gone} resolved."),
         };
-        match self.remaining.len() {
+        match issues.remaining.len() {
             0 => text.push_str(" Remaining: no issues."),
             n => text.push_str(&format!(" Remaining: {} still present.", count(n))),
         }
-        if !self.new.is_empty() {
-            text.push_str(&format!(" New: {} appeared.", count(self.new.len())));
+        if !issues.new.is_empty() {
+            text.push_str(&format!(" New: {} appeared.", count(issues.new.len())));
         }
         if !self.incomplete.is_empty() {
             text.push_str(" Some of the cluster could not be looked at.");
         }
         text
+    }
+}
+
+/// What is wrong with one app, and what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Issue {
+    /// The title of the finding that is nearest to the cause.
+    pub title: String,
+    /// The titles of the others.
+    pub symptoms: Vec<String>,
+}
+
+/// What a [`Rescan`] found, as people count it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Issues {
+    /// Nothing of them is left.
+    pub fixed: Vec<Issue>,
+    /// Something of them is left, or the same app has something new.
+    pub remaining: Vec<Issue>,
+    /// They were not there before.
+    pub new: Vec<Issue>,
+}
+
+impl Issue {
+    /// Of the findings of one app, the one nearest to the cause first.
+    fn of(findings: &[Finding]) -> Option<Self> {
+        let (first, others) = findings.split_first()?;
+        let titles = others.iter().map(|finding| finding.title.clone());
+        Some(Self {
+            title: first.title.clone(),
+            symptoms: titles.collect(),
+        })
     }
 }
 
@@ -422,18 +479,63 @@ mod tests {
         assert_eq!(started.recovery, Recovery::Unproven);
     }
 
+    /// A finding of an app, which may come from another one.
+    fn of(app: &str, cause: Cause, from: Option<&str>) -> Finding {
+        let object = |name: &str| ObjectRef {
+            name: name.into(),
+            ..web()
+        };
+        let [finding]: [Finding; 1] = scan(&[cause], 1, 0).findings.try_into().unwrap();
+        Finding {
+            finding_id: Finding::stable_id(cause, &object(app), "app"),
+            title: format!("{app}: {cause}"),
+            owner: Some(object(app)),
+            related: from.map(object).into_iter().collect(),
+            ..finding
+        }
+    }
+
     #[test]
-    fn the_sentence_is_the_missions() {
-        let before = scan(
-            &[Cause::OomKilled, Cause::CrashLoop, Cause::ImagePull],
-            1,
-            0,
+    fn the_sentence_counts_apps_with_their_symptoms() {
+        let found = |findings: Vec<Finding>| Scan {
+            findings,
+            ..Scan::default()
+        };
+        let before = found(vec![
+            of("front", Cause::NoEndpoints, Some("web")),
+            of("web", Cause::OomKilled, None),
+            of("web", Cause::CrashLoop, None),
+            of("api", Cause::ImagePull, None),
+            of("db", Cause::ClaimMissing, None),
+            of("job", Cause::OomKilled, None),
+        ]);
+        let after = found(vec![
+            of("db", Cause::ClaimMissing, None),
+            of("job", Cause::CrashLoop, None),
+            of("mail", Cause::CrashLoop, None),
+        ]);
+        let changed = ObjectRef {
+            name: "db".into(),
+            ..web()
+        };
+        let rescan = Rescan::compare(&before, &after, &[changed], true);
+        let issues = rescan.issues();
+        let titles = |issues: &[Issue]| -> Vec<String> {
+            issues.iter().map(|issue| issue.title.clone()).collect()
+        };
+        assert_eq!(
+            titles(&issues.fixed),
+            ["web: oom_killed", "api: image_pull"]
         );
-        let after = scan(&[Cause::ImagePull], 1, 1);
-        let rescan = Rescan::compare(&before, &after, &[web()], true);
+        let symptoms = issues.fixed.first().unwrap().symptoms.clone();
+        assert_eq!(symptoms, ["web: crash_loop", "front: no_endpoints"]);
+        // What an app has instead is no fix of it.
+        let left = ["job: crash_loop", "db: claim_missing"];
+        assert_eq!(titles(&issues.remaining), left);
+        assert_eq!(titles(&issues.new), ["mail: crash_loop"]);
         assert_eq!(
             rescan.summary(),
-            "Fixed: 2 issues resolved. Remaining: 1 issue still present."
+            "Fixed: 2 issues resolved. Remaining: 2 issues still present. New: 1 issue appeared."
         );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, MAX_FINDINGS, ObjectRef};
 
 /// Groups with what each is about, in the order of their first findings.
-pub(super) fn groups(findings: Vec<Finding>) -> Vec<(String, Vec<Finding>)> {
+pub(crate) fn groups(findings: Vec<Finding>) -> Vec<(String, Vec<Finding>)> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut groups: Vec<(String, Vec<Finding>)> = Vec::new();
     for finding in findings {

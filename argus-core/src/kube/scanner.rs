@@ -503,6 +503,11 @@ pub(super) fn of_namespaces(namespaces: &[&str]) -> String {
     }
 }
 
+/// Whether no node has taken the pod yet.
+pub(super) fn is_waiting(pod: &Pod) -> bool {
+    pod.spec.is_some() && pod.node_name().is_none()
+}
+
 /// Whether what is said of the pod depends on the nodes: none has taken it yet, or it ran out of memory.
 pub(super) fn needs_nodes(pod: &Pod) -> bool {
     let statuses = pod.status.iter().flat_map(|status| {
@@ -510,6 +515,5 @@ pub(super) fn needs_nodes(pod: &Pod) -> bool {
         status.container_statuses.iter().flatten().chain(starting)
     });
     let mut ends = statuses.filter_map(|status| status.last_state.as_ref()?.terminated.as_ref());
-    pod.spec.is_some() && pod.node_name().is_none()
-        || ends.any(|end| end.reason.as_deref() == Some("OOMKilled"))
+    is_waiting(pod) || ends.any(|end| end.reason.as_deref() == Some("OOMKilled"))
 }

@@ -34,7 +34,7 @@ use super::Kube;
 use super::analyzers::pods::Crowd;
 use super::lean::{Pod, Specs};
 use super::scanner::{
-    OF_OTHERS, judge, lean, needs_nodes, of_cluster, of_namespaces, of_several, place,
+    OF_OTHERS, is_waiting, judge, lean, needs_nodes, of_cluster, of_namespaces, of_several, place,
 };
 use super::seen::{ClusterObjects, Keys, Named, Objects, Seen};
 use crate::deadline::deadline;
@@ -645,7 +645,13 @@ impl Watch {
             return (known.scan.clone(), known.services.clone());
         }
         let is_asked = self.kube.is_quiet && cluster.content.asked.initialized();
-        if !cluster.content.whole && !is_asked && room.pods.values().any(needs_nodes) {
+        // What a hold is told of is whether memory ran out, not how much a node has.
+        let asks = if self.kube.is_quiet {
+            is_waiting
+        } else {
+            needs_nodes
+        };
+        if !cluster.content.whole && !is_asked && room.pods.values().any(asks) {
             cluster.content.asked = OnceCell::from(self.kube.some_nodes().await);
         }
         (room.objects.unseen, cluster.content.unseen) = (unseen, cluster.unseen());

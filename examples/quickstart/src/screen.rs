@@ -406,11 +406,14 @@ impl Screen {
             Self::label("Re-scan"),
             style(rescan.summary()).bold()
         );
-        for finding in &rescan.fixed {
-            println!("  {} {}", style("✔").green(), finding.title);
-        }
-        for finding in rescan.remaining.iter().chain(&rescan.new) {
-            println!("  {} {}", style("●").red(), finding.title);
+        let issues = rescan.issues();
+        let fixed = issues.fixed.iter().map(|issue| (style("✔").green(), issue));
+        let open = issues.remaining.iter().chain(&issues.new);
+        for (sign, issue) in fixed.chain(open.map(|issue| (style("●").red(), issue))) {
+            println!("  {sign} {}", issue.title);
+            for symptom in &issue.symptoms {
+                println!("      {}", style(symptom).dim());
+            }
         }
     }
 

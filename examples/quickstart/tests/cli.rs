@@ -32,7 +32,7 @@ fn with_trail(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_demo_fixes_two_issues_and_refuses_an_order() {
+fn the_demo_fixes_an_app_and_refuses_an_order() {
     let folder = tempfile::tempdir().unwrap();
     let output = with_trail(folder.path(), &[]);
     let screen = text(&output.stdout);
@@ -40,7 +40,7 @@ fn the_demo_fixes_two_issues_and_refuses_an_order() {
     for line in [
         "kubectl set resources deployment/shopify-rpa -n shop -c app --limits=memory=256Mi",
         "+ 256Mi",
-        "Fixed: 2 issues resolved. Remaining: 1 issue still present.",
+        "Fixed: 1 issue resolved. Remaining: 1 issue still present.",
         "refused, nothing was done",
         "kube-system",
         "16 records, chained and whole",

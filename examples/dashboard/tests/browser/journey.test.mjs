@@ -51,7 +51,7 @@ test("from a finding to fixed, and back", async (t) => {
   await dialog.getByText("Carrying out the plan").waitFor();
   await look(page, "applying");
   await page.locator("#summary").waitFor();
-  assert.match(await page.locator("#summary").innerText(), /^Fixed: 2 issues resolved\. Remaining: 2 issues still present\./);
+  assert.match(await page.locator("#summary").innerText(), /^Fixed: 1 issue resolved\. Remaining: 2 issues still present\./);
   assert.match(await dialog.innerText(), /The fix is in place/);
   assert.match(await dialog.innerText(), /Before[\s\S]*shopify-rpa runs out of memory[\s\S]*After/);
   await look(page, "fixed");
