@@ -7,7 +7,7 @@ use argus_core::testing::cluster::Cluster;
 use argus_core::testing::{MemoryAudit, Scripted};
 use argus_core::{
     Answer, ApprovalError, Approver, DryRun, FixOutcome, HoldBounds, Incident, IncidentId, Kube,
-    Recovery, Remediator, Scope, Settings,
+    Remediator, Scope, Settings,
 };
 use argus_policy::RegoEngine;
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ impl Approver for Operator {
 }
 
 /// A model that learns nothing, an app that needs more than it suggests, and the packs.
-async fn fixed_with(policy: RegoEngine) -> (FixOutcome, Vec<Option<Recovery>>) {
+async fn fixed_with(policy: RegoEngine) -> (FixOutcome, Vec<bool>) {
     let cluster = Cluster::start();
     let app = cluster.deployment("shop", "web", "r.example/app:1");
     app.needs_memory("300Mi")
@@ -57,14 +57,14 @@ async fn fixed_with(policy: RegoEngine) -> (FixOutcome, Vec<Option<Recovery>>) {
         .unwrap();
     let fixed = remediator.fix(&incident, &Operator).await.unwrap();
     let history = remediator.history(&incident).await.unwrap();
-    let became = history.iter().map(|attempt| attempt.recovery).collect();
-    (fixed, became)
+    let helped = history.iter().map(|attempt| attempt.helped()).collect();
+    (fixed, helped)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_step_is_refused_for_an_hour() {
-    let (fixed, became) = fixed_with(RegoEngine::builtin().unwrap()).await;
-    assert_eq!(became, [Some(Recovery::Relapsed)]);
+    let (fixed, helped) = fixed_with(RegoEngine::builtin().unwrap()).await;
+    assert_eq!(helped, [false]);
     assert!(!fixed.resolved && fixed.left.is_some());
     let reason = "step 1 was tried less than 60 minutes ago and did not help";
     assert!(fixed.reason.contains(reason), "{}", fixed.reason);
@@ -75,6 +75,6 @@ async fn a_host_may_allow_it_at_once() {
     let given = json!({ "again_minutes": 0 });
     let policy = RegoEngine::builtin().unwrap();
     let policy = policy.with_parameters("blast_radius", given.as_object().unwrap());
-    let (_, became) = fixed_with(policy.unwrap()).await;
-    assert_eq!(became, [Some(Recovery::Relapsed), Some(Recovery::Relapsed)]);
+    let (_, helped) = fixed_with(policy.unwrap()).await;
+    assert_eq!(helped, [false, false]);
 }

@@ -11,13 +11,13 @@ use super::{Ending, Outcome, Problem, Remediator, RemediatorError, object_ref};
 use crate::approval::{ApprovalError, Approver, DRY_RUN_LASTS};
 use crate::attempt::Recovery;
 use crate::hold::in_words;
-use crate::incident::{Finding, Incident, ObjectRef, Scan};
+use crate::incident::{Finding, Incident, ObjectRef};
 use crate::plan::Plan;
 
 /// What became of an incident that was to be fixed.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct FixOutcome {
-    /// Whether the last plan resolved it, by the re-scan.
+    /// Whether nothing of it is left, by the re-scan of the last plan, after the hold.
     pub resolved: bool,
     /// Why nothing more was done, in plain English.
     pub reason: String,
@@ -57,13 +57,16 @@ impl From<ApprovalError> for No {
 
 /// Whether one more plan is tried.
 enum Next {
+    /// The plan did not help: after it is undone.
     Again,
+    /// The plan helped: for what is left, if anything is.
+    Onward,
     End(&'static str),
 }
 
 impl Remediator {
     /// Fixes an incident: asks for a plan, has it approved, executes it, and watches; where that did not help, undoes it and asks
-    /// for another one, which hears what was tried before. At most [`tries`](super::Builder::tries) plans are carried out.
+    /// for another one, which hears what was tried before; where it helped in part, asks for one for the rest. At most [`tries`](super::Builder::tries) plans are carried out.
     ///
     /// Each plan passes every stage, and is approved by itself. Before each it is waited until the fault is seen, for the longest
     /// time of the [`HoldBounds`](crate::HoldBounds): a fault that comes and goes is there again in that time, and what isn't there isn't fixed.
@@ -125,8 +128,11 @@ impl Remediator {
                 left,
             })
         };
-        let mut fault = Fault::of(incident);
+        let mut fault = Fault::new(incident);
+        let mut open = incident.clone();
         for _ in 0..self.doors.tries {
+            // Nobody is asked about what can't be carried out.
+            self.may_write()?;
             // Of an incident that another scanner found, nobody can say whether it is there before a plan says what it changes.
             let mut seen = Vec::new();
             if !fault.objects.is_empty() {
@@ -139,7 +145,7 @@ impl Remediator {
                     return end(outcomes, false, &reason, None);
                 }
             }
-            let plan = self.suggest(incident).await?;
+            let plan = self.suggest(&open).await?;
             if plan.steps().is_empty() {
                 return end(outcomes, false, "The plan has nothing to do.", Some(plan));
             }
@@ -150,12 +156,21 @@ impl Remediator {
             };
             fault.concerns(&plan);
             let plan_id = outcome.plan_id.clone();
-            let next = next(&outcome);
+            let next = next(&outcome, fault.is_partly_fixed(&outcome));
+            let left = fault.left(&outcome);
             let stands = outcome.ending == Ending::Succeeded;
-            let resolved = recovery(&outcome) == Some(Recovery::Resolved);
             outcomes.push(outcome);
             match next {
-                Next::End(reason) => return end(outcomes, resolved, reason, None),
+                Next::End(reason) => return end(outcomes, false, reason, None),
+                Next::Onward if left.is_empty() => {
+                    return end(outcomes, true, "It is fixed, and it held.", None);
+                }
+                Next::Onward => {
+                    open = match Incident::new(incident.incident_id().clone(), left, None) {
+                        Ok(rest) => rest,
+                        Err(error) => return end(outcomes, false, &error.to_string(), None),
+                    };
+                }
                 Next::Again if stands => {
                     let undone = self.undo(&plan_id).await?;
                     if undone.ending != Ending::Undone {
@@ -169,7 +184,7 @@ impl Remediator {
         }
         let tries = self.doors.tries;
         let reason = format!(
-            "{tries} plans were tried, and none helped: they are undone. A person has to look."
+            "{tries} plans were tried, and it is not fixed. What did not help is undone. A person has to look."
         );
         end(outcomes, false, &reason, None)
     }
@@ -200,7 +215,8 @@ impl Remediator {
         let lookout = Lookout::new(self, time).await;
         let mut look = Some(self.scan().await?);
         loop {
-            let seen = look.map(|look| fault.seen_in(look)).unwrap_or_default();
+            let seen = look.map(|look| fault.of(look.findings));
+            let seen = seen.unwrap_or_default();
             if !seen.is_empty() {
                 return Ok(seen);
             }
@@ -221,7 +237,7 @@ struct Fault {
 }
 
 impl Fault {
-    fn of(incident: &Incident) -> Self {
+    fn new(incident: &Incident) -> Self {
         let findings = incident.findings().iter();
         Self {
             ids: findings
@@ -242,8 +258,21 @@ impl Fault {
         self.objects.extend(targets.map(object_ref));
     }
 
-    fn seen_in(&self, look: Scan) -> Vec<Finding> {
-        let mut findings = look.findings;
+    /// Whether nothing is left of one of its apps; a symptom less is no app fixed.
+    fn is_partly_fixed(&self, outcome: &Outcome) -> bool {
+        outcome.rescan.as_ref().is_some_and(|rescan| {
+            !rescan.issues().fixed.is_empty() && !self.of(rescan.fixed.clone()).is_empty()
+        })
+    }
+
+    /// What is left of it after a plan.
+    fn left(&self, outcome: &Outcome) -> Vec<Finding> {
+        let rescan = outcome.rescan.iter();
+        let findings = rescan.flat_map(|rescan| rescan.remaining.iter().chain(&rescan.new));
+        self.of(findings.cloned().collect())
+    }
+
+    fn of(&self, mut findings: Vec<Finding>) -> Vec<Finding> {
         findings.retain(|finding| {
             let owner = finding.owner.as_ref();
             self.ids.contains(&finding.finding_id)
@@ -258,14 +287,15 @@ fn recovery(outcome: &Outcome) -> Option<Recovery> {
 }
 
 /// What follows from how a plan ended.
-fn next(outcome: &Outcome) -> Next {
+fn next(outcome: &Outcome, is_partly_fixed: bool) -> Next {
     match (outcome.ending, recovery(outcome)) {
         (Ending::Stuck, _) => {
             Next::End("The plan did not help and could not be undone: a person has to look.")
         }
         (Ending::Stopped, _) => Next::End("A step failed, and the host wanted to stop there."),
         (Ending::Undone, _) => Next::Again,
-        (Ending::Succeeded, Some(Recovery::Resolved)) => Next::End("It is fixed, and it held."),
+        (Ending::Succeeded, Some(Recovery::Resolved)) => Next::Onward,
+        (Ending::Succeeded, Some(Recovery::Persists)) if is_partly_fixed => Next::Onward,
         (
             Ending::Succeeded,
             Some(Recovery::Persists | Recovery::Relapsed | Recovery::Regressed),
