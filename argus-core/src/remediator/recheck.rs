@@ -280,7 +280,9 @@ mod tests {
                     if records.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == at {
                         let left = ends.duration_since(Timestamp::now());
                         let left = left + SignedDuration::from_millis(10);
-                        std::thread::sleep(left.try_into().unwrap_or_default());
+                        let left = left.try_into().unwrap_or_default();
+                        // The cluster's own tasks go on meanwhile.
+                        tokio::task::block_in_place(|| std::thread::sleep(left));
                     }
                 })
                 .await;
@@ -298,7 +300,11 @@ mod tests {
                         assert_eq!(made(&cluster), 2, "record {at}");
                     }
                     (2, Ok(outcome)) => {
-                        assert_eq!(outcome.ending, Ending::Succeeded, "record {at}");
+                        assert_eq!(
+                            outcome.ending,
+                            Ending::Succeeded,
+                            "record {at}: {outcome:?}"
+                        );
                         assert_eq!(made(&cluster), 2, "record {at}");
                     }
                     (_, other) => panic!("record {at}: {other:?}"),
