@@ -96,11 +96,8 @@ def walk(repository: Repository, tmp_path: pathlib.Path) -> argus.Remediator:
     return argus.Remediator(scope=["shop"], llm=Model(), policy=argus.PolicyEngine(), cluster=repository, audit=audit, enabled=True)
 
 
-INCIDENT = {"incident_id": "INC-1", "findings": []}
-
-
-def tried(walk: argus.Remediator) -> argus.DryRun:
-    return walk.dry_run(walk.review(walk.suggest(INCIDENT)))
+def tried(walk: argus.Remediator, incident: str = "INC-1") -> argus.DryRun:
+    return walk.dry_run(walk.review(walk.suggest({"incident_id": incident, "findings": []})))
 
 
 def replicas(repository: Repository) -> list[int]:
@@ -141,8 +138,9 @@ def test_what_can_not_be_tried_is_not_carried_out(walk: argus.Remediator, reposi
 
 @pytest.mark.parametrize("method", ["apply", "settle"])
 def test_a_step_that_fails_is_undone(walk: argus.Remediator, repository: Repository, method: str) -> None:
-    for error in (argus.NotDone("the branch is protected"), OSError("no connection"), KeyError("web")):
-        approved = tried(walk).approve("ada")
+    for number, error in enumerate((argus.NotDone("the branch is protected"), OSError("no connection"), KeyError("web"))):
+        # Each its own: what did not help is not done again for the same incident.
+        approved = tried(walk, f"INC-{number}").approve("ada")
         repository.fails = {method: error}
         outcome = walk.execute(approved)
         # Only `NotDone` says that nothing was written; after any other error of `apply` the write may still come.
