@@ -478,8 +478,8 @@ fn shown(outcome: &Outcome) -> Result<Value, Failure> {
 /// Fixes an incident, JSON as argus-ops has it: asks for a plan, has it approved, carries it out and watches; where that did not help,
 /// undoes it and tries another one, at most "tries" of the remediator's options.
 ///
-/// `approver` is asked about each plan, from any thread; its `drop` is called before this returns, unless the table itself is refused. `out`
-/// is JSON: "resolved", "reason" (why nothing more was done), "outcomes" (as of argus_remediator_execute, one for each plan), and
+/// `approver` is asked about each plan, from any thread. What `host` points to is needed until its `drop` is called, which may be a moment
+/// after this returns; a table that is refused is never called. `out` is JSON: "resolved", "reason" (why nothing more was done), "outcomes" (as of argus_remediator_execute, one for each plan), and
 /// "left", the plan that is left to people, or null.
 ///
 /// # Safety
