@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::action::Target;
 use crate::actor::Actor;
 use crate::approval::{Approved, Pause};
+use crate::attempt::Attempt;
 use crate::audit::{AuditEntry, AuditError, AuditEvent, AuditRecord, AuditSink, StepStatus};
 use crate::cost::Prices;
 use crate::dry_run::{DryRun, Preview, objects};
@@ -378,10 +379,22 @@ impl Remediator {
         phase: Phase,
         objects: Vec<ObjectInput>,
     ) -> Result<Evaluation, RemediatorError> {
-        let id = Some(plan.plan_id());
+        let history = self.attempts(plan.incident_id(), Some(plan.plan_id()));
+        let history = history.await?;
+        self.evaluate_after(history, plan, phase, objects).await
+    }
+
+    /// The same where the history is at hand.
+    async fn evaluate_after(
+        &self,
+        history: Vec<Attempt>,
+        plan: &Plan,
+        phase: Phase,
+        objects: Vec<ObjectInput>,
+    ) -> Result<Evaluation, RemediatorError> {
         let input = PolicyInput::of_plan(plan, &self.doors.scope, self.doors.settings)
             .with_actor(self.actor.clone())
-            .with_history(self.attempts(plan.incident_id(), id).await?)
+            .with_history(history)
             .with_objects(phase, objects);
         let mut violations = floor(plan, &self.doors.scope, self.doors.settings);
         violations.extend(floor_of_results(&input));

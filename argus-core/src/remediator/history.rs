@@ -1,5 +1,7 @@
 //! What the trail says of the plans that were tried for an incident.
 
+use std::collections::BTreeMap;
+
 use super::{Remediator, RemediatorError};
 use crate::attempt::{Attempt, AttemptStep};
 use crate::audit::{AuditEvent, AuditQuery, AuditRecord, StepStatus, step_statuses};
@@ -43,7 +45,7 @@ impl Remediator {
             limit: Some(MAX_RECORDS),
             ..AuditQuery::default()
         };
-        let mut attempts = attempts(&self.trail(&query).await?);
+        let mut attempts = attempts(self.trail(&query).await?);
         attempts.retain(|attempt| Some(&attempt.plan_id) != without);
         let more = attempts.len().saturating_sub(MAX_ATTEMPTS);
         Ok(attempts.split_off(more))
@@ -51,23 +53,18 @@ impl Remediator {
 }
 
 /// A pure function of the records of an incident, oldest first.
-fn attempts(records: &[AuditRecord]) -> Vec<Attempt> {
-    let mut plans: Vec<&PlanId> = Vec::new();
+fn attempts(records: Vec<AuditRecord>) -> Vec<Attempt> {
+    let mut plans: BTreeMap<PlanId, Vec<AuditRecord>> = BTreeMap::new();
     for record in records {
-        let plan = &record.entry.plan_id;
-        if record.entry.event == AuditEvent::StepIntended && !plans.contains(&plan) {
-            plans.push(plan);
-        }
+        let of_plan = plans.entry(record.entry.plan_id.clone()).or_default();
+        of_plan.push(record);
     }
-    plans
-        .into_iter()
-        .filter_map(|plan| {
-            let of_plan = records
-                .iter()
-                .filter(|record| record.entry.plan_id == *plan);
-            attempt(plan, &of_plan.cloned().collect::<Vec<_>>())
-        })
-        .collect()
+    let attempts = plans
+        .iter()
+        .filter_map(|(plan, records)| attempt(plan, records));
+    let mut attempts: Vec<Attempt> = attempts.collect();
+    attempts.sort_by_key(|attempt| attempt.at);
+    attempts
 }
 
 fn attempt(plan_id: &PlanId, records: &[AuditRecord]) -> Option<Attempt> {

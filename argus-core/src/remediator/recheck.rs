@@ -85,9 +85,14 @@ impl Remediator {
     async fn judge_now(&self, approved: &Approved) -> Result<[Evaluation; 2], RemediatorError> {
         let (plan, previews) = (approved.plan(), approved.dry_run().previews());
         let objects = objects(previews.iter().enumerate());
+        // Read once for both.
+        let history = self.attempts(plan.incident_id(), Some(plan.plan_id()));
+        let history = history.await?;
         let evaluations = [
-            self.evaluate(plan, Phase::Plan, Vec::new()).await?,
-            self.evaluate(plan, Phase::Objects, objects).await?,
+            self.evaluate_after(history.clone(), plan, Phase::Plan, Vec::new())
+                .await?,
+            self.evaluate_after(history, plan, Phase::Objects, objects)
+                .await?,
         ];
         for evaluation in &evaluations {
             if evaluation.verdict == Verdict::Deny {
