@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::plan_id::PlanId;
 use crate::redact::Redacted;
 
-/// What the re-scan says about the plan. Never the model's word, and never "the patch was accepted".
+/// The re-scan's word about the plan. Never the model's, and never "the patch was accepted".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recovery {
-    /// What was wrong with the plan's objects is gone, they run, and they were watched until it had the time to come back.
+    /// The fault of the plan's objects is gone, they run, and they were watched until it had the time to come back.
     Resolved,
-    /// What was wrong is not to be seen, and nobody watched, or not long enough, whether it stays away: no proof of a fix.
+    /// The fault is not to be seen, and nobody watched, or not long enough, whether it stays away: no proof of a fix.
     Unproven,
-    /// What was wrong was gone, and came back while it was watched.
+    /// The fault was gone, and came back while it was watched.
     Relapsed,
     /// Something is still wrong with them.
     Persists,
@@ -47,15 +47,15 @@ pub enum Recovery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
-    /// Whose plan.
+    /// The plan.
     pub plan_id: PlanId,
-    /// When its first step was begun.
+    /// The time at which its first step was begun.
     pub at: Timestamp,
     /// The steps that were begun, in order.
     pub steps: Vec<AttemptStep>,
-    /// What the re-scan said after it, before anybody asked for its undo; null where there was none.
+    /// The re-scan's word after it, before anybody asked for its undo; null where there was none.
     pub recovery: Option<Recovery>,
-    /// How it ended, in words; null while it is under way, or where it was cut off.
+    /// Its end in words; null while it is under way, or where it was cut off.
     pub outcome: Option<Redacted>,
 }
 

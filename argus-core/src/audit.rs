@@ -128,7 +128,7 @@ pub struct AuditEntry {
     /// The time for which it is watched, of such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// What the re-scan says about the plan, of such a record.
+    /// The re-scan's word about the plan, of such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
     /// How many findings there were before.

@@ -78,17 +78,17 @@ pub struct IncidentInput {
 /// A plan that was tried before as packs see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AttemptInput {
-    /// Whose plan.
+    /// The plan.
     pub plan_id: String,
-    /// When its first step was begun.
+    /// The time at which its first step was begun.
     pub at: Timestamp,
-    /// How many whole minutes before the input's time that was; 0 where it is later.
+    /// Whole minutes from then to the input's time; 0 where it is later.
     pub minutes_ago: u64,
     /// The steps that were begun, in order; `command` as it is of a step of the plan.
     pub steps: Vec<AttemptStep>,
-    /// What the re-scan said after it; null where there was none.
+    /// The re-scan's word after it; null where there was none.
     pub recovery: Option<Recovery>,
-    /// How it ended, in words; null while it is under way, or where it was cut off.
+    /// Its end in words; null while it is under way, or where it was cut off.
     pub outcome: Option<Redacted>,
 }
 
